@@ -1,0 +1,79 @@
+"""Datasets as uint8 tensors: `load` finds one by its name or its path."""
+
+from __future__ import annotations
+
+import os
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from gan_ablate.data import folders, shapes, torchvision_sets
+from gan_ablate.data.images import ImageSet, to_float, to_uint8
+from gan_ablate.errors import InputError, unknown
+
+__all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
+
+NAMES = ("shapes", *torchvision_sets.SETS)
+SPLITS = ("train", "test")
+
+
+def load(
+    name: str | Path,
+    *,
+    size: int,
+    channels: int,
+    split: str = "train",
+    data_root: str | Path | None = None,
+    count: int | None = None,
+    progress: bool = False,
+) -> ImageSet:
+    """The dataset `name` as uint8 (N, channels, size, size).
+
+    name: `shapes`, `mnist`, `fashion_mnist`, `cifar10`, or the path of a folder or zip of images.
+    data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
+    count: that many images: generated for `shapes`, spread evenly over the set for the others.
+    Named sets are kept in memory, so a forked worker gets the one that its server loaded: do not write to the tensors.
+    Raises `InputError` for an unknown name, a split or file that is missing, and an image that cannot be read.
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if size < 1 or channels not in (1, 3) or (count is not None and count < 1):
+        raise InputError(
+            f"{name}: size={size}, channels={channels}, count={count}: needs size >= 1, 1 or 3 channels, count >= 1"
+        )
+    name = str(name)
+    if name in NAMES:
+        root = str(torchvision_sets.root(data_root))
+        return _named(name, size=size, channels=channels, split=split, root=root, count=count)
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise _not_found(name)
+    return _take(folders.read(path, size=size, channels=channels, split=split, name=name, progress=progress), count)
+
+
+@lru_cache(maxsize=4)
+def _named(name: str, *, size: int, channels: int, split: str, root: str, count: int | None) -> ImageSet:
+    if name == "shapes":
+        return shapes.generate(size, channels, split, count)
+    return _take(torchvision_sets.read(name, size=size, channels=channels, split=split, data_root=root), count)
+
+
+def _take(images: ImageSet, count: int | None) -> ImageSet:
+    """`count` images spread evenly over the set: folders are sorted by class, so the first ones would be one class."""
+    if count is None or count == len(images):
+        return images
+    if count > len(images):
+        raise InputError(f"{images.name}: {count} images asked for, but it has {len(images)}")
+    rows = torch.arange(count) * len(images) // count
+    labels = None if images.labels is None else images.labels[rows]
+    return ImageSet.of(images.images[rows], labels, images.classes, images.name)
+
+
+def _not_found(name: str) -> InputError:
+    if os.sep in name or Path(name).suffix:
+        return InputError(f"dataset {name!r}: no such folder or zip of images; sets by name: {', '.join(NAMES)}")
+    close = get_close_matches(name, NAMES, n=2, cutoff=0.55)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(NAMES)}"
+    return InputError(f"unknown dataset {name!r}: {hint} (or give the path of a folder or zip of images)")

@@ -1,0 +1,121 @@
+"""The LightningDataModule: one uint8 tensor on the training device, batches drawn by index. No workers, no copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from gan_ablate.data import load
+from gan_ablate.data.images import ImageSet
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import seed_for
+
+Batch = tuple[Tensor, Tensor]  # images uint8 (B, C, H, W), labels int64 (B,), or (0,) where there are none
+
+
+class Batches:
+    """Batch k of a seed, for every k: full batches only, and in each epoch of the data every image at most once."""
+
+    def __init__(self, images: Tensor, labels: Tensor | None, batch_size: int, seed: int) -> None:
+        if not 1 <= batch_size <= len(images):
+            raise InputError(f"batch_size={batch_size}: needs 1 to {len(images)}, the number of images")
+        self.images, self.labels, self.batch_size, self.seed = images, labels, batch_size, seed
+        self.per_epoch = len(images) // batch_size
+        self._order: tuple[int, Tensor] = (-1, torch.empty(0))  # (epoch, permutation): the last one used
+        self._none = torch.empty(0, dtype=torch.int64, device=images.device)
+
+    def __getitem__(self, k: int) -> Batch:
+        """Batch k, a pure function of (seed, k): what was drawn before does not matter."""
+        epoch, place = divmod(k, self.per_epoch)
+        if self._order[0] != epoch:
+            generator = torch.Generator().manual_seed(seed_for(self.seed, "data", epoch))
+            order = torch.randperm(len(self.images), generator=generator)  # on the CPU: one order for every device
+            self._order = (epoch, order.to(self.images.device))
+        rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+        labels = self._none if self.labels is None else self.labels.index_select(0, rows)
+        return self.images.index_select(0, rows), labels
+
+
+class _Loader:
+    """What Lightning iterates over: one epoch of `length` batches, from where the run stands to the epoch's end."""
+
+    def __init__(self, batches: Batches, length: int, trainer: lightning.Trainer | None) -> None:
+        self.batches, self.length, self.trainer = batches, length, trainer
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = self.start()
+        # a run resumed inside an epoch draws the rest of it: Lightning counts the batches before as fetched
+        for k in range(start, start + self.length - start % self.length):
+            yield self.batches[k]
+
+    def start(self) -> int:
+        """Batches that the run has consumed: the module's `d_steps`, or whole epochs for a module that counts none."""
+        if self.trainer is None:
+            return 0
+        consumed = getattr(self.trainer.lightning_module, "d_steps", None)
+        return self.trainer.current_epoch * self.length if consumed is None else int(consumed)
+
+
+class GANDataModule(lightning.LightningDataModule):
+    """Training batches `(images uint8 (B, C, H, W), labels (B,))` from a tensor that lies on the training device.
+
+    dataset: a name or path that `load` takes, or an `ImageSet` (then size and channels are its own).
+    batches: batches in the one "epoch" that Lightning sees, for a run counted in steps; None: one pass, N // B.
+    Batch k is a pure function of (seed, k). Iteration begins at the module's `d_steps` (batches consumed so far), so
+    a resumed run goes on with the batches that the unbroken one would have drawn. Images are scaled in the step.
+    """
+
+    def __init__(
+        self,
+        dataset: str | ImageSet = "shapes",
+        *,
+        size: int = 16,
+        channels: int = 3,
+        batch_size: int = 64,
+        seed: int = 0,
+        data_root: str | Path | None = None,
+        split: str = "train",
+        batches: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batches is not None and batches < 1:
+            raise InputError(f"batches={batches}: needs at least 1")
+        self.dataset, self.size, self.channels, self.batch_size = dataset, size, channels, batch_size
+        self.seed, self.data_root, self.split, self.batches = seed, data_root, split, batches
+        self._images: ImageSet | None = dataset if isinstance(dataset, ImageSet) else None
+
+    @property
+    def images(self) -> ImageSet:
+        """The image set, on the CPU; loaded on first use."""
+        if self._images is None:
+            assert isinstance(self.dataset, str | Path)
+            self._images = load(
+                self.dataset, size=self.size, channels=self.channels, split=self.split, data_root=self.data_root
+            )
+        return self._images
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load the images (Lightning calls this before the first epoch)."""
+        if self.trainer is not None and self.trainer.world_size > 1:
+            raise InputError(f"{self.trainer.world_size} devices: a run trains on one; use Trainer(devices=1)")
+        _ = self.images
+
+    def train_dataloader(self) -> _Loader:
+        """One epoch of batches on the trainer's device (the CPU without a trainer): the whole set is moved there."""
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        source = self.images
+        labels = None if source.labels is None else source.labels.to(device)
+        batches = Batches(source.images.to(device), labels, self.batch_size, self.seed)
+        return _Loader(batches, self.batches or batches.per_epoch, self.trainer)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Nothing: the batch was drawn on the device."""
+        return batch

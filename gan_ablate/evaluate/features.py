@@ -1,0 +1,85 @@
+"""Feature extractors: uint8 images in, features and class logits out, in one forward pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Features(NamedTuple):
+    """What every metric reads: one row per image."""
+
+    features: Tensor  # (N, d) float32: Frechet and kernel distances
+    logits: Tensor  # (N, K) float32: class scores before the softmax: Inception score and modes
+
+    def to(self, device: torch.device | str) -> Features:
+        return Features(self.features.to(device), self.logits.to(device))
+
+
+class Extractor(nn.Module):
+    """Base of the extractors: frozen, always in evaluation mode, without randomness.
+
+    `forward` takes uint8 (N, C, H, W); subclasses define it, give the attributes below and call `freeze`.
+    """
+
+    name: str  # as metric labels print it: "shapes classifier", "inception"
+    digest: str  # SHA-256 hex of the weights: figures of different digests are never compared
+    dim: int  # d, the number of features
+    classes: tuple[str, ...] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
+    note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
+    batch_size: int = 256  # fixed: results must not depend on how many images are asked for
+    real_images: int = 20_000  # at most this many real images make the statistics
+    kid_subsets: int = 4  # of 1,000 images each; unbiased for any number, more of them only cost time
+
+    def freeze(self) -> None:
+        """To be called last in `__init__`: evaluation mode for good, no gradients."""
+        self.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Extractor:  # a Trainer or a parent must not wake batch norm
+        return super().train(False)
+
+    def __call__(self, images: Tensor) -> Features:
+        return super().__call__(images)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def extract(extractor: Extractor, images: Tensor) -> Features:
+    """Features of uint8 images (N, C, H, W), N >= 1, in batches of `extractor.batch_size`; they stay on its device.
+
+    Without autocast, gradients or TF32, and without touching any random state.
+    Raises `TypeError` for images that are not uint8: the one conversion lies in `gan_ablate.data.to_uint8`.
+    """
+    if images.dtype != torch.uint8 or images.dim() != 4:
+        raise TypeError(f"expected uint8 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
+    device = extractor.device
+    with torch.no_grad(), _exact(device):
+        parts = [extractor(part.to(device)) for part in images.split(extractor.batch_size)]
+    return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
+
+
+def _exact(device: torch.device) -> AbstractContextManager[object]:
+    """Full float32 precision and deterministic kernels, whatever the training has switched on."""
+    stack = ExitStack()
+    stack.enter_context(torch.autocast(device.type, enabled=False))
+    if device.type == "cuda":
+        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
+    return stack
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 hex over names, shapes and bytes of tensors, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

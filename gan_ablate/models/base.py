@@ -1,0 +1,310 @@
+"""The LightningModule that plays any game a blueprint describes, by manual optimisation."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager, nullcontext
+from typing import Any, ClassVar
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from gan_ablate.blueprint import Blueprint
+from gan_ablate.data.images import to_float, to_uint8
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.step import Game, Played, discriminator_loss, generator_loss
+from gan_ablate.trick import State, Step
+from gan_ablate.tricks import assemble
+
+STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
+STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
+LOG_EVERY = 50  # D steps between records of training health
+
+
+class GANModule(lightning.LightningModule):
+    """A game of G against D. One `training_step` is one D update, and after every `n_critic`-th one G update.
+
+    Args:
+        tricks: registered names, `name:key=value` or `TrickSpec`s.
+        steps: G steps in all; training stops there. `None`: the Trainer's own limits decide.
+        fields: any other field of `Recipe` (size, channels, width, lr, seed, ...).
+
+    Raises:
+        InputError: a field, trick or parameter that cannot be used.
+    """
+
+    model: ClassVar[str] = "dcgan"
+
+    def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
+        super().__init__()
+        data = {"model": self.model, "tricks": list(tricks), **fields}
+        recipe = Recipe.from_dict(data if steps is None else {**data, "steps": steps}, type(self).__name__)
+        self._build(recipe, limit=steps)
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> GANModule:
+        """The module that a recipe describes; it stops after `recipe.steps` G steps."""
+        module = cls.__new__(cls)
+        lightning.LightningModule.__init__(module)
+        module._build(recipe, limit=recipe.steps)
+        return module
+
+    def _build(self, recipe: Recipe, limit: int | None) -> None:
+        self.automatic_optimization = False
+        self.recipe, self.blueprint, self.chain = assemble(recipe)
+        bp = self.blueprint
+        self.limit = limit
+        self.total_steps = limit or self.recipe.steps  # G steps that `t` is a share of
+        self.latent_dim = bp.latent_dim
+        self.g_steps = self.d_steps = self.diverged_at = 0  # diverged_at: G steps done, plus 1, when it was noticed
+        self.generator = build_network(bp.generator, bp, self.recipe.seed, "generator")
+        self.discriminator = build_network(bp.discriminator, bp, self.recipe.seed, "discriminator")
+        self.register_buffer("t", torch.zeros(()))
+        self.register_buffer("finite", torch.ones((), dtype=torch.bool))
+        self.state = nn.Module()  # the tricks' tensors as buffers
+        self.game = Game(bp, self.chain, bp.objective(), self.generator, self.discriminator)
+        self.streams: dict[str, torch.Generator] = {}
+        self._saved_random: dict[str, Tensor] | None = None
+        self._began = False
+
+    # -- Lightning's hooks -------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [
+            self.blueprint.d_optimizer(self.discriminator.parameters()),
+            self.blueprint.g_optimizer(self.generator.parameters()),
+        ]
+
+    def on_fit_start(self) -> None:
+        if self.limit is None and self._trainer is not None:
+            batches = self.trainer.estimated_stepping_batches
+            self.total_steps = max(1, int(batches) // self.blueprint.n_critic) if batches != float("inf") else 1
+        # convolutions run fastest on channels_last memory, and a module just moved has lost it
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_train_start(self) -> None:
+        self.streams = {name: torch.Generator(self.device) for name in STREAMS}
+        if self._saved_random is None:
+            for name, generator in self.streams.items():
+                generator.manual_seed(seed_for(self.recipe.seed, name))
+            torch.manual_seed(seed_for(self.recipe.seed, "layers"))  # dropout draws from the global generator
+        else:
+            for name, generator in self.streams.items():
+                generator.set_state(self._saved_random[name].cpu())
+            torch.set_rng_state(self._saved_random["layers"].cpu())
+            if "layers_cuda" in self._saved_random and self.device.type == "cuda":
+                torch.cuda.set_rng_state(self._saved_random["layers_cuda"].cpu(), self.device)
+        self._began = True
+
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> int | None:
+        shape, bp = tuple(batch[0].shape[1:]), self.blueprint
+        if shape != (bp.channels, bp.size, bp.size):
+            got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))
+            raise InputError(f"images are {got} but the model was built for {want}: give both the same size, channels")
+        return None
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        d_optimizer, g_optimizer = self.optimizers()  # type: ignore[misc]
+        bp, log = self.blueprint, (self.d_steps + 1) % LOG_EVERY == 0
+        self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
+        step = self._step(to_float(batch[0]), batch[1])
+        state = self._state(step)
+
+        with self._precision():
+            played = discriminator_loss(self.game, self._z("latents_d", len(step.real)), step, state)
+        d_optimizer.zero_grad()
+        self.manual_backward(played.loss)
+        d_norm = gradient_norm(self.discriminator) if log else None
+        d_optimizer.step()
+        if self.game.uses("project"):
+            with torch.no_grad():
+                self.chain.project(list(self.discriminator.parameters()), step, state)
+        self.d_steps += 1
+        self.finite &= torch.isfinite(played.loss.detach())
+        if log:
+            self._log_discriminator(played, d_norm)
+
+        if self.d_steps % bp.n_critic == 0:
+            self._generator_step(g_optimizer, step, state)
+            if self.limit is not None and self.g_steps >= self.limit:
+                self.trainer.should_stop = True
+        if log and not self.finite.item():
+            self.diverged_at = self.g_steps + 1
+            self.trainer.should_stop = True
+
+    def _generator_step(self, optimizer: Any, step: Step, state: State) -> None:
+        log = (self.g_steps + 1) % max(1, LOG_EVERY // self.blueprint.n_critic) == 0
+        with frozen(self.discriminator):
+            with self._precision():
+                played = generator_loss(self.game, self._z("latents_g", len(step.real)), step, state)
+            optimizer.zero_grad()
+            self.manual_backward(played.loss)
+        g_norm = gradient_norm(self.generator) if log else None
+        optimizer.step()
+        self.g_steps += 1
+        self.finite &= torch.isfinite(played.loss.detach())
+        if state:
+            with torch.no_grad():
+                step.fake = step.fake.detach() if step.fake is not None else None
+                for name, value in self.chain.advance(state, step).items():
+                    self.state.get_buffer(_key(name)).copy_(value)
+        if log:
+            self._log({"g_loss": played.loss, "d_of_fake_g": played.fake.logits.sigmoid().mean(), "g_gradient": g_norm})
+
+    # -- what a step is made of --------------------------------------------------------------------------------
+
+    def _z(self, stream: str, n: int) -> Tensor:
+        # drawn on the generator's own device; (N, latent_dim) from N(0, 1)
+        return torch.randn(n, self.latent_dim, generator=self.streams[stream], device=self.device)
+
+    def _step(self, real: Tensor, labels: Tensor) -> Step:
+        real = real.contiguous(memory_format=torch.channels_last)
+        step = Step(
+            t=self.t,
+            real=real,
+            labels=labels if len(labels) else None,
+            fake=None,
+            critique=lambda x: self.game.critique(x, step, self._read_state()),
+            noise=self.streams["tricks"],
+            parameters={name: p.detach() for name, p in self.generator.named_parameters()},
+        )
+        return step
+
+    def _state(self, step: Step) -> State:
+        if self._began and not self.state._buffers:
+            with torch.no_grad():
+                for name, value in self.chain.init(step).items():
+                    self.state.register_buffer(_key(name), value.clone())
+        return self._read_state()
+
+    def _read_state(self) -> State:
+        return {name.replace("/", "."): b for name, b in self.state._buffers.items() if b is not None}
+
+    def _precision(self) -> Any:
+        # a Trainer with its own precision plugin wraps the step already
+        bf16 = self.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
+
+    # -- training health ---------------------------------------------------------------------------------------
+
+    def _log_discriminator(self, played: Played, norm: Tensor | None) -> None:
+        assert played.real is not None
+        answers = {"d_of_real": played.real.logits.sigmoid().mean(), "d_of_fake": played.fake.logits.sigmoid().mean()}
+        self._log({"d_loss": played.loss, **answers, "d_gradient": norm})
+
+    def _log(self, values: dict[str, Tensor | None]) -> None:
+        # straight to the loggers: `self.log` on every step costs more than a small step
+        row = {name: float(v.detach()) for name, v in values.items() if v is not None}
+        for logger in self.loggers:
+            logger.log_metrics(row, step=self.g_steps)
+
+    # -- sampling ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def sampling(self):
+        """G in evaluation mode, with averaged weights if a trick keeps any; leaves training as it was."""
+        live = self.generator
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.no_grad():
+            torch.manual_seed(seed_for(self.recipe.seed, "sampling"))
+            if self.game.uses("averaged") and self.state._buffers:
+                yield self._averaged_generator()
+                return
+            was = live.training
+            live.eval()
+            try:
+                yield live
+            finally:
+                live.train(was)
+
+    def _averaged_generator(self) -> nn.Module:
+        averaged = copy.deepcopy(self.generator)
+        weights = self.chain.averaged(dict(self.generator.named_parameters()), None, self._read_state())
+        for name, parameter in averaged.named_parameters():
+            parameter.copy_(weights[name])
+        # batch norm's running statistics belong to the live weights: measure those of the averaged ones
+        norms = [m for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over the batches
+        if norms:
+            noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "statistics"))
+            averaged.train()
+            for _ in range(STATISTICS_BATCHES):
+                averaged(self._prior(self.blueprint.batch_size, noise))
+        return averaged.eval()
+
+    def _prior(self, n: int, noise: torch.Generator) -> Tensor:
+        z = torch.randn(n, self.latent_dim, generator=noise, device=self.device)
+        if not self.game.uses("latents"):
+            return z
+        empty = z.new_empty(n, self.blueprint.channels, self.blueprint.size, self.blueprint.size)
+        step = Step(self.t, empty, None, None, self.discriminator, noise, {})
+        return self.chain.latents(z, step, self._read_state())
+
+    def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
+        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
+        noise = torch.Generator(self.device).manual_seed(seed)
+        with self.sampling() as generator, self._precision():
+            parts = [
+                to_uint8(generator(self._prior(min(batch_size, n - k), noise)).float().nan_to_num(-1.0)).cpu()
+                for k in range(0, n, batch_size)
+            ]
+        return torch.cat(parts)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them."""
+        with self.sampling() as generator:
+            return generator(z)
+
+    # -- checkpoints: Lightning's hold no random state, so a resumed run would be another run --------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        random = {name: generator.get_state() for name, generator in self.streams.items()}
+        random["layers"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            random["layers_cuda"] = torch.cuda.get_rng_state(self.device)
+        counters = {name: getattr(self, name) for name in ("g_steps", "d_steps", "diverged_at", "total_steps")}
+        checkpoint["gan_ablate"] = {"recipe": self.recipe.to_dict(), "random": random, **counters}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        own = checkpoint["gan_ablate"]
+        for name in ("g_steps", "d_steps", "diverged_at", "total_steps"):
+            setattr(self, name, own[name])
+        self._saved_random = own["random"]
+        for name, value in checkpoint["state_dict"].items():
+            if name.startswith("state."):
+                self.state.register_buffer(name.removeprefix("state."), value.clone().to(self.device))
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "/")  # a buffer's name holds no dot
+
+
+def build_network(factory: Any, bp: Blueprint, seed: int, player: str) -> nn.Module:
+    """A network whose every layer draws its initial weights by (seed, its name): arms that share a layer share them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_for(seed, "init", player))
+        network = factory(bp)
+        for name, module in network.named_modules():
+            torch.manual_seed(seed_for(seed, "init", player, name))
+            bp.init(module)
+    return network.to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def frozen(network: nn.Module):
+    """No gradients for a network's parameters: G's step needs D's input gradient only."""
+    for p in network.parameters():
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in network.parameters():
+            p.requires_grad_(True)
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """() the 2-norm over all gradients of a network."""
+    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

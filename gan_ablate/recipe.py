@@ -1,0 +1,214 @@
+"""Recipe: everything that defines one training run, as plain data. No torch here.
+
+A run is the hash of its arguments (DomainBed's rule): `run_id` is a digest of the canonical JSON of
+all semantic fields with the defaults filled in, so the same work is never done twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from gan_ablate.errors import InputError, unknown
+
+SCHEMA = 1  # raise it when the meaning of a field changes: old roots are then refused by name
+PRECISIONS = ("fp32", "bf16")
+EXTRACTORS = ("classifier", "inception")
+
+# What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
+# Goodfellow et al. 2014 with Adam at its own defaults (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
+MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
+    "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
+    "nsgan": {"architecture": "conv", "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
+    "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
+}
+MODELS = tuple(MODEL_DEFAULTS)
+ARCHITECTURES = ("conv", "mlp")
+
+
+def seed_for(seed: int, *purpose: object) -> int:
+    """A 63-bit seed for one named purpose of one run, independent of every other purpose."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *purpose))).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class TrickSpec:
+    """A trick by its registered name, with the parameters that differ from its defaults."""
+
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if not self.params:
+            return self.name
+        return self.name + ":" + ",".join(f"{k}={v}" for k, v in sorted(self.params.items()))
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @classmethod
+    def parse(cls, text: str | Mapping[str, Any]) -> TrickSpec:
+        """From `name`, `name:key=value,key=value`, `{name: {key: value}}` or `{name: .., params: ..}`."""
+        if isinstance(text, Mapping):
+            if set(text) <= {"name", "params"} and "name" in text:
+                return cls(str(text["name"]), dict(text.get("params") or {}))
+            if len(text) == 1:
+                ((name, params),) = text.items()
+                if params is None or isinstance(params, Mapping):
+                    return cls(str(name), dict(params or {}))
+            raise InputError(f"trick {dict(text)!r}: write name, name:key=value or {{name: {{key: value}}}}")
+        name, _, rest = str(text).partition(":")
+        params = {}
+        for item in filter(None, rest.split(",")):
+            key, equals, value = item.partition("=")
+            if not equals:
+                raise InputError(f"trick {text!r}: parameter {item!r} needs a value, as in {name}:{key}=0.1")
+            params[key.strip()] = _scalar(value.strip())
+        return cls(name.strip(), params)
+
+
+def _scalar(text: str) -> Any:
+    """A JSON scalar (number, true, false, null) where the text is one, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When and how a run is measured."""
+
+    extractor: str = "classifier"  # classifier | inception
+    samples: int = 2048  # generated images per evaluation, part of the metric's name: FID@2048
+    points: int = 4  # evaluations spread evenly over training; the last is at the final step
+    split: str = "train"  # the real images that the statistics come from
+
+    def steps(self, total: int) -> tuple[int, ...]:
+        """G steps after which to evaluate, increasing; the last is `total`.
+
+        >>> Evaluation(points=4).steps(1000)
+        (250, 500, 750, 1000)
+        """
+        points = min(self.points, total)
+        return tuple(round(total * (k + 1) / points) for k in range(points))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
+
+    model: str = "dcgan"  # dcgan | nsgan | wgan_gp
+    dataset: str = "shapes"  # shapes | mnist | fashion_mnist | cifar10 | path of a folder or zip of images
+    tricks: tuple[TrickSpec, ...] = ()
+    architecture: str | None = None  # conv | mlp
+    size: int = 16  # pixels, height = width: 16, 28, 32 or 64
+    channels: int = 3  # 1 or 3; images are converted
+    latent_dim: int = 64
+    width: int = 16  # channels of the widest-resolution feature map; each halving doubles it
+    steps: int = 1000  # generator steps
+    batch_size: int | None = None
+    lr: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    precision: str = "bf16"  # fp32 | bf16
+    evaluation: Evaluation = Evaluation()
+    seed: int = 0
+    arm: str = ""  # a label for tables; not part of the identity
+
+    NOT_SEMANTIC = ("arm",)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "tricks", tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in self.tricks)
+        )
+        if not self.arm:
+            object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or "base")
+
+    def resolved(self) -> Recipe:
+        """The same recipe with the model's defaults in place of `None`. Raises `InputError` for an unknown model."""
+        if self.model not in MODEL_DEFAULTS:
+            raise unknown("model", self.model, MODEL_DEFAULTS)
+        own = MODEL_DEFAULTS[self.model]
+        return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
+
+    def validate(self) -> Recipe:
+        """The resolved recipe. Raises `InputError` naming the first field that cannot be used."""
+        full = self.resolved()
+        _choice("architecture", full.architecture, ARCHITECTURES)
+        _choice("precision", full.precision, PRECISIONS)
+        if not isinstance(full.evaluation.extractor, str) or ":" not in full.evaluation.extractor:
+            _choice("evaluation.extractor", full.evaluation.extractor, EXTRACTORS)
+        _choice("evaluation.split", full.evaluation.split, ("train", "test"))
+        for name, value, options in (("size", full.size, (16, 28, 32, 64)), ("channels", full.channels, (1, 3))):
+            if value not in options:
+                raise InputError(f"{name}={value!r}: choose one of {', '.join(map(str, options))}")
+        for name, low in (("latent_dim", 1), ("width", 1), ("steps", 1), ("batch_size", 2), ("seed", 0)):
+            _whole(name, getattr(full, name), low)
+        _whole("evaluation.samples", full.evaluation.samples, 2)
+        _whole("evaluation.points", full.evaluation.points, 1)
+        for name, low, high in (("lr", 0.0, math.inf), ("beta1", None, 1.0), ("beta2", None, 1.0)):
+            value = getattr(full, name)
+            ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not ok or (value <= low if low is not None else value < 0) or value >= high:
+                wanted = "a number over 0" if low is not None else "a number from 0 up to, but not, 1"
+                raise InputError(f"{name}={value!r}: needs {wanted}")
+        return full
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, defaults filled in: what `recipe.json` holds."""
+        full = asdict(self.resolved())
+        full["tricks"] = [{"name": t.name, "params": dict(t.params)} for t in self.tricks]
+        return full
+
+    def canonical_json(self) -> str:
+        """The semantic fields as JSON with sorted keys: equal recipes give equal bytes."""
+        semantic = {k: v for k, v in self.to_dict().items() if k not in self.NOT_SEMANTIC}
+        # 1 and 1.0 mean the same learning rate, so numbers of float fields are written as floats
+        for name in ("lr", "beta1", "beta2"):
+            semantic[name] = float(semantic[name])
+        return json.dumps({"schema": SCHEMA, **semantic}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits that name the run's folder in the store."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
+        """From plain data (a YAML or JSON mapping). Raises `InputError` on unknown fields, with near names."""
+        if not isinstance(data, Mapping):
+            raise InputError(f"{where}: expected a mapping of fields, got {type(data).__name__}")
+        data = dict(data)
+        _known_fields(data, cls, where)
+        evaluation = data.get("evaluation", {})
+        if isinstance(evaluation, Mapping):
+            _known_fields(evaluation, Evaluation, f"{where}.evaluation")
+            data["evaluation"] = Evaluation(**evaluation)
+        tricks = data.get("tricks") or ()
+        if isinstance(tricks, str | Mapping):
+            tricks = [tricks]
+        data["tricks"] = tuple(TrickSpec.parse(t) for t in tricks)
+        return cls(**data)
+
+
+def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:
+    names = [f.name for f in fields(cls)]
+    for key in data:
+        if key not in names:
+            raise unknown("field", key, names, where)
+
+
+def _choice(name: str, value: object, options: tuple[str, ...]) -> None:
+    if value not in options:
+        raise unknown(name, value, options)
+
+
+def _whole(name: str, value: object, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise InputError(f"{name}={value!r}: needs a whole number of at least {low}")

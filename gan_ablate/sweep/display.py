@@ -1,0 +1,189 @@
+"""What a sweep shows: a live table in a terminal, one line per run elsewhere, and the plan of a dry run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.store import Store, seconds_of
+from gan_ablate.sweep.study import Expansion
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a sweep stands. `finished` counts runs done before and by others too."""
+
+    total: int
+    finished: int
+    failed: int
+    running: tuple[str, ...] = ()
+    seconds_left: float | None = None
+
+    @property
+    def left(self) -> int:
+        return self.total - self.finished - self.failed - len(self.running)
+
+
+class Display(Protocol):
+    def update(self, progress: Progress) -> None: ...
+    def finished(self, progress: Progress, line: str) -> None: ...
+    def note(self, line: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def update(self, progress: Progress) -> None: ...
+    def finished(self, progress: Progress, line: str) -> None: ...
+    def note(self, line: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Plain(Quiet):
+    """One line per finished run, for logs and pipes."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+
+    def finished(self, progress: Progress, line: str) -> None:
+        count = progress.finished + progress.failed
+        self.note(f"[{count}/{progress.total}] {line}   left {clock(progress.seconds_left)}")
+
+    def note(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
+
+
+class Live:
+    """A bar over the runs, the counts and the running names, redrawn in place."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._console = Console()
+        self._live = RichLive(console=self._console, auto_refresh=False, transient=False)
+        self._live.start()
+
+    def update(self, progress: Progress) -> None:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        done = progress.finished + progress.failed
+        counts = f"{done}/{progress.total}  running {len(progress.running)}  left {progress.left}"
+        failed = Text(f"  failed {progress.failed}", style="red" if progress.failed else "")
+        head = Text(counts).append_text(failed).append(f"  time left {clock(progress.seconds_left)}")
+        bar = ProgressBar(total=max(progress.total, 1), completed=done, width=min(60, self._console.width))
+        names = Text(", ".join(progress.running) or "starting", style="dim", overflow="ellipsis", no_wrap=True)
+        self._live.update(Group(bar, head, names), refresh=True)
+
+    def finished(self, progress: Progress, line: str) -> None:
+        self.note(line)
+        self.update(progress)
+
+    def note(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def choose() -> Display:
+    """The live table in a terminal, plain lines elsewhere."""
+    return Live() if sys.stdout.isatty() else Plain()
+
+
+def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
+    """`dcgan/label_smoothing/seed 0  ok  FID@2048 (shapes classifier) 12.3  14 s`."""
+    parts = [f"{recipe.model}/{recipe.arm}/seed {recipe.seed}", str(facts.get("outcome", ""))]
+    if facts.get("error"):
+        parts.append(str(facts["error"])[:200])
+    if isinstance(facts.get("fid"), int | float):
+        parts.append(f"{facts.get('label', 'FID')} {facts['fid']:.1f}")
+    if isinstance(facts.get("seconds"), int | float):
+        parts.append(f"{facts['seconds']:.0f} s")
+    return "  ".join(parts)
+
+
+def clock(seconds: float | None) -> str:
+    """Seconds as h:mm:ss; `?` when not known.
+
+    >>> clock(3725)
+    '1:02:05'
+    """
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
+@dataclass
+class TimeLeft:
+    """Estimates from finished runs: the mean of the same model and arm, else of the model, else of all."""
+
+    known: dict[tuple[str, ...], list[float]] = field(default_factory=dict)  # key -> [sum of seconds, runs]
+
+    @classmethod
+    def of(cls, durations: Iterable[tuple[str, str, float]]) -> TimeLeft:
+        new = cls()
+        for duration in durations:
+            new.add(*duration)
+        return new
+
+    def add(self, model: str, arm: str, seconds: float) -> None:
+        for key in ((model, arm), (model,), ()):
+            entry = self.known.setdefault(key, [0.0, 0.0])
+            entry[0] += seconds
+            entry[1] += 1
+
+    def expect(self, model: str, arm: str) -> float | None:
+        """Seconds that one run takes, None before any run has finished."""
+        for key in ((model, arm), (model,), ()):
+            if key in self.known:
+                total, count = self.known[key]
+                return total / count
+        return None
+
+    def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
+        """Seconds until all is done. `running`: recipes with the seconds they have run for."""
+        if not self.known:
+            return None
+        rest = [max((self.expect(r.model, r.arm) or 0) - seconds, 0) for r, seconds in running]
+        ahead = sum(self.expect(r.model, r.arm) or 0 for r in waiting)
+        return max([(ahead + sum(rest)) / max(workers, 1), *rest])
+
+
+def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequence[Recipe] | None = None) -> str:
+    """The plan of a sweep as text: arms x models, what is not applicable, runs, done, and the time they will take."""
+    chosen = expansion.recipes if chosen is None else chosen
+    store = Store(Path(root))
+    done = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}
+    models = list(dict.fromkeys([r.model for r in expansion.recipes] + [n.model for n in expansion.not_applicable]))
+    arms = list(dict.fromkeys([r.arm for r in expansion.recipes] + [n.arm for n in expansion.not_applicable]))
+    blank = {(n.model, n.arm) for n in expansion.not_applicable}
+    count: dict[tuple[str, str], list[int]] = {}
+    for recipe in chosen:
+        entry = count.setdefault((recipe.model, recipe.arm), [0, 0])
+        entry[0] += recipe.run_id in done
+        entry[1] += 1
+    wide = max(map(len, [*arms, "arm (done/runs)"]))
+    lines = ["  ".join(["arm (done/runs)".ljust(wide), *(m.rjust(max(9, len(m))) for m in models)])]
+    for arm in arms:
+        shown = {m: "n/a" for m in models if (m, arm) in blank}
+        shown |= {m: "{}/{}".format(*count[m, arm]) for m in models if (m, arm) in count}
+        cells = [shown.get(m, "-") for m in models]
+        lines.append("  ".join([arm.ljust(wide), *(c.rjust(max(9, len(m))) for c, m in zip(cells, models))]))
+    if expansion.not_applicable:
+        lines += ["", "not applicable:", *(f"  {n.model}/{n.arm}: {n.reason}" for n in expansion.not_applicable)]
+    waiting = [r for r in chosen if r.run_id not in done]
+    seconds = TimeLeft.of(seconds_of(done.values())).left(waiting, [], workers)
+    estimate = "time not known before one is done"
+    if seconds is not None:
+        estimate = f"about {clock(seconds)} on {workers} workers"
+    lines += ["", f"{len(chosen)} runs, {len(done)} finished, {len(waiting)} to do: {estimate}"]
+    return "\n".join(lines)

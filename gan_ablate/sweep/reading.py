@@ -1,0 +1,98 @@
+"""YAML that a person wrote, read strictly: one clear line with file, line and column for whatever is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gan_ablate.errors import InputError
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Base):
+    """The safe loader with YAML 1.2's floats (YAML 1.1 reads `1e-4` as a text) and without dates."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _Base.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """The plain data of one YAML file. Raises `InputError` with the place of the first mistake.
+
+    Refused besides broken syntax: over 1 MB, several documents, duplicate keys (YAML would silently keep the
+    last), and anchors or aliases (a few lines of them can expand to gigabytes).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size:,} bytes; a study has at most {MAX_BYTES:,}")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); a study is a YAML file") from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; expected a study in YAML") from None
+    try:
+        _check_events(text, path)
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return None
+        _check_keys(node, path)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = _place(path, mark) if mark else str(path)
+        raise InputError(f"{place}: broken YAML: {_one_line(error.problem or error.context)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: broken YAML: {_one_line(error)}") from None
+
+
+def _check_events(text: str, path: Path) -> None:
+    """Refuses anchors, aliases and deep nesting before anything is built from them."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise InputError(f"{_place(path, event.start_mark)}: anchors (&) and aliases (*) are not allowed")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InputError(f"{_place(path, event.start_mark)}: nested more than {MAX_DEPTH} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _check_keys(node: yaml.Node, path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise InputError(f"{_place(path, key.start_mark)}: key {key.value!r} is given twice")
+                seen.add(key.value)
+            _check_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, path)
+
+
+def _place(path: Path, mark: Any) -> str:
+    return f"{path}, line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

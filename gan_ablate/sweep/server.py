@@ -1,0 +1,263 @@
+"""The warm server of a pool: it imports torch and the run function once, then forks one process per run.
+
+It talks over one socket pair with the sweeper, listens nowhere, and starts no thread and no CUDA context of its
+own, so its forks are safe. When the sweeper is gone (end of file), it kills its workers and leaves.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import pickle
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.store import Store
+
+MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,000
+STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the trainer down before its checkpoint
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every run of a pool shares."""
+
+    root: str
+    run: str  # module:function
+    options: dict[str, Any]
+    threads: int
+    path: list[str]  # the sweeper's sys.path
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attempt at one run."""
+
+    recipe: Recipe
+    run_id: str
+    gpu: str | None = None
+    last_attempt: bool = False
+    attempt: int = 1
+    retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Message:
+    """From the server or a worker to the sweeper.
+
+    `event`: ready | broken (the server could not start) | said (a worker's outcome) | exit (a worker is gone).
+    `outcome`: ok | already | held | stopped | refused (bad input) | crashed.
+    """
+
+    event: str
+    run_id: str = ""
+    outcome: str = ""
+    error: str = ""
+    traceback: str = ""
+    status: int = 0  # exit code, or minus the signal
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def send(sock: socket.socket, message: object) -> None:
+    sock.send(pickle.dumps(message))
+
+
+def receive(sock: socket.socket) -> Any:
+    """The next message, or None when the other side is gone."""
+    try:
+        data = sock.recv(2 * MAX_MESSAGE)
+    except ConnectionResetError:
+        return None
+    return pickle.loads(data) if data else None
+
+
+def load_function(name: str) -> Callable[..., dict[str, Any]]:
+    """The function that `module:function` names."""
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)
+
+
+def serve(descriptor: int) -> None:
+    """The server's life. `descriptor` is its end of the socket pair."""
+    sock = socket.socket(fileno=descriptor)
+    setup: Setup = receive(sock)
+    sys.path[:] = setup.path
+    try:
+        function = load_function(setup.run)
+    except BaseException as error:
+        send(sock, Message("broken", error=_one_line(error), traceback=traceback.format_exc()[-20_000:]))
+        return
+    gc.collect()
+    gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
+    alarm, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(alarm, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    send(sock, Message("ready"))
+    workers: dict[int, str] = {}
+    watched: list[Any] = [sock, alarm]
+    while True:
+        ready, _, _ = select.select(watched, [], [], 1.0)
+        if alarm in ready:
+            with suppress(BlockingIOError):
+                os.read(alarm, 4096)
+        for pid, run_id in list(workers.items()):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del workers[pid]
+                _signal_group(pid, signal.SIGKILL)  # whatever the run itself had started
+                send(sock, Message("exit", run_id, status=os.waitstatus_to_exitcode(status)))
+        if sock not in ready:
+            continue
+        order = receive(sock)
+        if isinstance(order, Task):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            parent = os.getpid()
+            pid = os.fork()
+            if pid == 0:
+                os.close(alarm)
+                os.close(wake)
+                _worker(sock, setup, order, function, parent)
+            with suppress(OSError):
+                os.setpgid(pid, pid)  # the worker does the same: whoever is first
+            workers[pid] = order.run_id
+        elif order == "stop":
+            for pid in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, STOP_SIGNAL)
+        else:  # "kill", or the sweeper is gone
+            for pid in workers:
+                _signal_group(pid, signal.SIGKILL)
+            if order is None:
+                return
+
+
+def _signal_group(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, number)
+
+
+def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..., Any], parent: int) -> None:
+    """The forked process of one run. Never returns."""
+    code = 1
+    try:
+        stop = _Stop()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweeper's to handle
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(STOP_SIGNAL, stop)
+        with suppress(OSError):
+            os.setpgid(0, 0)
+        _die_with(parent)
+        if task.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = task.gpu
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(setup.threads)
+        message = _attempt(setup, task, function, stop)
+        send(sock, message)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # the server's atexit handlers are not this process's
+
+
+class _Stop:
+    """Set by a signal; a run asks it between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+
+    def should_stop(self) -> bool:
+        return self.asked
+
+
+def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop) -> Message:
+    """Claims, runs and publishes, all in this process: the lock is freed by the kernel if it is killed."""
+    with Store(Path(setup.root)).claim(task.run_id) as claim:
+        if claim is None:
+            return Message("said", task.run_id, "held")
+        if task.retry_failed:
+            claim.forget_failure()
+        if (record := claim.finished()) is not None:
+            return Message("said", task.run_id, "already", facts=_facts(record))
+        try:
+            folder = claim.prepare(task.recipe)
+            _write_output_to(folder / "log.txt")
+            result = function(task.recipe, folder, should_stop=stop.should_stop, **setup.options)
+            claim.publish_result(result)
+            return Message("said", task.run_id, "ok", facts=_facts(result))
+        except InputError as error:
+            return Message("said", task.run_id, "refused", error=_one_line(error))
+        except BaseException as error:
+            if _is_stop(error) or stop.asked:
+                return Message("said", task.run_id, "stopped", error=_one_line(error))
+            lines, text = traceback.format_exc(), f"{type(error).__name__}: {_one_line(error)}"
+            sys.stderr.write(lines)
+            if task.last_attempt:
+                claim.publish_failed(task.recipe, text, lines, task.attempt)
+            return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
+
+
+def _is_stop(error: BaseException) -> bool:
+    """By name, so that this module need not import the run's (torch)."""
+    return any(c.__name__ == "Stopped" for c in type(error).__mro__)
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    """What a progress line says about a finished run."""
+    metrics, labels = record.get("metrics") or {}, record.get("labels") or {}
+    return {
+        "outcome": record.get("outcome", "failed"),
+        "fid": metrics.get("fid"),
+        "label": labels.get("fid", "FID"),
+        "seconds": record.get("seconds"),
+        "error": record.get("error", ""),
+    }
+
+
+def _write_output_to(path: Path) -> None:
+    """From here on, everything this process prints goes to the run's log."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+    faulthandler.enable(2)
+
+
+def _die_with(parent: int) -> None:
+    """Asks the kernel (Linux) to kill this process when its parent dies, however that happens."""
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+    except (OSError, AttributeError):  # elsewhere the server's end of file has to do
+        return
+    if os.getppid() != parent:  # it died before the call
+        os._exit(1)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

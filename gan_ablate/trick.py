@@ -1,0 +1,289 @@
+"""Trick: one small change to a blueprint or to one point of the training step. A chain of tricks is a trick.
+
+No torch at import time: listing, validating and expanding tricks must stay instant.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
+from gan_ablate.errors import InputError, unknown
+from gan_ablate.recipe import TrickSpec
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+    from gan_ablate.nets import Critique
+
+State = dict[str, Any]  # name -> Tensor carried between steps; becomes buffers
+
+
+class Targets(NamedTuple):
+    """What D should answer, as probabilities of `real`."""
+
+    real: Tensor  # (N,) for the real images
+    fake: Tensor  # (N,) for the generated images
+
+
+@dataclass
+class Step:
+    """What a hook may read. Nothing of it may be changed in place."""
+
+    t: Tensor  # () share of training done, in [0, 1)
+    real: Tensor  # (N, C, H, W) in [-1, 1]
+    labels: Tensor | None  # (N,) int64, where the dataset has classes
+    fake: Tensor | None  # (N, C, H, W) in [-1, 1]; None before G has drawn it
+    critique: Callable[[Tensor], Critique]  # D behind the `inputs` hooks
+    noise: Generator  # the tricks' own random numbers
+    parameters: Mapping[str, Tensor]  # G's parameters by name, detached
+    fake_critique: Critique | None = None  # D's answer to `fake`, while G's loss is computed
+
+    def normal_like(self, x: Tensor) -> Tensor:
+        """N(0, 1) of the shape of `x`, from the tricks' generator."""
+        return x.new_empty(x.shape).normal_(generator=self.noise)
+
+    def uniform_like(self, x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """U(low, high) of the shape of `x`, from the tricks' generator."""
+        return x.new_empty(x.shape).uniform_(low, high, generator=self.noise)
+
+    def permutation(self, n: int) -> Tensor:
+        """(n,) a random permutation of 0..n-1, from the tricks' generator."""
+        return self.t.new_empty(n).uniform_(generator=self.noise).argsort()
+
+
+@dataclass(frozen=True)
+class Trick:
+    """Base of all tricks: every hook leaves its value alone.
+
+    Subclass it as a frozen dataclass whose fields are the trick's parameters, with the paper's numbers as
+    defaults, and override `edit` (build time) or the hooks of the training step (no `.item()`, no `if` on a
+    tensor, static shapes: the step must stay capturable in a CUDA graph).
+    """
+
+    paper: ClassVar[str] = ""  # source: authors, year, section
+    catalogue: ClassVar[str] = ""  # which sources of the catalogue name it: S0..S4, P
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, bool) or not isinstance(f.default, int | float):
+                continue
+            wanted = int if isinstance(f.default, int) else (int, float)
+            low, high = self.bounds.get(f.name, (-math.inf, math.inf))
+            kind = "a whole number" if wanted is int else "a number"
+            if not isinstance(value, wanted) or isinstance(value, bool) or not math.isfinite(value):
+                raise InputError(f"{name_of(self)}: {f.name}={value!r} is not {kind}")
+            if not low <= value <= high:
+                span = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+                raise InputError(f"{name_of(self)}: {f.name}={value!r} is out of range: give {kind} {span}")
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        """Build time: return `replace(blueprint, ...)`."""
+        return blueprint
+
+    def init(self, step: Step) -> State:
+        """The tensors that this trick carries between steps, before the first one. `step.fake` is None here."""
+        return {}
+
+    def advance(self, state: State, step: Step) -> State:
+        """The tensors after one G step."""
+        return state
+
+    def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
+        """z (N, latent_dim) as drawn from N(0, 1) -> z as G sees it, at training and at sampling."""
+        return z
+
+    def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
+        """Generated images (N, C, H, W) -> what D trains on as fake."""
+        return fake
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        """Images (N, C, H, W), real or fake, just before D."""
+        return images
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        """The targets of D's loss; G's loss never sees them."""
+        return targets
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        """D's loss () -> D's loss with a term added."""
+        return loss
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        """G's loss () -> G's loss with a term added, or another objective in its place."""
+        return loss
+
+    def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
+        """After D's update: D's parameters, changed in place under no_grad (clipping)."""
+
+    def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: State) -> Mapping[str, Tensor]:
+        """G's live parameters by name -> the parameters that sampling and evaluation see."""
+        return parameters
+
+    @property
+    def parts(self) -> tuple[Trick, ...]:
+        """The tricks that this one is made of."""
+        return (self,)
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        """The step-time hooks that this trick changes."""
+        return frozenset(h for h in STEP_HOOKS if getattr(type(self), h) is not getattr(Trick, h))
+
+
+@dataclass(frozen=True)
+class Chain(Trick):
+    """Tricks applied one after another, each with a state of its own; keys are `<position>.<name>`."""
+
+    tricks: tuple[Trick, ...] = ()
+    _users: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        flat = tuple(part for trick in self.tricks for part in trick.parts)
+        object.__setattr__(self, "tricks", flat)
+        self._users.update({h: tuple(i for i, t in enumerate(flat) if h in t.overridden) for h in STEP_HOOKS})
+
+    @property
+    def parts(self) -> tuple[Trick, ...]:
+        return self.tricks
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        return frozenset(h for h, users in self._users.items() if users)
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        for trick in self.tricks:
+            blueprint = trick.edit(blueprint)
+        return blueprint
+
+    def init(self, step: Step) -> State:
+        return {f"{i}.{k}": v for i, trick in enumerate(self.tricks) for k, v in trick.init(step).items()}
+
+    def advance(self, state: State, step: Step) -> State:
+        return {
+            f"{i}.{k}": v
+            for i, trick in enumerate(self.tricks)
+            for k, v in trick.advance(_own(state, i), step).items()
+        }
+
+    def _fold(self, hook: str, value: Any, step: Step | None, state: State) -> Any:
+        for i in self._users[hook]:
+            value = getattr(self.tricks[i], hook)(value, step, _own(state, i))
+        return value
+
+    def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
+        return self._fold("latents", z, step, state)
+
+    def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
+        return self._fold("fakes", fake, step, state)
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        return self._fold("inputs", images, step, state)
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        return self._fold("targets", targets, step, state)
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return self._fold("d_loss", loss, step, state)
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return self._fold("g_loss", loss, step, state)
+
+    def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
+        for i in self._users["project"]:
+            self.tricks[i].project(parameters, step, _own(state, i))
+
+    def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: State) -> Mapping[str, Tensor]:
+        return self._fold("averaged", parameters, step, state)
+
+
+def _own(state: State, index: int) -> State:
+    prefix = f"{index}."
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+REGISTRY: dict[str, type[Trick]] = {}
+
+
+def register(name: str) -> Callable[[type[Trick]], type[Trick]]:
+    """Class decorator: make a trick reachable by name from studies and the command line."""
+
+    def add(cls: type[Trick]) -> type[Trick]:
+        if REGISTRY.setdefault(name, cls) is not cls:
+            raise ValueError(f"two tricks are called {name!r}")
+        return cls
+
+    return add
+
+
+def name_of(trick: Trick | type[Trick]) -> str:
+    """The registered name of a trick, or its import path."""
+    cls = trick if isinstance(trick, type) else type(trick)
+    return next((n for n, c in REGISTRY.items() if c is cls), f"{cls.__module__}.{cls.__qualname__}")
+
+
+def _find(name: str) -> type[Trick]:
+    if name in REGISTRY:
+        return REGISTRY[name]
+    if "." not in name:
+        raise unknown("trick", name, REGISTRY)
+    module, _, attribute = name.rpartition(".")
+    sys.path.insert(0, "")  # a user's own module lies in the working directory
+    try:
+        found = resolve_name(f"{module}:{attribute}")
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"trick {name!r}: cannot import {attribute} from {module}: {error}") from error
+    finally:
+        sys.path.remove("")
+    if not (isinstance(found, type) and issubclass(found, Trick)):
+        raise InputError(f"trick {name!r}: {module}.{attribute} is not a subclass of gan_ablate.trick.Trick")
+    return found
+
+
+def build(spec: TrickSpec) -> Trick:
+    """The trick that a spec names. Raises `InputError` for unknown names and parameters, and bad values."""
+    cls = _find(spec.name)
+    known = [f.name for f in fields(cls)]
+    for key in spec.params:
+        if key not in known:
+            if not known:
+                raise InputError(f"{spec.name}: takes no parameters, so {key!r} means nothing to it")
+            raise unknown("parameter", key, known, spec.name)
+    return cls(**spec.params)
+
+
+def spec_of(trick: Trick, name: str) -> TrickSpec:
+    """The spec that names a trick, all its parameters filled in."""
+    return TrickSpec(name, {f.name: getattr(trick, f.name) for f in fields(trick)})
+
+
+def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:
+    """Each parameter of a trick with its default."""
+    for f in fields(cls):
+        yield f.name, None if f.default is MISSING else f.default
+
+
+def effects(trick: Trick, blueprint: Blueprint) -> tuple[str, ...]:
+    """What a trick would change here: blueprint fields as `name: before -> after`, then the hooks it uses."""
+    changes = tuple(map(str, diff(blueprint, trick.edit(blueprint))))
+    return changes + tuple(f"hook: {h}" for h in STEP_HOOKS if h in trick.overridden & blueprint.hooks)
+
+
+def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
+    """A chain of named tricks. Raises `InputError` where two claim one field, or both own `averaged`."""
+    owner: dict[str, str] = {}
+    for name, trick in tricks.items():
+        claims = [change.name for change in diff(blueprint, trick.edit(blueprint))]
+        claims += ["averaged"] if "averaged" in trick.overridden else []
+        for claim in claims:
+            if claim in owner:
+                raise InputError(f"tricks {owner[claim]!r} and {name!r} both set {claim}: keep one of them")
+            owner[claim] = name
+    return Chain(tuple(tricks.values()))

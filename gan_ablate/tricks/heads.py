@@ -1,0 +1,25 @@
+"""What D's head reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import LAYERS
+from gan_ablate.trick import Trick, register
+
+
+@register("minibatch_discrimination")
+@dataclass(frozen=True)
+class MinibatchDiscrimination(Trick):
+    """Let D compare each sample with the rest of its batch, so that a collapsed G is easy to tell."""
+
+    paper = "Salimans et al. 2016, section 3.2"
+    catalogue = "S0 S1.15 S2 S4"
+    bounds = {"kernels": (1, 4096), "dims": (1, 4096)}
+    kernels: int = 16
+    dims: int = 8
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        options = {"kernels": self.kernels, "dims": self.dims}
+        return replace(blueprint, d_statistics=Factory(f"{LAYERS}:MinibatchDiscrimination", options))

@@ -1,0 +1,73 @@
+"""Labels and targets of D's loss. Only objectives on probabilities have them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gan_ablate.errors import InputError
+from gan_ablate.trick import Step, Targets, Trick, register
+
+if TYPE_CHECKING:
+    from gan_ablate.trick import State
+
+SHARE = (0.0, 1.0)
+
+
+@register("label_smoothing")
+@dataclass(frozen=True)
+class OneSidedLabelSmoothing(Trick):
+    """Soften the real target of D only."""
+
+    paper = "Salimans et al. 2016, section 3.4"
+    catalogue = "S0 S2 S4"
+    bounds = {"real": SHARE}
+    real: float = 0.9  # target for real images
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        return targets._replace(real=self.real * targets.real)
+
+
+@register("soft_labels")
+@dataclass(frozen=True)
+class SoftLabels(Trick):
+    """Draw each sample's target from an interval: real from U(0.7, 1.2), fake from U(0, 0.3)."""
+
+    paper = "Chintala et al. 2016, tip 6"
+    catalogue = "S0 S1.6"
+    bounds = {name: (0.0, 2.0) for name in ("real_low", "real_high", "fake_low", "fake_high")}
+    real_low: float = 0.7
+    real_high: float = 1.2
+    fake_low: float = 0.0
+    fake_high: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for side, low, high in (("real", self.real_low, self.real_high), ("fake", self.fake_low, self.fake_high)):
+            if low > high:
+                raise InputError(f"soft_labels: {side}_low={low} is over {side}_high={high}: swap them")
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        return Targets(
+            real=step.uniform_like(targets.real, self.real_low, self.real_high),
+            fake=step.uniform_like(targets.fake, self.fake_low, self.fake_high),
+        )
+
+
+@register("label_flipping")
+@dataclass(frozen=True)
+class LabelFlipping(Trick):
+    """Swap D's target now and then, each sample by itself with probability p."""
+
+    paper = "Chintala et al. 2016, tip 6"
+    catalogue = "S0 S1.6"
+    bounds = {"p": SHARE}
+    p: float = 0.05  # probability that a sample's target is swapped
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        flip_real = step.uniform_like(targets.real) < self.p
+        flip_fake = step.uniform_like(targets.fake) < self.p
+        return Targets(
+            real=(1 - targets.real).where(flip_real, targets.real),
+            fake=(1 - targets.fake).where(flip_fake, targets.fake),
+        )

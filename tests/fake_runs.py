@@ -1,0 +1,80 @@
+"""Run functions for the pool's tests: no torch, a counter for every start, a checkpoint that resumes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe
+
+
+class Stopped(Exception):
+    """As `gan_ablate.run.Stopped`: the pool knows it by its name."""
+
+
+def count(folder: Path, what: str) -> int:
+    """Adds a line to the run's own tally and returns how many there are: survives kill -9."""
+    with open(folder / what, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    return len((folder / what).read_text().splitlines())
+
+
+def carry_out(recipe: Recipe, folder: Path, *, should_stop: Any, seconds: float = 0.0, **_: Any) -> dict[str, Any]:
+    """`recipe.steps` steps of sleep with a checkpoint after each; ends with a result in the store's schema."""
+    count(folder, "starts")
+    checkpoint = folder / "checkpoint"
+    first = int(checkpoint.read_text()) if checkpoint.exists() else 0
+    for step in range(first, recipe.steps):
+        if should_stop():
+            raise Stopped
+        time.sleep(seconds / recipe.steps)
+        checkpoint.write_text(str(step + 1))
+    count(folder, "ends")
+    print("trained", recipe.arm)
+    return {
+        "recipe": recipe.to_dict(),
+        "outcome": "ok",
+        "metrics": {"fid": float("nan") if recipe.seed == 99 else 10.0 + recipe.seed},
+        "labels": {"fid": "FID@2 (fake)"},
+        "seconds": seconds,
+        "resumed": first,
+        "omp": os.environ.get("OMP_NUM_THREADS"),
+        "cuda": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def killed_once(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """The first attempt of seed 0 dies of kill -9 after a checkpoint."""
+    if count(folder, "attempts") == 1 and recipe.seed == 0:
+        (folder / "checkpoint").write_text("1")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return carry_out(recipe, folder, **options)
+
+
+def always_killed(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    if recipe.seed == 0:
+        print("last words", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return carry_out(recipe, folder, **options)
+
+
+def raises(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    if recipe.seed == 0:
+        count(folder, "attempts")
+        raise ZeroDivisionError("a bug\nin two lines")
+    return carry_out(recipe, folder, **options)
+
+
+def refuses(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    raise InputError("no weights at /nowhere: give --weights")
+
+
+def deaf(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
+    """Never asks whether to stop."""
+    count(folder, "starts")
+    time.sleep(60)
+    return {}

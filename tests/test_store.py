@@ -1,0 +1,191 @@
+"""The store: whole files or none, locks that die with their holder, and damage that is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.store import Claim, Status, Store, publish, to_json
+from gan_ablate.sweep.study import NotApplicable
+
+RECIPES = [
+    Recipe(arm=arm, tricks=tricks, seed=seed) for seed in (0, 1) for arm, tricks in (("base", ()), ("n", ("n",)))
+]
+
+
+def create(root: Path, recipes: list[Recipe] = RECIPES, name: str = "one") -> Store:
+    skipped = [NotApplicable("wgan_gp", "shapes", "n", "no targets")]
+    return Store.create(root, name=name, source={"seeds": 2}, recipes=recipes, not_applicable=skipped)
+
+
+def result(recipe: Recipe, **more: object) -> dict:
+    return {"recipe": recipe.to_dict(), "outcome": "ok", "metrics": {"fid": 1.5}, "seconds": 2.0, **more}
+
+
+def finish(store: Store, recipe: Recipe, **more: object) -> None:
+    with store.claim(recipe.run_id) as claim:
+        assert claim is not None
+        claim.prepare(recipe)
+        claim.publish_result(result(recipe, **more))
+
+
+def test_study_file_round_trip_and_growth(tmp_path: Path) -> None:
+    create(tmp_path, RECIPES[:2])
+    finish(Store.open(tmp_path), RECIPES[0])
+    grown = create(tmp_path)
+    assert Store.open(tmp_path) == grown
+    assert [c.run_id for c in grown.cells] == [r.run_id for r in RECIPES]
+    assert len(list(grown.results())) == 1
+    data = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    assert data["schema"] == 1
+    assert data["source"] == {"seeds": 2}
+    assert data["not_applicable"][0]["reason"] == "no targets"
+
+
+def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:
+    create(tmp_path)
+    before = (tmp_path / "study.yaml").read_bytes()
+    with pytest.raises(InputError, match="belongs to study 'one', not 'two'"):
+        create(tmp_path, name="two")
+    assert (tmp_path / "study.yaml").read_bytes() == before
+    for text, line in (
+        ("schema: 99\nname: one", "schema 99"),
+        ("- 1", "schema None"),
+        ("{", "cannot be read"),
+        ("schema: 1\nname: one", "not a study's file"),
+    ):
+        (tmp_path / "study.yaml").write_text(text)
+        with pytest.raises(InputError, match=line):
+            create(tmp_path)
+    with pytest.raises(InputError, match="no study here"):
+        Store.open(tmp_path / "empty")
+    with pytest.raises(InputError, match="cannot be written"):
+        create(tmp_path / "study.yaml" / "below_a_file")
+
+
+def test_json_is_strict_and_takes_what_runs_return() -> None:
+    data = {
+        "nan": float("nan"),
+        "inf": [np.float64("inf")],
+        "n": np.int64(3),
+        "path": Path("a/b"),
+        "t": (1, True, None),
+    }
+    read = json.loads(to_json(data))
+    assert read == {"nan": None, "inf": [None], "n": 3, "path": "a/b", "t": [1, True, None]}
+
+
+def test_publish_leaves_old_or_new_when_a_step_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "result.json"
+    publish(target, b"old")
+    for step in ("fsync", "rename"):
+        with monkeypatch.context() as patch:
+
+            def fail(*_: object) -> None:
+                raise OSError(28, "No space left on device")
+
+            patch.setattr(os, step, fail)
+            with pytest.raises(OSError, match="No space"):
+                publish(target, b"new")
+        assert target.read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["result.json"]
+    publish(target, b"new")
+    assert target.read_bytes() == b"new"
+
+
+HOLD = """
+import sys, time
+from gan_ablate.sweep.store import Store
+with Store(sys.argv[1]).claim(sys.argv[2]) as claim:
+    print(claim is not None, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> None:
+    store = create(tmp_path)
+    run_id = RECIPES[0].run_id
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path), run_id], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline().strip() == "True"
+    start = time.monotonic()
+    with store.claim(run_id) as claim:
+        assert claim is None
+    assert time.monotonic() - start < 1  # never waits
+    assert store.is_running(run_id)
+    assert store.status()[0] == Status("dcgan", "shapes", "base", running=1, left=1)
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    assert not store.is_running(run_id)
+    with store.claim(run_id) as claim:
+        assert isinstance(claim, Claim)
+
+
+def test_status_and_results(tmp_path: Path) -> None:
+    store = create(tmp_path)
+    finish(store, RECIPES[0])
+    with store.claim(RECIPES[1].run_id) as claim:
+        assert claim is not None
+        claim.prepare(RECIPES[1])
+        claim.publish_failed(RECIPES[1], "Boom: it broke", "Traceback ..", 2)
+    assert store.status() == (
+        Status("dcgan", "shapes", "base", done=1, left=1),
+        Status("dcgan", "shapes", "n", failed=1, left=1),
+    )
+    good, bad = store.results()
+    assert good["schema"] == 1
+    assert good["run_id"] == RECIPES[0].run_id
+    assert (bad["error"], bad["attempts"]) == ("Boom: it broke", 2)
+    finish(store, RECIPES[1])  # a later success replaces the failure
+    assert [r.get("error") for r in store.results()] == [None, None]
+    # the study's label, not the one the run was trained under
+    renamed = create(tmp_path, [replace(r, arm="plain") for r in RECIPES[:1]])
+    assert [r["recipe"]["arm"] for r in renamed.results()] == ["plain"]
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b'{"schema": 1, "run', b"[]", b"\xff\x00", b'{"run_id": "other", "outcome": "ok"}']
+)
+def test_a_damaged_result_counts_as_not_done(tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    store = create(tmp_path)
+    finish(store, RECIPES[0])
+    path = store.folder(RECIPES[0].run_id) / "result.json"
+    path.write_bytes(damage)
+    assert list(store.results()) == []
+    assert "damaged" in caplog.text
+    assert path.read_bytes() == damage  # a reader changes nothing
+    assert store.state(RECIPES[0].run_id) == "left"
+    with store.claim(RECIPES[0].run_id) as claim:
+        assert claim is not None
+        assert claim.finished() is None
+    assert path.with_name("result.json.corrupt").read_bytes() == damage
+    finish(store, RECIPES[0])
+    assert len(list(store.results())) == 1
+
+
+def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    store = create(tmp_path)
+    run_id = RECIPES[0].run_id
+    with store.claim(run_id) as claim:
+        assert claim is not None
+        folder = claim.prepare(RECIPES[0])
+        (folder / ".result.json.1-ab.tmp").write_text("left by kill -9")
+        claim.prepare(replace(RECIPES[0], arm="another label"))  # the label is not part of the identity
+        assert sorted(p.name for p in folder.iterdir()) == ["lock", "recipe.json"]
+        with pytest.raises(InputError, match="holds another recipe"):
+            claim.prepare(RECIPES[1])
+        (folder / "recipe.json").write_text("{")  # damaged: written anew, the folder's name is the hash
+        claim.prepare(RECIPES[0])
+        assert json.loads((folder / "recipe.json").read_text())["run_id"] == run_id
