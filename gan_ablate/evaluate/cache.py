@@ -23,7 +23,9 @@ def cache_folder(kind: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{folder}: no cache can be kept there ({reason}); set GAN_ABLATE_CACHE to a folder") from error
+        raise InputError(
+            f"{folder}: no cache can be kept there ({reason}); set GAN_ABLATE_CACHE to a folder"
+        ) from error
     return folder
 
 

@@ -91,14 +91,18 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         if shipped.exists():
             checkpoint = read(shipped)
             if checkpoint is None:
-                raise InputError(f"{shipped}: damaged; python -m gan_ablate.evaluate.train_shapes_classifier makes it anew")
+                raise InputError(
+                    f"{shipped}: damaged; python -m gan_ablate.evaluate.train_shapes_classifier makes it anew"
+                )
             if tuple(checkpoint["meta"]["classes"]) == dataset.classes:
                 return ClassifierExtractor(checkpoint).to(device)
         elif dataset.classes:  # its training split can always be made: one classifier whatever part is measured
             dataset = load("shapes", size=size, channels=channels, split="train")
     if dataset.labels is None or len(dataset.classes) < 2:
         has = "one class only" if dataset.labels is not None else "no labels"
-        raise InputError(f"{dataset.name}: {has} to train a classifier on; use --extractor inception (or class folders)")
+        raise InputError(
+            f"{dataset.name}: {has} to train a classifier on; use --extractor inception (or class folders)"
+        )
     key = f"{RECIPE}/{SEED}/{BUDGET}/{dataset.fingerprint}/{size}/{channels}/{'/'.join(dataset.classes)}"
     path = cache_folder("classifiers") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
     checkpoint = read(path)

@@ -30,7 +30,9 @@ class Extractor(nn.Module):
     name: str  # as metric labels print it: "shapes classifier", "inception"
     digest: str  # SHA-256 hex of the weights: figures of different digests are never compared
     dim: int  # d, the number of features
-    classes: tuple[str, ...] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
+    classes: tuple[
+        str, ...
+    ] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
     note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
     batch_size: int = 256  # fixed: results must not depend on how many images are asked for
     real_images: int = 20_000  # at most this many real images make the statistics
@@ -71,7 +73,9 @@ def _exact(device: torch.device) -> AbstractContextManager[object]:
     stack = ExitStack()
     stack.enter_context(torch.autocast(device.type, enabled=False))
     if device.type == "cuda":
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False))
+        stack.enter_context(
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+        )
     return stack
 
 

@@ -79,7 +79,8 @@ class Live:
         failed = Text(f"  failed {progress.failed}", style="red" if progress.failed else "")
         head = Text(counts).append_text(failed).append(f"  time left {clock(progress.seconds_left)}")
         bar = ProgressBar(total=max(progress.total, 1), completed=done, width=min(60, self._console.width))
-        names = Text(", ".join(progress.running) or "starting", style="dim", overflow="ellipsis", no_wrap=True)
+        waiting = "" if done == progress.total else "starting"
+        names = Text(", ".join(progress.running) or waiting, style="dim", overflow="ellipsis", no_wrap=True)
         self._live.update(Group(bar, head, names), refresh=True)
 
     def finished(self, progress: Progress, line: str) -> None:

@@ -1,0 +1,150 @@
+"""Evaluation during training: a Lightning callback, so that no extractor or metric enters the model's own state."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from gan_ablate.data import ImageSet
+from gan_ablate.data.images import to_uint8
+from gan_ablate.evaluate.cache import write_atomically
+from gan_ablate.evaluate.features import Extractor
+from gan_ablate.evaluate.metrics import NOTHING, RealStatistics, evaluate_images, metric_labels, real_statistics
+from gan_ablate.evaluate.samples import save_grid
+from gan_ablate.recipe import Evaluation, seed_for
+
+GRID = 64  # images in a sample grid: 8 x 8
+
+
+class EvaluationCallback(lightning.Callback):
+    """Measures the generator after the G steps of `plan.steps(total_steps)`, always from the same z.
+
+    Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)`, which samples in evaluation mode
+    from the averaged weights if there are any. Training goes on as if nothing had happened: random state and module
+    modes are as before. A point that was evaluated before a checkpoint is not evaluated again after resuming.
+
+    real: the images to compare with (their statistics are computed or read from the cache when training starts).
+    record: called with {"step", "fid", "kid", "is_mean", "is_std", "modes", "mode_kl", "seconds"}; None where a figure
+    does not exist, and all of them None if the weights or the images are not finite.
+    samples_dir: gets step_000500.png, ... and final.png; None writes no pictures.
+    seed: the run's; the evaluation's z come from `seed_for(seed, "evaluation")`.
+
+    curve: the records so far. seconds: time spent in evaluation, statistics of the real images and pictures included.
+    """
+
+    def __init__(
+        self,
+        plan: Evaluation,
+        total_steps: int,
+        real: ImageSet,
+        extractor: Extractor,
+        record: Callable[[dict[str, Any]], None] = lambda point: None,
+        samples_dir: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.plan, self.total_steps, self.seed = plan, total_steps, seed
+        self.real, self.extractor, self.record, self.samples_dir = real, extractor, record, samples_dir
+        self.points = frozenset(plan.steps(total_steps))
+        self.done: set[int] = set()
+        self.curve: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._statistics: RealStatistics | None = None
+
+    def labels(self) -> dict[str, str]:
+        """Names of the figures for tables and axes: {"fid": "FID@2048 (shapes classifier)", ...}."""
+        return metric_labels(self.extractor, self.plan.samples)
+
+    def settings(self) -> dict[str, Any]:
+        """What the figures were measured with: only figures with equal settings may stand in one table."""
+        settings = {
+            "extractor": self.extractor.name,
+            "extractor_digest": self.extractor.digest,
+            "samples": self.plan.samples,
+            "dataset": self.real.name,
+            "split": self.plan.split,
+            "real_fingerprint": self.real.fingerprint,
+            "real_images": min(len(self.real), self.extractor.real_images),
+        }
+        return settings | ({"note": self.extractor.note} if self.extractor.note else {})
+
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        started = time.perf_counter()
+        self._real()
+        self.seconds += time.perf_counter() - started
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.evaluate_if_due(pl_module)  # resumed from a checkpoint that was written just before an evaluation
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.evaluate_if_due(pl_module)
+
+    def evaluate_if_due(self, module: nn.Module) -> dict[str, Any] | None:
+        """Evaluate if the model stands at a planned step that is not yet done; returns the record, else None."""
+        step = int(module.g_steps)  # type: ignore[arg-type]
+        if step not in self.points or step in self.done:
+            return None
+        return self.evaluate(module)
+
+    def evaluate(self, module: nn.Module) -> dict[str, Any]:
+        """Evaluate the model where it stands, planned or not; returns the record."""
+        step = int(module.g_steps)  # type: ignore[arg-type]
+        started = time.perf_counter()
+        with torch.random.fork_rng(devices=_cuda_devices(module)):
+            metrics = self._measure(module)
+            if self.samples_dir is not None:
+                self._save_samples(module, step, self.samples_dir)
+        seconds = time.perf_counter() - started
+        point = {"step": step, **metrics, "seconds": round(seconds, 4)}
+        self.seconds += seconds
+        self.done.add(step)
+        self.curve.append(point)
+        self.record(point)
+        return point
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"done": sorted(self.done), "curve": [dict(point) for point in self.curve], "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.done = set(state_dict["done"])
+        self.curve = [dict(point) for point in state_dict["curve"]]
+        self.seconds = float(state_dict["seconds"])
+
+    def _measure(self, module: nn.Module) -> dict[str, float | int | None]:
+        if not _finite(module):  # uint8 images could not show it
+            return dict(NOTHING)
+        images = module.generate(self.plan.samples, seed=seed_for(self.seed, "evaluation"))  # type: ignore[operator]
+        if images.is_floating_point():
+            if not torch.isfinite(images).all():
+                return dict(NOTHING)
+            images = to_uint8(images)
+        return evaluate_images(images, self.extractor, self._real())
+
+    def _save_samples(self, module: nn.Module, step: int, folder: Path) -> None:
+        images: Tensor = module.generate(GRID, seed=seed_for(self.seed, "samples"))  # type: ignore[operator]
+        path = folder / f"step_{step:06d}.png"
+        save_grid(to_uint8(images) if images.is_floating_point() else images, path)
+        if step == self.total_steps:
+            write_atomically(folder / "final.png", lambda temporary: shutil.copyfile(path, temporary))
+
+    def _real(self) -> RealStatistics:
+        if self._statistics is None:
+            self._statistics = real_statistics(self.real, self.extractor)
+        return self._statistics
+
+
+def _finite(module: nn.Module) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in module.parameters())
+
+
+def _cuda_devices(module: nn.Module) -> list[torch.device]:
+    """The GPU whose random state has to be kept; none on the CPU, where asking all GPUs for theirs would be slow."""
+    return list({p.device for p in module.parameters() if p.device.type == "cuda"})

@@ -1,0 +1,200 @@
+"""FID, KID and Inception score, by torchmetrics on stored features.
+
+torchmetrics' metrics accept any extractor; here it is the identity, so one forward pass per image feeds all three.
+float64 throughout, one process, and the random state of the caller is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.inception import InceptionScore
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from gan_ablate.data import ImageSet
+from gan_ablate.evaluate.cache import cache_folder, locked, write_atomically
+from gan_ablate.evaluate.features import Extractor, Features, extract
+from gan_ablate.evaluate.modes import mode_coverage
+
+STATISTICS = 1  # raise it when what a statistics file holds changes
+KID_REAL = 5000  # real feature rows kept for KID's subsets
+KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
+SPLIT_FROM = 5000  # IS is the mean over 10 splits from here on, over one below: a split needs 500 images
+SEED = 0  # of KID's subsets and of the choice of real images: the same at every evaluation
+NAMES = ("fid", "kid", "is_mean", "is_std", "modes", "mode_kl")
+NOTHING: dict[str, float | int | None] = dict.fromkeys(NAMES)  # the result for images that are not finite
+
+
+@dataclass(frozen=True)
+class RealStatistics:
+    """What the metrics need to know of the real images. Tensors lie on the CPU."""
+
+    count: int  # real images that the sums run over
+    feature_sum: Tensor  # (d,) float64
+    outer_sum: Tensor  # (d, d) float64: sum of x x^T
+    kid_features: Tensor  # (m, d) float32, m <= KID_REAL
+    class_counts: Tensor | None  # (K,) int64: images per class in the whole set; None where modes are not known
+
+    @classmethod
+    def of(cls, features: Tensor, class_counts: Tensor | None = None) -> RealStatistics:
+        """From features (N, d) of N >= 2 real images in random order."""
+        x = features.double()
+        kept = features[:KID_REAL].float().cpu()
+        return cls(len(x), x.sum(0).cpu(), (x.T @ x).cpu(), kept, class_counts)
+
+
+class Stored(nn.Module):
+    """The identity, as the feature extractor of torchmetrics' metrics."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.num_features = dim
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def real_statistics(real: ImageSet, extractor: Extractor) -> RealStatistics:
+    """Statistics of `real` (at most `extractor.real_images` of it, chosen once for all by a fixed seed).
+
+    Cached on disk by the set's content, the extractor's weights and the count; a damaged file is made anew.
+    """
+    count = min(len(real), extractor.real_images)
+    key = f"{STATISTICS}/{real.fingerprint}/{extractor.digest}/{count}/{KID_REAL}/{SEED}"
+    path = cache_folder("statistics") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    known = _read(path)
+    if known is None:
+        with locked(path):
+            known = _read(path)  # another worker may have written it while this one waited
+            if known is None:
+                known = _compute(real, extractor, count)
+                found = known
+                write_atomically(path, lambda temporary: _write(temporary, found))
+    return known
+
+
+def evaluate_images(images: Tensor, extractor: Extractor, real: RealStatistics) -> dict[str, float | int | None]:
+    """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `NAMES`.
+
+    `is_std` is None with one split; `modes` and `mode_kl` are None where the classes are not known.
+    """
+    return evaluate_features(extract(extractor, images), real, kid_subsets=extractor.kid_subsets)
+
+
+def evaluate_features(fake: Features, real: RealStatistics, *, kid_subsets: int = 4) -> dict[str, float | int | None]:
+    """`evaluate_images` from features that are already there. Computed on the device of the features."""
+    if not (torch.isfinite(fake.features).all() and torch.isfinite(fake.logits).all()):
+        return dict(NOTHING)
+    is_mean, is_std = inception_score(fake.logits)
+    result: dict[str, float | int | None] = {
+        "fid": frechet_distance(fake.features, real),
+        "kid": kernel_distance(fake.features, real, subsets=kid_subsets),
+        "is_mean": is_mean,
+        "is_std": is_std,
+        "modes": None,
+        "mode_kl": None,
+    }
+    if real.class_counts is not None:
+        result["modes"], result["mode_kl"] = mode_coverage(fake.logits.cpu(), real.class_counts)
+    return {k: v if v is None or math.isfinite(v) else None for k, v in result.items()}
+
+
+def frechet_distance(features: Tensor, real: RealStatistics) -> float:
+    """Frechet distance of the Gaussians with the moments of features (N, d) and of `real` (Heusel et al. 2017)."""
+    with _quiet(features):
+        metric = FrechetInceptionDistance(Stored(features.shape[1]), sync_on_compute=False).to(features.device)
+        metric.update(features.double(), real=False)
+        metric.real_features_sum = real.feature_sum.to(features.device)
+        metric.real_features_cov_sum = real.outer_sum.to(features.device)
+        metric.real_features_num_samples = torch.tensor(real.count, device=features.device)
+        return max(0.0, metric.compute().item())  # equal moments come out as +-1e-10
+
+
+def kernel_distance(features: Tensor, real: RealStatistics, *, subsets: int = 4) -> float:
+    """Unbiased squared MMD under (x.y / d + 1)^3 between features (N, d) and `real`: the mean over seeded subsets of
+    1,000 rows, or of as many as there are (Binkowski et al. 2018). Unbiased, so it may fall below 0."""
+    size = min(KID_SUBSET, len(features), len(real.kid_features))
+    with _quiet(features):
+        metric = KernelInceptionDistance(
+            Stored(features.shape[1]), subsets=subsets, subset_size=size, sync_on_compute=False
+        ).to(features.device)
+        metric.update(real.kid_features.to(features.device).double(), real=True)
+        metric.update(features.double(), real=False)
+        return metric.compute()[0].item()
+
+
+def inception_score(logits: Tensor) -> tuple[float, float | None]:
+    """exp of the mean KL(p(y|x) || p(y)) (Salimans et al. 2016) from logits (N, K): mean and standard deviation over
+    10 splits, or over one split (whose deviation is None) where N < 5000."""
+    splits = 10 if len(logits) >= SPLIT_FROM else 1
+    # a probability of exactly 0 for all images would make 0 * log 0: exp(-700) is still a positive float64
+    logits = logits.double()
+    logits = (logits - logits.amax(1, keepdim=True)).clamp(min=-700)
+    with _quiet(logits):
+        metric = InceptionScore(Stored(logits.shape[1]), splits=splits, sync_on_compute=False)
+        metric.update(logits)
+        mean, deviation = metric.compute()
+    return mean.item(), deviation.item() if splits > 1 else None
+
+
+def metric_labels(extractor: Extractor, samples: int) -> dict[str, str]:
+    """How tables and axes name the figures: with the sample count always, bare only for the literature's extractor.
+
+    {"fid": "FID@2048 (shapes classifier)", ...}, or {"fid": "FID@50000", ...} for Inception.
+    """
+    suffix = "" if extractor.name == "inception" else f" ({extractor.name})"
+    return {key: f"{name}@{samples}{suffix}" for key, name in (("fid", "FID"), ("kid", "KID"), ("is_mean", "IS"))}
+
+
+@contextmanager
+def _quiet(like: Tensor) -> Iterator[None]:
+    """torchmetrics draws permutations from the global generator, and warns that it keeps features in memory."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.default_generator.manual_seed(SEED)  # the CPU's only: torch.manual_seed would reseed the GPU's as well
+        with torch.autocast(like.device.type, enabled=False):
+            yield
+
+
+def _compute(real: ImageSet, extractor: Extractor, count: int) -> RealStatistics:
+    generator = torch.Generator().manual_seed(SEED)  # shuffled: class folders come one class after the other
+    rows = torch.randperm(len(real), generator=generator)[:count]
+    counts = None
+    if real.labels is not None and extractor.classes and extractor.classes == real.classes:
+        counts = torch.bincount(real.labels.cpu(), minlength=len(real.classes))
+    return RealStatistics.of(extract(extractor, real.images[rows]).features, counts)
+
+
+def _write(path: Path, statistics: RealStatistics) -> None:
+    counts = statistics.class_counts
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            count=statistics.count,
+            feature_sum=statistics.feature_sum.numpy(),
+            outer_sum=statistics.outer_sum.numpy(),
+            kid_features=statistics.kid_features.numpy(),
+            class_counts=np.empty(0, np.int64) if counts is None else counts.numpy(),
+        )
+
+
+def _read(path: Path) -> RealStatistics | None:
+    """The statistics at `path`, or None where the file is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "count"}
+            count = int(file["count"])
+        classes = arrays.pop("class_counts")
+        return RealStatistics(count=count, class_counts=classes if len(classes) else None, **arrays)
+    except Exception:  # noqa: BLE001 - a truncated zip raises one of many types
+        return None
