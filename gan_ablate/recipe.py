@@ -20,10 +20,10 @@ PRECISIONS = ("fp32", "bf16")
 EXTRACTORS = ("classifier", "inception")
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
-# Goodfellow et al. 2014 with Adam at its own defaults (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
+# Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
-    "nsgan": {"architecture": "conv", "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
+    "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
 }
 MODELS = tuple(MODEL_DEFAULTS)

@@ -74,9 +74,7 @@ def carry_out(
     started = time.perf_counter()
     module = _module(recipe)
     recipe = module.recipe
-    images = load(
-        recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress
-    )
+    images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
     trainer_device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, trainer_device)
 
@@ -140,9 +138,7 @@ def _measure(
     plan = recipe.evaluation
     real = images
     if plan.split != "train":
-        real = load(
-            recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root
-        )
+        real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
     return _extractor(plan.extractor, images, str(device), weights), real
 

@@ -40,9 +40,8 @@ def outside_loggers(recipe: Recipe, folder: Path, wandb: str, logger: str, group
 
 
 def _wandb(recipe: Recipe, folder: Path, mode: str, project: str) -> list[Any]:
-    from lightning.pytorch.loggers import WandbLogger
-
     import wandb
+    from lightning.pytorch.loggers import WandbLogger
 
     settings = wandb.Settings(init_timeout=WANDB_SECONDS, silent=True)
     for attempt in [mode] if mode == "offline" else [mode, "offline"]:

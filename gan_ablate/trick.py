@@ -168,9 +168,7 @@ class Chain(Trick):
 
     def advance(self, state: State, step: Step) -> State:
         return {
-            f"{i}.{k}": v
-            for i, trick in enumerate(self.tricks)
-            for k, v in trick.advance(_own(state, i), step).items()
+            f"{i}.{k}": v for i, trick in enumerate(self.tricks) for k, v in trick.advance(_own(state, i), step).items()
         }
 
     def _fold(self, hook: str, value: Any, step: Step | None, state: State) -> Any:

@@ -26,8 +26,8 @@ GRID = 64  # images in a sample grid: 8 x 8
 class EvaluationCallback(lightning.Callback):
     """Measures the generator after the G steps of `plan.steps(total_steps)`, always from the same z.
 
-    Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)`, which samples in evaluation mode
-    from the averaged weights if there are any. Training goes on as if nothing had happened: random state and module
+    Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)`, which samples in evaluation
+    mode from the averaged weights if there are any. Training goes on as if nothing had happened: random state and module
     modes are as before. A point that was evaluated before a checkpoint is not evaluated again after resuming.
 
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
@@ -39,7 +39,7 @@ class EvaluationCallback(lightning.Callback):
     curve: the records so far. seconds: time spent in evaluation, statistics of the real images and pictures included.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         plan: Evaluation,
         total_steps: int,

@@ -81,7 +81,7 @@ class ClassifierExtractor(Extractor):
 
 
 def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> ClassifierExtractor:
-    """The classifier of `dataset`: shipped, from the cache, or trained now (about a minute on one core, said on stderr).
+    """The classifier of `dataset`: shipped, cached, or trained now (about a minute on one core, said on stderr).
 
     Raises `InputError` where the dataset has no labels, or fewer than two classes.
     """
@@ -121,7 +121,7 @@ def read(path: Path) -> dict[str, Any] | None:
         return None
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # noqa: BLE001 - a truncated zip raises one of many types
+    except Exception:  # a truncated zip raises one of many types
         return None
     return checkpoint if isinstance(checkpoint, dict) and {"state", "meta"} <= set(checkpoint) else None
 
@@ -144,7 +144,7 @@ def train(
     order = order[len(held_out) :] if count > 1 else order
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = SmallCNN(size, channels, len(dataset.classes)).to(device, memory_format=torch.channels_last)
+        network = SmallCNN(size, channels, len(dataset.classes)).to(device).to(memory_format=torch.channels_last)
     batch = min(128, len(order))
     steps = max(50, budget // 128)
     if not quiet:

@@ -94,7 +94,7 @@ def _torch_fidelity() -> Any:
 
 
 def _download(url: str, path: Path) -> None:
-    """Fetch `url` to `path`, once among several workers. torch writes beside it and moves it only if the hash is right."""
+    """Fetch `url` to `path`, once among several workers. torch moves it there only if the hash is right."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path):
@@ -116,8 +116,8 @@ def _read(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256:
         raise InputError(
-            f"{path}: SHA-256 {digest[:16]}..., expected {sha256[:16]}... ({len(content):,} bytes): damaged, cut short or "
-            f"another file; remove it and run again to download it, or {WAY_OUT}"
+            f"{path}: SHA-256 {digest[:16]}..., expected {sha256[:16]}... ({len(content):,} bytes): damaged, cut short "
+            f"or another file; remove it and run again to download it, or {WAY_OUT}"
         )
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -196,5 +196,5 @@ def _read(path: Path) -> RealStatistics | None:
             count = int(file["count"])
         classes = arrays.pop("class_counts")
         return RealStatistics(count=count, class_counts=classes if len(classes) else None, **arrays)
-    except Exception:  # noqa: BLE001 - a truncated zip raises one of many types
+    except Exception:  # a truncated zip raises one of many types
         return None

@@ -1,7 +1,7 @@
-"""Train the classifier of `shapes` that ships with the package: `python -m gan_ablate.evaluate.train_shapes_classifier`.
+"""Train the classifier of `shapes` that ships: `python -m gan_ablate.evaluate.train_shapes_classifier`.
 
 One process, one thread, a few minutes. The weights differ in their last bits from machine to machine, so their digest
-(and every figure's label data) changes with them: retrain only when `shapes` itself changes.
+(part of what makes figures comparable) changes with them: retrain only when `shapes` itself changes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
@@ -32,7 +34,7 @@ class Generator(nn.Module):
         self.first = hidden(bp.g_norm, bp.g_activation, bp.g_after, widths[0])
         self.up = nn.ModuleList(
             nn.Sequential(bp.g_up(a, b, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, b))
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in itertools.pairwise(widths)
         )
         self.last = bp.g_up(widths[-1], bp.channels, True)
         self.output = bp.g_output()
@@ -56,7 +58,7 @@ class Discriminator(nn.Module):
                 bp.d_down(a, b, bp.d_norm is None or i == 0),
                 hidden(bp.d_norm if i else None, bp.d_activation, bp.d_after, b),
             )
-            for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         features = widths[-1] * bottom**2
         self.statistics = bp.d_statistics(features) if bp.d_statistics else nn.Identity()

@@ -35,7 +35,7 @@ class SoftLabels(Trick):
 
     paper = "Chintala et al. 2016, tip 6"
     catalogue = "S0 S1.6"
-    bounds = {name: (0.0, 2.0) for name in ("real_low", "real_high", "fake_low", "fake_high")}
+    bounds = dict.fromkeys(("real_low", "real_high", "fake_low", "fake_high"), (0.0, 2.0))
     real_low: float = 0.7
     real_high: float = 1.2
     fake_low: float = 0.0

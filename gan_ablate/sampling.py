@@ -1,0 +1,36 @@
+"""Sample grids from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_ablate.errors import InputError
+from gan_ablate.evaluate.samples import save_grid
+from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.recipe import Recipe
+
+
+def open_checkpoint(path: Path) -> GANModule:
+    """The module of a checkpoint, on the CPU. Raises `InputError` for files that are none."""
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        recipe = Recipe.from_dict(checkpoint["gan_ablate"]["recipe"])
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        raise InputError(f"{path}: not a checkpoint of gan_ablate ({type(error).__name__})") from error
+    module = BY_NAME[recipe.model].from_recipe(recipe)
+    module.on_load_checkpoint(checkpoint)
+    module.load_state_dict(checkpoint["state_dict"])
+    return module
+
+
+def sample(checkpoint: Path, count: int, seed: int, out: Path) -> Path:
+    """Write a PNG grid of `count` images at the z of `seed`; returns its path."""
+    images = open_checkpoint(checkpoint).generate(count, seed=seed)  # (count, C, H, W) uint8
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_grid(images, out, columns=max(1, round(count**0.5)))
+    return out
