@@ -152,12 +152,12 @@ class Recipe:
             _whole(name, getattr(full, name), low)
         _whole("evaluation.samples", full.evaluation.samples, 2)
         _whole("evaluation.points", full.evaluation.points, 1)
-        for name, low, high in (("lr", 0.0, math.inf), ("beta1", None, 1.0), ("beta2", None, 1.0)):
+        if not _is_number(full.lr) or full.lr <= 0:  # type: ignore[operator]
+            raise InputError(f"lr={full.lr!r}: needs a number over 0")
+        for name in ("beta1", "beta2"):
             value = getattr(full, name)
-            ok = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not ok or (value <= low if low is not None else value < 0) or value >= high:
-                wanted = "a number over 0" if low is not None else "a number from 0 up to, but not, 1"
-                raise InputError(f"{name}={value!r}: needs {wanted}")
+            if not _is_number(value) or not 0 <= value < 1:
+                raise InputError(f"{name}={value!r}: needs a number of at least 0 and under 1")
         return full
 
     def to_dict(self) -> dict[str, Any]:
@@ -202,6 +202,10 @@ def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:
     for key in data:
         if key not in names:
             raise unknown("field", key, names, where)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _choice(name: str, value: object, options: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""One run: a recipe carried out in a folder. Resumes from that folder's checkpoint; returns the result as plain data."""
+"""One run: a recipe carried out in a folder, from its checkpoint if there is one; the result is plain data."""
 
 from __future__ import annotations
 

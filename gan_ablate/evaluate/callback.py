@@ -27,8 +27,8 @@ class EvaluationCallback(lightning.Callback):
     """Measures the generator after the G steps of `plan.steps(total_steps)`, always from the same z.
 
     Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)`, which samples in evaluation
-    mode from the averaged weights if there are any. Training goes on as if nothing had happened: random state and module
-    modes are as before. A point that was evaluated before a checkpoint is not evaluated again after resuming.
+    mode from the averaged weights if there are any. Training goes on as if nothing had happened: random state and
+    module modes are as before. A point that was evaluated before a checkpoint is not evaluated again after resuming.
 
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
     record: called with {"step", "fid", "kid", "is_mean", "is_std", "modes", "mode_kl", "seconds"}; None where a figure
@@ -142,7 +142,9 @@ class EvaluationCallback(lightning.Callback):
 
 
 def _finite(module: nn.Module) -> bool:
-    return all(bool(torch.isfinite(p).all()) for p in module.parameters())
+    generator = getattr(module, "generator", None)
+    statistics = generator.buffers() if isinstance(generator, nn.Module) else ()  # of batch norm: sampling uses them
+    return all(bool(torch.isfinite(value).all()) for value in (*module.parameters(), *statistics))
 
 
 def _cuda_devices(module: nn.Module) -> list[torch.device]:

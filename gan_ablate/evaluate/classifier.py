@@ -110,7 +110,7 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         with locked(path):
             checkpoint = read(path)  # another worker may have finished it while this one waited
             if checkpoint is None:
-                checkpoint = train(dataset, device)
+                checkpoint = train(dataset, device, budget=BUDGET)
                 write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
     return ClassifierExtractor(checkpoint).to(device)
 

@@ -91,7 +91,7 @@ def evaluate_images(images: Tensor, extractor: Extractor, real: RealStatistics) 
     return evaluate_features(extract(extractor, images), real, kid_subsets=extractor.kid_subsets)
 
 
-def evaluate_features(fake: Features, real: RealStatistics, *, kid_subsets: int = 4) -> dict[str, float | int | None]:
+def evaluate_features(fake: Features, real: RealStatistics, *, kid_subsets: int = 3) -> dict[str, float | int | None]:
     """`evaluate_images` from features that are already there. Computed on the device of the features."""
     if not (torch.isfinite(fake.features).all() and torch.isfinite(fake.logits).all()):
         return dict(NOTHING)
@@ -120,7 +120,7 @@ def frechet_distance(features: Tensor, real: RealStatistics) -> float:
         return max(0.0, metric.compute().item())  # equal moments come out as +-1e-10
 
 
-def kernel_distance(features: Tensor, real: RealStatistics, *, subsets: int = 4) -> float:
+def kernel_distance(features: Tensor, real: RealStatistics, *, subsets: int = 3) -> float:
     """Unbiased squared MMD under (x.y / d + 1)^3 between features (N, d) and `real`: the mean over seeded subsets of
     1,000 rows, or of as many as there are (Binkowski et al. 2018). Unbiased, so it may fall below 0."""
     size = min(KID_SUBSET, len(features), len(real.kid_features))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import lightning
 import torch
@@ -36,6 +36,8 @@ class GANModule(lightning.LightningModule):
     """
 
     model: ClassVar[str] = "dcgan"
+    t: Tensor  # () share of training done
+    finite: Tensor  # () whether every loss so far was
 
     def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
         super().__init__()
@@ -106,7 +108,7 @@ class GANModule(lightning.LightningModule):
         return None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        d_optimizer, g_optimizer = self.optimizers()  # type: ignore[misc]
+        d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
         bp, log = self.blueprint, (self.d_steps + 1) % LOG_EVERY == 0
         self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
         step = self._step(to_float(batch[0]), batch[1])

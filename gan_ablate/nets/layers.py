@@ -29,18 +29,20 @@ def linear_head(features: int) -> nn.Module:
 
 def default_init(module: nn.Module) -> None:
     """The framework's own initialisation."""
-    if hasattr(module, "reset_parameters"):
-        module.reset_parameters()
+    reset = getattr(module, "reset_parameters", None)
+    if reset is not None:
+        reset()
 
 
 def dcgan_init(module: nn.Module) -> None:
     """Radford et al. 2015, section 4: weights from N(0, 0.02), batch norm's gain from N(1, 0.02), biases 0."""
-    default_init(module)
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        # no draw but the weight's own: a layer with a bias and one without get the same weights from one seed
         nn.init.normal_(module.weight, 0.0, 0.02)
     elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
+        default_init(module)
         return
     if module.bias is not None:
         nn.init.zeros_(module.bias)

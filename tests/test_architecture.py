@@ -1,0 +1,89 @@
+"""Imports point one way, and what trains nothing stays free of torch."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "gan_ablate"
+FREE_OF_TORCH = [
+    "gan_ablate.cli",
+    "gan_ablate.tricks.listing",
+    "gan_ablate.sweep.pool",
+    "gan_ablate.sweep.display",
+    "gan_ablate.report",
+    "gan_ablate.report.__main__",
+    "gan_ablate.stats",
+]
+# Each room with the rooms that it may import at module level; a room may always import itself.
+CORE = {"errors", "recipe"}
+BUILD = CORE | {"blueprint", "trick", "presets"}
+MODELS = BUILD | {"tricks", "nets", "losses", "step", "models", "data"}
+MAY_IMPORT = {
+    "errors": set(),
+    "recipe": {"errors"},
+    "blueprint": CORE,
+    "presets": CORE | {"blueprint"},
+    "trick": CORE | {"blueprint", "nets"},
+    "tricks": BUILD,
+    "nets": {"blueprint"},
+    "losses": {"trick"},
+    "step": {"blueprint", "nets", "trick"},
+    "data": CORE,
+    "models": MODELS,
+    "evaluate": CORE | {"data"},
+    "stats": set(),
+    "report": CORE | {"stats"},
+    "sweep": CORE | {"__init__"},
+    "run": MODELS | {"evaluate", "run_loggers", "__init__"},
+    "run_loggers": CORE,
+    "sampling": MODELS | {"evaluate"},
+    "cli": CORE | {"__init__"},
+}
+
+
+def _imports(path):
+    """Rooms that a file imports at module level (imports inside functions and for type checkers are left out)."""
+    for node in ast.parse(path.read_text()).body:
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" if node.module == "gan_ablate" else node.module for a in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gan_ablate":
+                room = parts[1] if len(parts) > 1 else "__init__"
+                yield room if (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file() else "__init__"
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_imports_point_one_way(room):
+    files = sorted((PACKAGE / room).rglob("*.py")) if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
+    assert files
+    for path in files:
+        wrong = set(_imports(path)) - MAY_IMPORT[room] - {room}
+        assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"
+
+
+def test_every_room_has_a_place_in_the_order():
+    rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.name for p in PACKAGE.iterdir() if any(p.glob("*.py"))}
+    assert rooms - {"__init__", "__main__", "__pycache__"} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", FREE_OF_TORCH)
+def test_commands_that_train_nothing_do_not_import_torch(module):
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'lightning', 'wandb'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_room_below_the_tricks_names_one():
+    from gan_ablate.tricks import trick_names
+
+    for room in ("nets", "models", "step.py", "losses.py", "blueprint.py", "trick.py", "data", "evaluate", "sweep"):
+        path = PACKAGE / room
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            strings = {n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)}
+            assert not strings & (set(trick_names()) - {"n_critic"}), file
