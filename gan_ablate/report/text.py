@@ -1,0 +1,38 @@
+"""Numbers as text, the same in every format."""
+
+from __future__ import annotations
+
+import math
+
+from gan_ablate.stats.intervals import Interval
+
+NOTHING = "–"
+
+
+def number(x: float, digits: int = 3) -> str:
+    """Three significant digits without exponents where they can be avoided."""
+    if x is None or math.isnan(x):
+        return NOTHING
+    if math.isinf(x):
+        return "∞"
+    if x != 0 and (abs(x) < 1e-3 or abs(x) >= 1e5):
+        return f"{x:.{digits - 1}e}"
+    places = max(0, digits - 1 - (math.floor(math.log10(abs(x))) if x else 0))
+    return f"{x:.{places}f}"
+
+
+def interval(i: Interval) -> str:
+    """`point [low, high]`."""
+    if math.isnan(i.point):
+        return NOTHING
+    return number(i.point) if math.isnan(i.low) else f"{number(i.point)} [{number(i.low)}, {number(i.high)}]"
+
+
+def p_value(p: float) -> str:
+    """`<0.001` where it is."""
+    return NOTHING if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def percent(ratio: float) -> str:
+    """A ratio of FIDs as a change: `-12 %`."""
+    return NOTHING if math.isnan(ratio) else f"{(ratio - 1) * 100:+.0f} %".replace("-", "−")
