@@ -1,7 +1,8 @@
-"""`python -m gan_ablate.report ROOT [ROOT ...] [--out DIR]`."""
+"""`python -m gan_ablate.report ROOT [ROOT ...] [--out DIR]` is `gan-ablate report`."""
 
 import sys
 
-from gan_ablate.cli import main
+if __name__ == "__main__":
+    from gan_ablate.cli import main
 
-sys.exit(main(["report", *sys.argv[1:]]))
+    sys.exit(main(["report", *sys.argv[1:]]))

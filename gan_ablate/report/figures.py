@@ -82,7 +82,7 @@ def curves(points: pd.DataFrame, arms: Sequence[str]) -> str:
         return ""
     top, bottom = points["fid"].max() * 1.1, points["fid"].min() / 1.1
     last = max(1, int(points["step"].max()))
-    columns, w, h, pad = 4, 190, 130, 30
+    columns, w, h, pad = 4, 200, 130, 40
     rows = math.ceil(len(arms) / columns)
     body: list[str] = []
 

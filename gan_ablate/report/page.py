@@ -119,7 +119,7 @@ def _grids(section: Section) -> str:
         if not pictures:
             continue
         images = "".join(
-            f"<figure><img alt='64 samples of {escape(g.arm)}, seed {g.seed}' src='{g.uri}'>"
+            f"<figure><img alt='32 samples of {escape(g.arm)}, seed {g.seed}' src='{g.uri}'>"
             f"<figcaption>{g.which} seed ({g.seed}): FID {number(g.fid)}</figcaption></figure>"
             for g in pictures
         )
@@ -130,7 +130,7 @@ def _grids(section: Section) -> str:
     if not blocks:
         return ""
     return (
-        "<h3>Samples</h3><p class='sub'>The same 64 z in every grid; the median and the worst seed by final FID, never "
+        "<h3>Samples</h3><p class='sub'>The same 32 z in every grid; the median and the worst seed by final FID, never "
         "hand-picked. Look for repeated images: they are what a lost mode looks like.</p>" + "".join(blocks)
     )
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from gan_ablate.report.load import Loaded
 
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
     "Lower FID is better.",
-    "Arms are paired with base by seed: the same data order, the same z and the same initial weights wherever both "
-    "have the layer. The test is a paired t test on log FID where the pairs correlate, Welch's where they do not.",
+    "Arms are paired with base by seed: the same data order, the same z and the same initial weights wherever "
+    "both have the layer. The test is a paired t test on log FID where the pairs correlate, Welch's where they do not.",
     "A failure is a non-finite loss or weight (diverged), a final FID no better than an untrained generator's or "
-    "fewer than half of the known modes (collapsed), or a run that raised an error twice (crashed). Failed runs are never "
-    "dropped: collapsed ones enter with their FID, the others rank worst.",
+    "fewer than half of the known modes (collapsed), or a run that raised an error twice (crashed). Failed runs are "
+    "never dropped: collapsed ones enter with their FID, the others rank worst.",
     "A verdict is given where Holm's correction over the arms of the model leaves p under 0.05; `undecided` names the "
     "smallest ratio that 80 % power could have found.",
 )
@@ -28,16 +29,14 @@ def facts(loaded: Loaded) -> list[tuple[str, str]]:
         ("study", f"{loaded.name}: {len(loaded.runs)} runs, {len(loaded.records)} finished"),
         ("measured", "; ".join(protocols) or "nothing yet"),
         ("versions", _most(" ".join(f"{k} {v}" for k, v in sorted(r["versions"].items())) for r in records)),
-        (
-            "hardware",
-            _most(
-                f"{r['hardware'].get('gpu') or r['hardware'].get('cpu')}, {r['hardware'].get('threads')} thread(s) a run"
-                for r in records
-            ),
-        ),
+        ("hardware", _most(_hardware(r["hardware"]) for r in records)),
         ("time", f"{sum(float(r.get('seconds') or 0) for r in records) / 3600:.1f} hours of runs"),
         ("outcomes", ", ".join(f"{n} {o}" for o, n in sorted(Counter(loaded.runs["outcome"]).items()))),
     ]
+
+
+def _hardware(h: dict[str, Any]) -> str:
+    return f"{h.get('gpu') or h.get('cpu')}, {h.get('threads')} thread(s) a run"
 
 
 def _most(values: Iterable[str]) -> str:
@@ -51,7 +50,7 @@ def settings(loaded: Loaded) -> list[str]:
     lines = {}
     for record in loaded.records.values():
         r = record["recipe"]
-        if not r.get("tricks") and r.get("arm", "base") == "base":
+        if r and not r.get("tricks") and r.get("arm", "base") == "base":
             lines[r["model"]] = (
                 f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
                 f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']:g}, {r['beta1']:g}, {r['beta2']:g}), "

@@ -35,4 +35,7 @@ def p_value(p: float) -> str:
 
 def percent(ratio: float) -> str:
     """A ratio of FIDs as a change: `-12 %`."""
-    return NOTHING if math.isnan(ratio) else f"{(ratio - 1) * 100:+.0f} %".replace("-", "−")
+    if math.isnan(ratio):
+        return NOTHING
+    change = round((ratio - 1) * 100)
+    return f"{change:+d} %".replace("-", "−") if change else "±0 %"
