@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -185,8 +186,8 @@ def _list_cell(root: Path, recipe: Recipe) -> None:
     if (root / "study.yaml").exists():
         held = Store.open(root)
         for cell in held.cells:
-            data = held.read(cell.run_id, "recipe.json")
-            if data is not None and cell.run_id != recipe.run_id:
+            if cell.run_id != recipe.run_id:
+                data = json.loads((held.folder(cell.run_id) / "recipe.json").read_bytes())
                 known.append(Recipe.from_dict({**data["recipe"], "arm": cell.arm}))
     Store.create(root, name=TRAIN, source={"name": TRAIN}, recipes=[*known, recipe])
 

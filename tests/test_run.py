@@ -1,0 +1,188 @@
+"""One run in its folder: resuming after any death, outcomes, and loggers that never fail it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.run import Stopped, carry_out, judge
+
+
+def tiny(**fields):
+    defaults = {
+        "steps": 20, "width": 4, "batch_size": 8, "precision": "fp32", "evaluation": Evaluation(samples=64, points=2)
+    }  # fmt: skip
+    return Recipe(**{**defaults, **fields})
+
+
+def same(a, b):
+    """Whether two runs ended with equal weights, optimisers and random state."""
+    one, two = (torch.load(Path(p) / "checkpoints" / "last.ckpt", weights_only=True) for p in (a, b))
+    assert one["state_dict"].keys() == two["state_dict"].keys()
+    assert one["gan_ablate"]["g_steps"] == two["gan_ablate"]["g_steps"]
+    tensors = [(one["state_dict"][k], two["state_dict"][k]) for k in one["state_dict"]]
+    tensors += [(v, two["gan_ablate"]["random"][k]) for k, v in one["gan_ablate"]["random"].items()]
+    return all(torch.equal(x, y) for x, y in tensors)
+
+
+def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
+    recipe = tiny(tricks=("instance_noise", "experience_replay:size=32"))
+    unbroken = carry_out(recipe, tmp_path / "a", threads=1)
+    calls = []
+
+    def soon():
+        calls.append(1)
+        return len(calls) == 7
+
+    with pytest.raises(Stopped):
+        carry_out(recipe, tmp_path / "b", threads=1, should_stop=soon)
+    with pytest.raises(Stopped):
+        carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: True)
+    resumed = carry_out(recipe, tmp_path / "b", threads=1)
+    assert same(tmp_path / "a", tmp_path / "b")
+    assert resumed["resumed"] == 2
+    assert [(p["step"], p["fid"]) for p in resumed["curve"]] == [(p["step"], p["fid"]) for p in unbroken["curve"]]
+    assert resumed["metrics"] == unbroken["metrics"]
+
+
+def test_evaluation_does_not_disturb_training(tmp_path):
+    recipe = tiny(tricks=("generator_dropout",))
+    carry_out(recipe, tmp_path / "a", threads=1)
+    from dataclasses import replace
+
+    carry_out(replace(recipe, evaluation=Evaluation(samples=64, points=10)), tmp_path / "b", threads=1)
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
+    recipe = tiny()
+    carry_out(recipe, tmp_path / "a", threads=1)
+    calls = []
+    with pytest.raises(Stopped):
+        carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: calls.append(1) or len(calls) == 9)
+    last = tmp_path / "b" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    result = carry_out(recipe, tmp_path / "b", threads=1)
+    assert "cannot be read" in capsys.readouterr().err
+    assert result["resumed"] == 1
+    assert same(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_diverged_run_is_a_result(tmp_path):
+    result = carry_out(tiny(lr=1e30, steps=120), tmp_path, threads=1)
+    assert result["outcome"] == "diverged"
+    assert 1 <= result["diverged_at"] <= 120
+    assert result["metrics"].get("fid") is None
+
+
+@pytest.mark.parametrize(
+    ("finite", "fid", "modes", "outcome"),
+    [(False, 5.0, 60, "diverged"), (True, None, None, "diverged"), (True, 250.0, 60, "collapsed"),
+     (True, 5.0, 31, "collapsed"), (True, 5.0, 32, "ok"), (True, 5.0, None, "ok")],
+)  # fmt: skip
+def test_failure_is_judged_by_rule(finite, fid, modes, outcome):
+    curve = [{"step": 0, "fid": 200.0}, {"step": 9, "fid": fid, "modes": modes}]
+    assert judge(finite, curve[-1], curve, 64)[0] == outcome
+
+
+def test_metrics_are_logged_as_json_lines(tmp_path):
+    carry_out(tiny(steps=60), tmp_path, threads=1, logger="csv")
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"d_loss", "d_of_real", "d_of_fake", "d_gradient", "step"} in [set(r) for r in rows]
+    assert [r["step"] for r in rows if "evaluation" in r] == [0, 30, 60]
+    assert (tmp_path / "csv" / "metrics.csv").exists()
+
+
+def test_wandb_offline_writes_a_run(tmp_path):
+    pytest.importorskip("wandb")
+    carry_out(tiny(steps=60), tmp_path, threads=1, wandb="offline")
+    assert list((tmp_path / "wandb").rglob("run-*.wandb"))
+
+
+def test_an_unreachable_wandb_server_never_fails_a_run(tmp_path):
+    """In a process of its own: wandb keeps its settings for the life of a process."""
+    pytest.importorskip("wandb")
+    code = (
+        "from pathlib import Path; from gan_ablate import run_loggers; from gan_ablate.run import carry_out\n"
+        "from gan_ablate.recipe import Recipe, Evaluation\n"
+        "run_loggers.WANDB_SECONDS = 3\n"
+        "recipe = Recipe(steps=4, width=4, batch_size=8, evaluation=Evaluation(samples=16, points=1))\n"
+        f"print(carry_out(recipe, Path({str(tmp_path)!r}), threads=1, wandb='online')['g_steps'])\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
+    # the discard port of this machine: nothing listens there
+    environment |= {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "4"
+    assert "W&B online" in done.stderr
+    assert list((tmp_path / "wandb").rglob("offline-run-*"))
+
+
+def _train(root, wait=True):
+    argv = [sys.executable, "-m", "gan_ablate", "train", "--root", str(root), "--steps", "300", "--width", "8"]
+    argv += ["--batch-size", "16", "--precision", "fp32", "--samples", "64", "--points", "2", "--threads", "1"]
+    argv += ["--trick", "generator_ema", "--trick", "generator_dropout", "--trick", "soft_labels", "--logger", "none"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if wait:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+    return process
+
+
+@pytest.mark.slow
+def test_killed_with_kill_9_and_started_again_equals_unbroken(tmp_path):
+    _train(tmp_path / "unbroken")
+    process = _train(tmp_path / "killed", wait=False)
+    deadline = time.monotonic() + 200
+    while not list((tmp_path / "killed").rglob("previous.ckpt")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list((tmp_path / "killed").rglob("result.json"))
+    _train(tmp_path / "killed")
+    (a,), (b,) = ([*(tmp_path / name / "runs").iterdir()] for name in ("unbroken", "killed"))
+    assert a.name == b.name
+    assert json.loads((b / "result.json").read_text())["resumed"] == 1
+    assert same(a, b)
+    one, two = (json.loads((p / "result.json").read_text()) for p in (a, b))
+    assert one["metrics"] == two["metrics"]
+
+
+@pytest.mark.slow
+def test_sweep_and_report_end_to_end(tmp_path):
+    argv = [
+        sys.executable,
+        "-m",
+        "gan_ablate",
+        "sweep",
+        "sweeps/smoke.yaml",
+        "--root",
+        str(tmp_path / "r"),
+        "--steps",
+        "12",
+    ]
+    argv += ["--samples", "128", "--seeds", "2", "--only", "*/base/*", "--only", "dcgan/instance_noise/*"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "r" / "runs").glob("*/result.json"))) == 8
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "r" / "runs").glob("*/result.json")}
+    again = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
+    assert again.returncode == 0
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "r" / "runs").glob("*/result.json")}
+    report = subprocess.run(
+        [sys.executable, "-m", "gan_ablate.report", str(tmp_path / "r")], capture_output=True, text=True, check=False
+    )
+    assert report.returncode == 0, report.stderr
+    assert "data:image/webp" in (tmp_path / "r" / "report" / "report.html").read_text()
