@@ -19,8 +19,8 @@ RECIPE_HELP = {
     "model": "dcgan, nsgan or wgan_gp",
     "dataset": "shapes, mnist, fashion_mnist, cifar10, or the path of a folder or zip of images",
     "architecture": "conv or mlp (default: the model's own)",
-    "size": "pixels, height = width: 16, 28, 32 or 64",
-    "channels": "1 (grey) or 3 (colour)",
+    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist and fashion_mnist, 16 for shapes, else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for mnist and fashion_mnist, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
@@ -36,7 +36,16 @@ EVALUATION_HELP = {
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
-TYPES = {"architecture": str, "batch_size": int, "lr": float, "beta1": float, "beta2": float}
+SHAPES = {"shapes": (16, 3), "mnist": (28, 1), "fashion_mnist": (28, 1)}  # dataset -> its usual size and channels
+TYPES = {
+    "size": int,
+    "channels": int,
+    "architecture": str,
+    "batch_size": int,
+    "lr": float,
+    "beta1": float,
+    "beta2": float,
+}
 
 
 class _Parser(ArgumentParser):
@@ -66,7 +75,7 @@ def parser() -> ArgumentParser:
         "--steps 1000 --seed 0",
     )
     for name, text in RECIPE_HELP.items():
-        default = getattr(Recipe, name)
+        default = None if name in ("size", "channels") else getattr(Recipe, name)
         train.add_argument(
             f"--{name.replace('_', '-')}", type=TYPES.get(name, type(default)), default=default, help=text
         )
@@ -152,6 +161,8 @@ def _train(args: Namespace) -> int:
     from gan_ablate.tricks import complete, not_applicable
 
     fields = {name: args[name] for name in RECIPE_HELP}
+    for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
+        fields[name] = usual if fields[name] is None else fields[name]
     evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
     recipe = Recipe(tricks=tuple(TrickSpec.parse(t) for t in args.trick), evaluation=evaluation, **fields)
     recipe = complete(recipe)
@@ -275,7 +286,9 @@ def _sweep(args: Namespace) -> int:
         expansion=expansion,
         retry_failed=args.retry_failed,
     )
-    print(summary)
+    counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} done before, {summary.left} left"
+    more = f"the same command goes on from here; gan-ablate report {root} shows what there is"
+    print(f"{counts}; {more}" if summary.left else counts)
     return summary.exit_code
 
 
