@@ -1,6 +1,7 @@
 """Reports on synthetic roots with planted truths."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import gan_ablate.report
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.report import load, report
@@ -22,7 +24,7 @@ EFFECTS = {"base": 0.0, "helped": -0.8, "harmed": 0.8, "null": 0.0, "died": 0.0,
 
 
 def result(model, arm, seed, fid, outcome="ok", extractor="shapes classifier"):
-    recipe = Recipe(model=model, seed=seed, arm=arm).to_dict()
+    recipe = Recipe(model="dcgan", seed=seed, arm=arm).to_dict() | {"model": model}
     curve = [
         {"step": s, "fid": fid * f if fid else None, "kid": 1.0, "is_mean": 5.0} for s, f in ((0, 9), (50, 2), (100, 1))
     ]
@@ -47,7 +49,7 @@ def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=
         for seed in range(seeds):
             shared = rng.normal(0, 0.1)
             for k, (arm, effect) in enumerate(effects.items()):
-                run_id = f"{model}{k}x{seed}".replace("_", "")
+                run_id = re.sub(r"[^a-z0-9]", "", f"{model}{k}x{seed}")
                 cells.append({"run_id": run_id, "model": model, "dataset": "shapes", "arm": arm, "seed": seed})
                 if arm == "null" and seed == seeds - 1 and seeds > 3:
                     continue  # a missing cell
@@ -130,6 +132,111 @@ def test_damaged_results_are_named_and_count_as_missing(tmp_path):
     loaded = load(root)
     assert loaded.problems == ("dcgan0x0/result.json cannot be read; the run counts as missing",)
     assert "cannot be read" in report([root], tmp_path / "o").read_text()
+
+
+def _change(root, run, **fields):
+    path = root / "runs" / run / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [
+        ({"curve": [3]}, "missing"),
+        ({"recipe": "x"}, "missing"),
+        ({"labels": None}, "missing"),
+        ({"evaluation": {"samples": 3}}, "missing"),
+        ({"best": "x"}, "missing"),
+        ({"seconds": "fast"}, "missing"),
+        ({"metrics": {"fid": "low"}}, "missing"),
+        ({"metrics": None}, "crashed"),
+        ({"metrics": {"fid": float("inf")}}, "crashed"),
+        ({"metrics": {"fid": float("nan")}}, "crashed"),
+        ({"outcome": ["ok"]}, "crashed"),
+        ({"outcome": "diverged", "note": "lone \ud800 surrogate"}, "diverged"),
+        ({"curve": None, "versions": None, "hardware": None, "sample_grid": "/etc/passwd"}, "ok"),
+    ],
+)
+def test_a_malformed_result_spoils_no_report(tmp_path, fields, outcome):
+    root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
+    _change(root, "dcgan1x0", **fields)
+    loaded = load(root)
+    assert loaded.runs.set_index("run_id").loc["dcgan1x0", "outcome"] == outcome
+    assert bool(loaded.problems) == (outcome == "missing")
+    assert report([root], tmp_path / "o").is_file()
+
+
+def test_a_damaged_picture_spoils_no_report(tmp_path):
+    root = plant(tmp_path, models=("dcgan",))
+    (root / "runs" / "dcgan0x0" / "samples" / "final.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    assert report([root], tmp_path / "o").is_file()
+
+
+@pytest.mark.parametrize(
+    "cell", [3, {"run_id": "x"}, {"run_id": "x", "model": "m", "dataset": "d", "arm": "a", "seed": "b"}]
+)
+def test_a_malformed_cell_is_said_in_one_line(tmp_path, cell):
+    root = plant(tmp_path, models=("dcgan",))
+    study = yaml.safe_load((root / "study.yaml").read_text())
+    (root / "study.yaml").write_text(yaml.safe_dump(study | {"cells": [*study["cells"], cell]}))
+    with pytest.raises(InputError, match="each cell needs"):
+        load(root)
+
+
+def test_load_stays_callable_once_a_report_was_written(tmp_path):
+    report([plant(tmp_path)], tmp_path / "o")
+    assert callable(gan_ablate.report.load)
+
+
+def test_an_arm_that_collapses_at_a_low_fid_has_not_helped(tmp_path):
+    root = plant(tmp_path, models=("dcgan",))
+    for seed in range(5):
+        _change(root, f"dcgan1x{seed}", outcome="collapsed")
+    (table,) = tables(load(root))
+    helped = next(a for a in table.arms if a.arm == "helped")
+    assert helped.p_holm < 0.05
+    assert helped.verdict == "undecided"
+    assert any("No verdict for helped" in n for n in table.notes)
+
+
+def test_crashed_and_missing_runs_stay_where_extractors_differ(tmp_path):
+    root = plant(tmp_path, models=("dcgan",))
+    path = root / "runs" / "dcgan1x0" / "result.json"
+    path.write_text(json.dumps(result("dcgan", "helped", 0, 20.0, extractor="other")))
+    found = tables(load(root))
+    assert len(found) == 2
+    assert sum(a.runs + a.missing for t in found for a in t.arms) == 30
+
+
+def test_rank_tests_that_cannot_reject_are_said_so(tmp_path):
+    (table,) = tables(load(plant(tmp_path, models=("dcgan",), seeds=3)))
+    assert any(n.startswith("At n=3 no p-value of a rank test can fall under 0.05") for n in table.notes)
+    died = next(a for a in table.arms if a.arm == "died")
+    assert died.verdict == "undecided"
+    assert "died" in report([tmp_path], tmp_path / "o").parent.joinpath("figures/forest-dcgan.svg").read_text()
+
+
+def test_hostile_models_and_study_names_stay_text(tmp_path):
+    root = plant(tmp_path, models=(HOSTILE,), seeds=2)
+    study = yaml.safe_load((root / "study.yaml").read_text())
+    (root / "study.yaml").write_text(yaml.safe_dump(study | {"name": f"n```\n{HOSTILE}; rm -rf /"}))
+    page = report([root], tmp_path / "o")
+    text = (page.parent / "report.md").read_text()
+    assert "<script" not in page.read_text()
+    outside = re.sub(r"^```$.*?^```$", "", text, flags=re.M | re.S)
+    assert "<script" not in outside
+    assert text.count("```") == 2
+    assert {p.name for p in page.parent.parent.iterdir()} == {"o", "runs", "study.yaml"}
+
+
+def test_the_locale_does_not_matter(tmp_path):
+    plant(tmp_path / "r", models=("dcgan",))
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "gan_ablate.report", str(tmp_path / "r"), "--out"]
+    done = subprocess.run([*command, str(tmp_path / "a")], check=False, capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    ours = report([tmp_path / "r"], tmp_path / "b").read_bytes()
+    assert (tmp_path / "a" / "report.html").read_bytes() == ours
 
 
 def test_one_seed_says_that_nothing_can_be_tested(tmp_path):

@@ -97,7 +97,8 @@ def test_failed_runs_rank_worst_and_are_not_dropped():
     ours = compare(by_seed(a), by_seed(b))
     big = [9.0, 8.0, 1e9, 1e9, 1e9]
     assert ours.test == "rank"
-    assert ours.p == pytest.approx(stats.mannwhitneyu(big, b, alternative="two-sided").pvalue)
+    every_split = stats.PermutationMethod(n_resamples=np.inf)  # scipy's default approximates where values tie
+    assert ours.p == pytest.approx(stats.mannwhitneyu(big, b, alternative="two-sided", method=every_split).pvalue)
     assert ours.favours == 1  # three failures outweigh two better scores
     assert math.isnan(ours.ratio.low)
     everything = compare(by_seed([None] * 5), by_seed(b))
@@ -109,6 +110,30 @@ def test_least_rank_p_is_reached_by_complete_separation():
     for n in (3, 5):
         p = stats.mannwhitneyu(range(n), range(10, 10 + n), alternative="two-sided", method="exact").pvalue
         assert least_rank_p(n, n) == pytest.approx(p)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_ties_of_failed_runs_do_not_push_p_under_its_floor(n):
+    """scipy's normal approximation says 0.064 at 3 against 3, where no split of the ranks can give less than 0.1."""
+    ours = compare(by_seed([None] * n), by_seed(range(10, 10 + n)))
+    assert ours.p == pytest.approx(least_rank_p(n, n))
+
+
+def test_rank_test_beyond_enumeration_is_scipys_approximation():
+    a, b = [*RNG.uniform(1, 2, 10), None, None], [*RNG.uniform(1, 2, 12)]
+    theirs = stats.mannwhitneyu([1e9 if v is None else v for v in a], b, alternative="two-sided").pvalue
+    assert compare(by_seed(a), by_seed(b)).p == pytest.approx(theirs)
+
+
+def test_a_corrected_test_misses_larger_effects():
+    a, b = correlated(5)
+    plain, corrected = compare(by_seed(a), by_seed(b)), compare(by_seed(a), by_seed(b), alpha=0.05 / 12)
+    assert corrected.detectable > plain.detectable
+    assert corrected.ratio == plain.ratio
+
+
+def test_ratios_beyond_floats_are_infinite_and_not_an_error():
+    assert math.isinf(compare({0: 1e300, 1: 1e-300}, {0: 1.0, 1: 2.0}).ratio.high)
 
 
 def test_nothing_is_tested_on_one_seed():

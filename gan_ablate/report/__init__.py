@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gan_ablate.report.load import Loaded
+    from gan_ablate.report.frames import Loaded
 
 __all__ = ["load", "report"]
 
 
 def load(root: str | Path) -> Loaded:
     """A root's runs and curves as tidy pandas frames. Raises `InputError` where there is no study."""
-    from gan_ablate.report.load import load as read
+    from gan_ablate.report.frames import load as read
 
     return read(root)
 

@@ -23,7 +23,12 @@ def columns(table: ModelTable) -> list[Column]:
     """The columns that this table has something to say in."""
     return [
         Column("arm", "the trick that is added to base, or taken away", lambda a: a.arm),
-        Column("verdict", "by Holm-corrected p under 0.05", _verdict),
+        Column(
+            "verdict",
+            "by Holm-corrected p under 0.05; could miss: the smallest ratio found with 80 % power at 0.05 over the "
+            "number of arms",
+            _verdict,
+        ),
         Column(table.label, "geometric mean over seeds [95 % interval of it]", lambda a: interval(a.fid)),
         Column("× base", "ratio of FIDs, arm over base [95 % interval]; under 1 is better", _ratio),
         Column("p (Holm)", "two-sided, corrected over the arms of this model", lambda a: p_value(a.p_holm)),
@@ -46,8 +51,9 @@ def columns(table: ModelTable) -> list[Column]:
 def _verdict(a: ArmSummary) -> str:
     if a.arm == BASE:
         return "base"
-    if a.verdict == "undecided" and a.against and math.isfinite(a.against.detectable):
-        return f"undecided (could miss ×{number(a.against.detectable)})"
+    if a.verdict == "undecided" and a.against and not math.isnan(a.against.detectable):
+        size = a.against.detectable
+        return "undecided (too few runs)" if size > 100 else f"undecided (could miss ×{number(size)})"
     return a.verdict
 
 

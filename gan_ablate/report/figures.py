@@ -31,7 +31,7 @@ def _svg(width: float, height: float, label: str, body: Sequence[str]) -> str:
 
 def forest(table: ModelTable) -> str:
     """Ratio of FID to base's, per arm, on a logarithmic axis; left of 1 is better."""
-    arms = [a for a in table.arms if a.against is not None and not math.isnan(a.against.ratio.point)]
+    arms = [a for a in table.arms if a.against is not None and a.runs]
     ratios = [r for a in arms if a.against for r in a.against.ratio if math.isfinite(r) and r > 0]
     low, high = min([0.5, *ratios]), max([2.0, *ratios])
     low, high = max(low, 1 / 64), min(high, 64.0)  # an interval beyond leaves the picture; the table has its numbers
@@ -61,7 +61,10 @@ def forest(table: ModelTable) -> str:
         cls = kind if kind in ("helps", "hurts") else "undecided"
         if math.isfinite(r.low):
             body.append(f'<line class="{cls}" stroke-width="2" x1="{x(r.low)}" x2="{x(r.high)}" y1="{y}" y2="{y}"/>')
-        body.append(_mark(cls, x(r.point), y))
+        if math.isnan(r.point):  # every run failed without a FID: worse than any ratio, so at the right edge
+            body.append(f'<text class="tx" x="{WIDTH - RIGHT}" y="{y + 4}" text-anchor="end">no FID</text>')
+        else:
+            body.append(_mark(cls, x(r.point), y))
         failures = f"{arm.failures}/{arm.runs} failed" if arm.failures else ""
         body.append(f'<text class="tx" x="{WIDTH - RIGHT + 10}" y="{y + 4}">{failures}</text>')
     return _svg(WIDTH, height, f"{table.model}: ratio of FID to base per arm", body)

@@ -20,10 +20,12 @@ def render(studies: Sequence[Study]) -> str:
     for study in studies:
         loaded = study.loaded
         lines += [f"# {_safe(loaded.name)}: which tricks help?", ""]
-        lines += [f"- **{s.table.model}** ({_safe(s.table.label)}): {verdict_line(s.table)}" for s in study.sections]
+        lines += [
+            f"- **{_safe(s.table.model)}** ({_safe(s.table.label)}): {verdict_line(s.table)}" for s in study.sections
+        ]
         for section in study.sections:
             table = section.table
-            lines += ["", f"## {table.model}", "", _safe(table.protocol), ""]
+            lines += ["", f"## {_safe(table.model)}", "", _safe(table.protocol), ""]
             lines += [f"> {_safe(n)}" for n in table.notes] + ([""] if table.notes else [])
             cols = columns(table)
             lines += [

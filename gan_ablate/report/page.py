@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.report import protocol
 from gan_ablate.report.analysis import BASE, ArmSummary, ModelTable
 from gan_ablate.report.columns import columns
-from gan_ablate.report.text import number, percent
+from gan_ablate.report.text import number, percent, slug
 
 if TYPE_CHECKING:
     from gan_ablate.report.write import Section, Study
@@ -21,7 +22,7 @@ MARKS = {"helps": "●", "hurts": "■", "undecided": "○", "not tested": "·"}
 
 def render(studies: Sequence[Study]) -> str:
     """The whole page."""
-    css = files("gan_ablate.report").joinpath("page.css").read_text()
+    css = files("gan_ablate.report").joinpath("page.css").read_text(encoding="utf-8")
     title = ", ".join(s.loaded.name for s in studies)
     body = "\n".join(part for study in studies for part in _study(study, len(studies) > 1))
     return (
@@ -34,11 +35,16 @@ def render(studies: Sequence[Study]) -> str:
 
 def _study(study: Study, several: bool) -> list[str]:
     loaded = study.loaded
-    prefix = f"{escape(loaded.name)}-" if several else ""
+    prefix = f"{slug(loaded.name)}-" if several else ""
+    left = int((loaded.runs["outcome"] == "missing").sum())
+    progress = (
+        f" <b>{len(loaded.runs) - left} of {len(loaded.runs)} runs are in</b>: verdicts may change." if left else ""
+    )
     parts = [
         f"<header><p class='kicker'>gan_ablate · study</p><h1>{escape(loaded.name)}</h1>"
         f"<p class='lead'>Which tricks helped, which hurt, what is undecided, and how sure is that? Each arm differs from "
-        f"<b>base</b> by one trick; seeds pair the arms; p-values are Holm-corrected over the arms of a model.</p></header>",
+        f"<b>base</b> by one trick; seeds pair the arms; p-values are Holm-corrected over the arms of a model. "
+        f"Percentages are the change of FID against base [95 % interval]; less is better.{progress}</p></header>",
         "<section class='verdicts' aria-label='Verdicts'>",
         *(_verdicts(s, prefix) for s in study.sections),
         "</section>",
@@ -65,9 +71,12 @@ def _verdicts(section: Section, prefix: str) -> str:
 
 
 def _chip(a: ArmSummary, verdict: str) -> str:
-    change = percent(a.against.ratio.point) if a.against else "–"
-    failed = f" <em>{a.failures}/{a.runs} failed</em>" if a.failures else ""
-    return f"<li class='{verdict.replace(' ', '-')}'><span>{escape(a.arm)}</span> <b>{change}</b>{failed}</li>"
+    ratio = a.against.ratio if a.against else None
+    change = percent(ratio.point) if ratio else "–"
+    sure = [f"[{percent(ratio.low)}, {percent(ratio.high)}]"] if ratio and not math.isnan(ratio.low) else []
+    sure += [f"{a.failures}/{a.runs} failed"] if a.failures else []
+    how = f" <em>{' · '.join(sure)}</em>" if sure else ""
+    return f"<li class='{verdict.replace(' ', '-')}'><span>{escape(a.arm)}</span> <b>{change}</b>{how}</li>"
 
 
 def _section(section: Section, prefix: str) -> list[str]:
@@ -119,7 +128,7 @@ def _grids(section: Section) -> str:
         if not pictures:
             continue
         images = "".join(
-            f"<figure><img alt='32 samples of {escape(g.arm)}, seed {g.seed}' src='{g.uri}'>"
+            f"<figure><img alt='samples of {escape(g.arm)}, seed {g.seed}' src='{g.uri}'>"
             f"<figcaption>{g.which} seed ({g.seed}): FID {number(g.fid)}</figcaption></figure>"
             for g in pictures
         )
@@ -130,7 +139,7 @@ def _grids(section: Section) -> str:
     if not blocks:
         return ""
     return (
-        "<h3>Samples</h3><p class='sub'>The same 32 z in every grid; the median and the worst seed by final FID, never "
+        "<h3>Samples</h3><p class='sub'>The same z in every grid, the first half of each run's; the median and the worst seed by final FID, never "
         "hand-picked. Look for repeated images: they are what a lost mode looks like.</p>" + "".join(blocks)
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from gan_ablate.report.load import Loaded
+from gan_ablate.report.frames import Loaded
 
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
@@ -23,14 +24,15 @@ EXPLANATION = (
 
 def facts(loaded: Loaded) -> list[tuple[str, str]]:
     """(heading, text) pairs."""
-    records = [r for r in loaded.records.values() if "versions" in r]
+    every = loaded.records.values()
+    versions, hardware = ([r[k] for r in every if isinstance(r.get(k), dict)] for k in ("versions", "hardware"))
     protocols = sorted({p for p in loaded.runs["protocol"] if p})
     return [
         ("study", f"{loaded.name}: {len(loaded.runs)} runs, {len(loaded.records)} finished"),
         ("measured", "; ".join(protocols) or "nothing yet"),
-        ("versions", _most(" ".join(f"{k} {v}" for k, v in sorted(r["versions"].items())) for r in records)),
-        ("hardware", _most(_hardware(r["hardware"]) for r in records)),
-        ("time", f"{sum(float(r.get('seconds') or 0) for r in records) / 3600:.1f} hours of runs"),
+        ("versions", _most(" ".join(f"{k} {n}" for k, n in sorted(v.items())) for v in versions)),
+        ("hardware", _most(_hardware(h) for h in hardware)),
+        ("time", f"{loaded.runs['seconds'].sum() / 3600:.1f} hours of runs"),
         ("outcomes", ", ".join(f"{n} {o}" for o, n in sorted(Counter(loaded.runs["outcome"]).items()))),
     ]
 
@@ -49,11 +51,11 @@ def settings(loaded: Loaded) -> list[str]:
     """One line per model: the numbers of its base recipe."""
     lines = {}
     for record in loaded.records.values():
-        r = record["recipe"]
-        if r and not r.get("tricks") and r.get("arm", "base") == "base":
-            lines[r["model"]] = (
+        r: defaultdict[str, Any] = defaultdict(lambda: "?", record["recipe"])
+        if record["recipe"] and not r.get("tricks") and r.get("arm", "base") == "base":
+            lines[str(r["model"])] = (
                 f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
-                f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']:g}, {r['beta1']:g}, {r['beta2']:g}), "
+                f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']}, {r['beta1']}, {r['beta2']}), "
                 f"{r['precision']}"
             )
     return [lines[m] for m in sorted(lines)]
@@ -71,5 +73,9 @@ def failures(loaded: Loaded) -> list[tuple[str, str]]:
 
 def commands(loaded: Loaded) -> list[str]:
     """How to make it again."""
-    source = f"sweeps/{loaded.name}.yaml"
-    return [f"gan-ablate sweep {source} --root {loaded.root}", f"python -m gan_ablate.report {loaded.root}"]
+    source, root = (shlex.quote(_line(s)) for s in (f"sweeps/{loaded.name}.yaml", str(loaded.root)))
+    return [f"gan-ablate sweep {source} --root {root}", f"python -m gan_ablate.report {root}"]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.replace("`", "'").split())  # cannot close a fenced block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from gan_ablate.stats.intervals import Interval
 
@@ -37,5 +38,12 @@ def percent(ratio: float) -> str:
     """A ratio of FIDs as a change: `-12 %`."""
     if math.isnan(ratio):
         return NOTHING
+    if math.isinf(ratio):
+        return "∞"
     change = round((ratio - 1) * 100)
     return f"{change:+d} %".replace("-", "−") if change else "±0 %"
+
+
+def slug(text: str) -> str:
+    """A name that is safe in file names and anchors."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "study"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from gan_ablate.errors import InputError
 from gan_ablate.report import figures, markdown, page
 from gan_ablate.report.analysis import BASE, ModelTable, tables
-from gan_ablate.report.load import Loaded, load
+from gan_ablate.report.frames import Loaded, load
 from gan_ablate.report.samples import Grid, grids
+from gan_ablate.report.text import slug
+
+UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # whatever the locale, and for lone surrogates too
 
 
 @dataclass(frozen=True)
@@ -49,28 +52,28 @@ def write(roots: Sequence[str | Path], out: str | Path | None) -> Path:
         for sub in ("tables", "figures"):
             (folder / sub).mkdir(parents=True, exist_ok=True)
         for study in studies:
-            prefix = f"{_slug(study.loaded.name)}-" if len(studies) > 1 else ""
-            study.loaded.runs.to_csv(folder / "tables" / f"{prefix}runs.csv", index=False)
+            prefix = f"{slug(study.loaded.name)}-" if len(studies) > 1 else ""
+            study.loaded.runs.to_csv(folder / "tables" / f"{prefix}runs.csv", index=False, **UTF8)
             for section in study.sections:
-                _frame(section.table).to_csv(folder / "tables" / f"{prefix}{section.name}.csv", index=False)
+                _frame(section.table).to_csv(folder / "tables" / f"{prefix}{section.name}.csv", index=False, **UTF8)
                 for kind, svg in (("forest", section.forest), ("curves", section.curves)):
                     if svg:
-                        (folder / "figures" / f"{prefix}{kind}-{section.name}.svg").write_text(svg)
-        (folder / "report.md").write_text(markdown.render(studies))
-        (folder / "report.html").write_text(page.render(studies))
+                        (folder / "figures" / f"{prefix}{kind}-{section.name}.svg").write_text(svg, **UTF8)
+        (folder / "report.md").write_text(markdown.render(studies), **UTF8)
+        (folder / "report.html").write_text(page.render(studies), **UTF8)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return folder / "report.html"
 
 
-def _sections(loaded: Loaded):
+def _sections(loaded: Loaded) -> Iterator[Section]:
     every, spent = tables(loaded), 0
     names: dict[str, int] = {}
     pictures: list[tuple[ModelTable, str, dict[str, list[Grid]]]] = []
     for table in every:
-        slug = _slug(table.model)
-        names[slug] = names.get(slug, 0) + 1
-        name = slug if names[slug] == 1 else f"{slug}-{names[slug]}"
+        stem = slug(table.model)
+        names[stem] = names.get(stem, 0) + 1
+        name = stem if names[stem] == 1 else f"{stem}-{names[stem]}"
         rows = loaded.runs[(loaded.runs["model"] == table.model) & (loaded.runs["protocol"] == table.protocol)]
         found: dict[str, list[Grid]] = {}
         for arm in table.arms:
@@ -82,11 +85,7 @@ def _sections(loaded: Loaded):
     for table, name, found in pictures:
         points = _points(loaded, table)
         arms = [a.arm for a in table.arms if a.runs]
-        forest = (
-            figures.forest(table)
-            if any(a.against and not math.isnan(a.against.ratio.point) for a in table.arms)
-            else ""
-        )
+        forest = figures.forest(table) if any(a.against and a.runs for a in table.arms) else ""
         yield Section(table, name, forest, figures.curves(points, arms) if BASE in arms else "", found)
 
 
@@ -133,7 +132,3 @@ def _frame(table: ModelTable) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "study"

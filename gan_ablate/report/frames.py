@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import yaml
@@ -15,6 +16,7 @@ from gan_ablate.recipe import SCHEMA
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 OUTCOMES = ("ok", "collapsed", "diverged", "crashed", "missing")
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 METRICS = ("fid", "kid", "is_mean", "is_std", "modes", "mode_kl")
 
 
@@ -41,29 +43,28 @@ def load(root: str | Path) -> Loaded:
     root = Path(root)
     study = _study(root)
     rows, curves, records, problems = [], [], {}, []
+    home = (root / "runs").resolve()
     for cell in study["cells"]:
-        record = None
-        folder = root / "runs" / str(cell["run_id"])
-        if folder.resolve().parent != (root / "runs").resolve():
+        folder = root / "runs" / cell["run_id"]
+        if folder.resolve().parent != home:
             raise InputError(f"{root / 'study.yaml'}: run id {cell['run_id']!r} leads out of the root")
+        row, points, record = _row(cell, {}), [], None
         for name in ("result.json", "failed.json"):
             try:
-                record = json.loads((folder / name).read_bytes())
-                if not isinstance(record, dict) or "recipe" not in record:
-                    raise ValueError("not a result")
+                found = _record(folder / name)
+                row, points = _row(cell, found), _points(found)
+                record = found
                 break
             except FileNotFoundError:
                 continue
-            except ValueError:
-                record = None
+            except UNREADABLE:
                 problems.append(f"{cell['run_id']}/{name} cannot be read; the run counts as missing")
-        row = _row(cell, record)
         rows.append(row)
         if record is None:
             continue
         records[row["run_id"]] = record
         keys = {k: row[k] for k in ("run_id", "model", "arm", "seed")}
-        curves += [{**keys, "step": p["step"], **_metrics(p)} for p in record.get("curve", [])]
+        curves += [{**keys, **p} for p in points]
     runs = pd.DataFrame(rows)
     if study["name"] == "train" and len(runs):
         # single runs of many settings share one root: only like may stand in a table with like
@@ -75,7 +76,7 @@ def load(root: str | Path) -> Loaded:
         str(study.get("version", "")),
         runs,
         pd.DataFrame(curves, columns=columns),
-        tuple(study.get("not_applicable") or ()),
+        tuple(study["not_applicable"]),
         records,
         tuple(problems),
     )
@@ -93,31 +94,64 @@ def _study(root: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(study, dict) or study.get("schema") != SCHEMA or not study.get("cells"):
         raise InputError(f"{path}: not a study of this version (schema {SCHEMA}) with cells in it")
-    return study
+    try:
+        cells = [
+            {**{k: str(c[k]) for k in ("run_id", "model", "dataset", "arm")}, "seed": int(c["seed"])}
+            for c in study["cells"]
+        ]
+        skipped = [
+            {k: str(n[k]) for k in ("model", "dataset", "arm", "reason")} for n in study.get("not_applicable") or ()
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path}: each cell needs a run_id, model, dataset, arm and whole-number seed, each arm that is not "
+            "applicable a model, dataset, arm and reason"
+        ) from None
+    unique = list({c["run_id"]: c for c in cells}.values())  # a run that is listed twice is one run
+    return {**study, "name": study.get("name", root.name), "cells": unique, "not_applicable": skipped}
 
 
-def _metrics(source: dict[str, Any]) -> dict[str, float]:
-    return {m: float("nan") if source.get(m) is None else float(source[m]) for m in METRICS}
+def _record(path: Path) -> dict[str, Any]:
+    """A result.json or failed.json. Raises one of `UNREADABLE` where it is not one."""
+    record = json.loads(path.read_bytes())
+    if not isinstance(record, dict) or not isinstance(record.get("recipe"), dict):
+        raise ValueError("not a result")
+    return cast(dict[str, Any], record)
 
 
-def _row(cell: dict[str, Any], record: dict[str, Any] | None) -> dict[str, Any]:
-    row = {k: cell[k] for k in ("run_id", "model", "dataset", "arm", "seed")}
-    record = record or {}
-    recipe = record.get("recipe", {})
+def _number(value: object) -> float:
+    """NaN for what is not there or not finite: an infinite FID is no score."""
+    x = math.nan if value is None else float(cast(Any, value))
+    return x if math.isfinite(x) else math.nan
+
+
+def _metrics(source: dict[str, Any] | None) -> dict[str, float]:
+    return {m: _number((source or {}).get(m)) for m in METRICS}
+
+
+def _points(record: dict[str, Any]) -> list[dict[str, float]]:
+    return [{"step": int(p["step"]), **_metrics(p)} for p in record.get("curve") or ()]
+
+
+def _row(cell: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    recipe = record.get("recipe") or {}
     outcome = record.get("outcome") or ("crashed" if record else "missing")
+    metrics, note = _metrics(record.get("metrics")), str(record.get("note") or record.get("error") or "")
+    if outcome == "ok" and math.isnan(metrics["fid"]):
+        outcome, note = "crashed", f"{note}; no finite FID at the final step".removeprefix("; ")
     best = record.get("best") or {}
     return {
-        **row,
+        **cell,
         "outcome": outcome if outcome in OUTCOMES else "crashed",
         "protocol": protocol(record),
-        **_metrics(record.get("metrics", {})),
-        "best_fid": best.get("fid", float("nan")),
+        **metrics,
+        "best_fid": _number(best.get("fid")),
         "best_step": best.get("step"),
         "steps": recipe.get("steps"),
-        "seconds": record.get("seconds", float("nan")),
-        "train_seconds": record.get("train_seconds", float("nan")),
+        "seconds": _number(record.get("seconds")),
+        "train_seconds": _number(record.get("train_seconds")),
         "images_seen": record.get("images_seen"),
-        "note": record.get("note") or record.get("error") or "",
+        "note": note,
     }
 
 
@@ -135,6 +169,6 @@ def _setting(record: dict[str, Any] | None) -> str:
     if not record or not record.get("evaluation"):
         return ""
     r = record["recipe"]
-    numbers = ", ".join(f"{k} {r[k]}" for k in ("architecture", "size", "channels", "width", "latent_dim", "steps"))
-    rest = ", ".join(f"{k} {r[k]}" for k in ("batch_size", "lr", "beta1", "beta2", "precision"))
+    numbers = ", ".join(f"{k} {r.get(k)}" for k in ("architecture", "size", "channels", "width", "latent_dim", "steps"))
+    rest = ", ".join(f"{k} {r.get(k)}" for k in ("batch_size", "lr", "beta1", "beta2", "precision"))
     return f"{protocol(record)}; {numbers}, {rest}"
