@@ -80,18 +80,24 @@ def carry_out(
 
     folder.mkdir(parents=True, exist_ok=True)
     log = RunLog(folder / "metrics.jsonl")
+    outside = outside_loggers(recipe, folder, wandb, logger, group)
+
+    def record(point: dict[str, Any]) -> None:
+        log.evaluated(point)
+        for each in outside:
+            each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
+
     evaluation = EvaluationCallback(
-        recipe.evaluation, recipe.steps, real, extractor, log.evaluated, folder / "samples", recipe.seed
+        recipe.evaluation, recipe.steps, real, extractor, record, folder / "samples", recipe.seed
     )
-    untrained = Untrained(evaluation)
+    untrained = Untrained(evaluation, log)
     keeper = Checkpoints(folder / "checkpoints", recipe.steps, should_stop)
     checkpoint = keeper.latest()
-    loggers = [log, *outside_loggers(recipe, folder, wandb, logger, group)]
     trainer = lightning.Trainer(
         accelerator="gpu" if trainer_device.type == "cuda" else "cpu",
         devices=1,
         max_epochs=1,
-        logger=loggers,
+        logger=[log, *outside],
         callbacks=[untrained, evaluation, keeper, *([RichProgressBar(refresh_rate=20)] if progress else [])],
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -108,7 +114,7 @@ def carry_out(
         torch.cuda.reset_peak_memory_stats()
     fit_started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    for each in loggers[1:]:
+    for each in outside:
         each.finalize("success")
     if keeper.stopped:
         raise Stopped(f"stopped after {module.g_steps} of {recipe.steps} steps; the same command goes on from there")
@@ -194,13 +200,14 @@ def judge(finite: bool, final: dict[str, Any] | None, curve: list[dict[str, Any]
 
 
 class Untrained(lightning.Callback):
-    """Measures the untrained generator: the floor that a run has to beat."""
+    """Measures the untrained generator: the floor that a run has to beat. A resumed run's log goes back to its step."""
 
-    def __init__(self, evaluation: EvaluationCallback) -> None:
-        self.evaluation = evaluation
+    def __init__(self, evaluation: EvaluationCallback, log: RunLog) -> None:
+        self.evaluation, self.run_log = evaluation, log  # Lightning sets `log` on every callback
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GANModule)
+        self.run_log.rewind(pl_module.g_steps if pl_module.d_steps else -1)
         if pl_module.d_steps == 0:
             self.evaluation.evaluate(pl_module)
 
@@ -291,6 +298,20 @@ class RunLog(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """One line; what is not finite is written as null."""
         self._write({"step": step, **metrics})
+
+    def rewind(self, step: int) -> None:
+        """Drop what was logged after `step`: the run that logged it died, and its checkpoint is older."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue  # cut short when the process died
+            if row.get("step", 0) <= step:
+                kept.append(line + "\n")
+        self.path.write_text("".join(kept))
 
     def evaluated(self, point: dict[str, Any]) -> None:
         """One evaluation's record."""

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -50,6 +51,8 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     assert resumed["resumed"] == 2
     assert [(p["step"], p["fid"]) for p in resumed["curve"]] == [(p["step"], p["fid"]) for p in unbroken["curve"]]
     assert resumed["metrics"] == unbroken["metrics"]
+    rows = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if "evaluation" in r] == [0, 10, 20]  # nothing twice
 
 
 def test_evaluation_does_not_disturb_training(tmp_path):
@@ -97,7 +100,9 @@ def test_metrics_are_logged_as_json_lines(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {"d_loss", "d_of_real", "d_of_fake", "d_gradient", "step"} in [set(r) for r in rows]
     assert [r["step"] for r in rows if "evaluation" in r] == [0, 30, 60]
-    assert (tmp_path / "csv" / "metrics.csv").exists()
+    table = pd.read_csv(tmp_path / "csv" / "metrics.csv")
+    assert table["fid"].notna().sum() == 3
+    assert table["d_loss"].notna().sum() == 1
 
 
 def test_wandb_offline_writes_a_run(tmp_path):
