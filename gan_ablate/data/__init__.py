@@ -50,7 +50,9 @@ def load(
     path = Path(name).expanduser()
     if not path.exists():
         raise _not_found(name)
-    return _take(folders.read(path, size=size, channels=channels, split=split, name=name, progress=progress), count)
+    return _take(
+        folders.read(path, size=size, channels=channels, split=split, name=path.name, progress=progress), count
+    )
 
 
 @lru_cache(maxsize=4)
