@@ -32,15 +32,15 @@ def columns(table: ModelTable) -> list[Column]:
         Column(table.label, "geometric mean over seeds [95 % interval of it]", lambda a: interval(a.fid)),
         Column("× base", "ratio of FIDs, arm over base [95 % interval]; under 1 is better", _ratio),
         Column("p (Holm)", "two-sided, corrected over the arms of this model", lambda a: p_value(a.p_holm)),
-        Column("test", "paired t or Welch on log FID, or ranks; r is the correlation over seeds", _test),
-        Column("IS", "inception score, mean over seeds [95 % interval]", lambda a: interval(a.is_mean)),
-        Column("KID", "mean over seeds", lambda a: number(a.kid)),
         *(
             [Column("modes", "classes covered, mean over seeds", lambda a: number(a.modes))]
             if any(not math.isnan(a.modes) for a in table.arms)
             else []
         ),
         Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed),
+        Column("test", "paired t or Welch on log FID, or ranks; r is the correlation over seeds", _test),
+        Column("IS", "inception score, mean over seeds [95 % interval]", lambda a: interval(a.is_mean)),
+        Column("KID", "mean over seeds", lambda a: number(a.kid)),
         Column(
             "final/best", "final FID over the best one of the run: 1 is stable", lambda a: number(a.final_over_best)
         ),
