@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import platform
 import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -18,8 +15,6 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loggers.logger import DummyExperiment
 
 import gan_ablate
 from gan_ablate.data import ImageSet, load
@@ -28,10 +23,8 @@ from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.run_callbacks import Checkpoints, RunLog, Untrained
 from gan_ablate.run_loggers import outside_loggers
-
-CHECKPOINT_SHARE = 0.1  # of the steps between checkpoints
-CHECKPOINT_SECONDS = 120.0  # or so much time, whichever comes first
 
 
 class Stopped(Exception):
@@ -197,130 +190,6 @@ def judge(finite: bool, final: dict[str, Any] | None, curve: list[dict[str, Any]
     if modes is not None and modes < classes / 2:
         return "collapsed", f"covers {modes} of {classes} modes"
     return "ok", ""
-
-
-class Untrained(lightning.Callback):
-    """Measures the untrained generator: the floor that a run has to beat. A resumed run's log goes back to its step."""
-
-    def __init__(self, evaluation: EvaluationCallback, log: RunLog) -> None:
-        self.evaluation, self.run_log = evaluation, log  # Lightning sets `log` on every callback
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, GANModule)
-        self.run_log.rewind(pl_module.g_steps if pl_module.d_steps else -1)
-        if pl_module.d_steps == 0:
-            self.evaluation.evaluate(pl_module)
-
-
-class Checkpoints(lightning.Callback):
-    """Writes `last.ckpt` atomically and keeps the one before it; leaves when asked to."""
-
-    def __init__(self, folder: Path, steps: int, should_stop: Callable[[], bool]) -> None:
-        self.folder, self.should_stop = folder, should_stop
-        self.every = max(1, round(steps * CHECKPOINT_SHARE))
-        self.stopped, self.resumed, self.seconds_before = False, 0, 0.0
-        self._saved_at, self._began = 0, time.perf_counter()
-        self._last_time = self._began
-
-    def latest(self) -> str | None:
-        """The newest checkpoint that can be read, or `None`."""
-        for name in ("last.ckpt", "previous.ckpt"):
-            path = self.folder / name
-            if not path.exists():
-                continue
-            try:
-                torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:
-                print(f"{path}: cannot be read ({type(error).__name__}), trying the one before", file=sys.stderr)
-                continue
-            return str(path)
-        return None
-
-    def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, GANModule)
-        asked = self.should_stop()
-        done = pl_module.g_steps
-        due = done - self._saved_at >= self.every or time.perf_counter() - self._last_time > CHECKPOINT_SECONDS
-        finished = pl_module.limit is not None and done >= pl_module.limit
-        if (asked or due or finished) and not pl_module.diverged_at:
-            self._save(trainer, done)
-        if asked and not finished:
-            self.stopped = True
-            trainer.should_stop = True
-
-    def _save(self, trainer: lightning.Trainer, done: int) -> None:
-        self._saved_at, self._last_time = done, time.perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary, last = self.folder / f".{os.getpid()}.ckpt", self.folder / "last.ckpt"
-        trainer.save_checkpoint(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        if last.exists():
-            last.replace(self.folder / "previous.ckpt")
-        temporary.replace(last)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"resumed": self.resumed, "seconds": self.seconds_before + time.perf_counter() - self._began}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.resumed = state_dict["resumed"] + 1
-        self.seconds_before = state_dict["seconds"]
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        assert isinstance(pl_module, GANModule)
-        self._saved_at = pl_module.g_steps
-
-
-class RunLog(Logger):
-    """Training health and evaluations as JSON lines, each with its G step."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def experiment(self) -> Any:
-        return DummyExperiment()
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `recipe.json` holds them."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """One line; what is not finite is written as null."""
-        self._write({"step": step, **metrics})
-
-    def rewind(self, step: int) -> None:
-        """Drop what was logged after `step`: the run that logged it died, and its checkpoint is older."""
-        if not self.path.exists():
-            return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # cut short when the process died
-            if row.get("step", 0) <= step:
-                kept.append(line + "\n")
-        self.path.write_text("".join(kept))
-
-    def evaluated(self, point: dict[str, Any]) -> None:
-        """One evaluation's record."""
-        self._write({"step": point["step"], "evaluation": point})
-
-    def _write(self, row: dict[str, Any]) -> None:
-        plain = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in row.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps(plain) + "\n")
 
 
 def _quiet() -> None:
