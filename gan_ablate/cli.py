@@ -181,7 +181,6 @@ def _train(args: Namespace) -> int:
             return 0
         claim.forget_failure()
         folder = claim.prepare(recipe)
-        _list_cell(root, recipe)
         print(f"{recipe.model}/{recipe.arm}/seed {recipe.seed} in {folder}", flush=True)
         return _carry_out(recipe, folder, claim, args, options)
 
@@ -230,8 +229,10 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
             **options,
         )
     except Stopped as stopped:
+        _list_cell(Path(args.root), recipe)
         print(stopped)
         return 130
+    _list_cell(Path(args.root), recipe)  # not before: bad input must leave nothing behind for `status` to wait for
     claim.publish_result(result)
     _tell(result)
     return 0

@@ -72,6 +72,11 @@ def test_an_unreadable_image_is_named(capsys, tmp_path, monkeypatch):
     assert "broken.png" in line
 
 
+def test_bad_input_leaves_no_run_to_wait_for(capsys, tmp_path):
+    assert "did you mean 'shapes'" in refused(capsys, "train", "--dataset", "shaps", "--root", str(tmp_path), *TINY)
+    assert not (tmp_path / "study.yaml").exists()
+
+
 def test_no_inception_weights_and_no_network(capsys, tmp_path, monkeypatch):
     pytest.importorskip("torch_fidelity")
 
