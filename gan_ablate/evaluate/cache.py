@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from gan_ablate.errors import InputError
+
+T = TypeVar("T")
 
 
 def cache_folder(kind: str) -> Path:
@@ -51,3 +54,22 @@ def locked(path: Path) -> Iterator[None]:
     with path.with_name(path.name + ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def read_or_make(
+    path: Path, read: Callable[[Path], T | None], make: Callable[[], T], write: Callable[[T, Path], object]
+) -> T:
+    """What `read` finds at `path`; where that is None (missing or damaged), `make` it once among all workers.
+
+    Those who wait for the lock read what its holder wrote.
+    """
+    known = read(path)
+    if known is not None:
+        return known
+    with locked(path):
+        known = read(path)
+        if known is not None:
+            return known
+        made = make()
+        write_atomically(path, lambda temporary: write(made, temporary))
+        return made

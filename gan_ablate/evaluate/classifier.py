@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from gan_ablate.data import ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.cache import cache_folder, locked, write_atomically
+from gan_ablate.evaluate.cache import cache_folder, read_or_make
 from gan_ablate.evaluate.features import Extractor, Features, digest_of
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
@@ -105,13 +105,7 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         )
     key = f"{RECIPE}/{SEED}/{BUDGET}/{dataset.fingerprint}/{size}/{channels}/{'/'.join(dataset.classes)}"
     path = cache_folder("classifiers") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
-    checkpoint = read(path)
-    if checkpoint is None:
-        with locked(path):
-            checkpoint = read(path)  # another worker may have finished it while this one waited
-            if checkpoint is None:
-                checkpoint = train(dataset, device, budget=BUDGET)
-                write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+    checkpoint = read_or_make(path, read, lambda: train(dataset, device, budget=BUDGET), torch.save)
     return ClassifierExtractor(checkpoint).to(device)
 
 

@@ -22,7 +22,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan_ablate.data import ImageSet
-from gan_ablate.evaluate.cache import cache_folder, locked, write_atomically
+from gan_ablate.evaluate.cache import cache_folder, read_or_make
 from gan_ablate.evaluate.features import Extractor, Features, extract
 from gan_ablate.evaluate.modes import mode_coverage
 
@@ -72,15 +72,7 @@ def real_statistics(real: ImageSet, extractor: Extractor) -> RealStatistics:
     count = min(len(real), extractor.real_images)
     key = f"{STATISTICS}/{real.fingerprint}/{extractor.digest}/{count}/{KID_REAL}/{SEED}"
     path = cache_folder("statistics") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    known = _read(path)
-    if known is None:
-        with locked(path):
-            known = _read(path)  # another worker may have written it while this one waited
-            if known is None:
-                known = _compute(real, extractor, count)
-                found = known
-                write_atomically(path, lambda temporary: _write(temporary, found))
-    return known
+    return read_or_make(path, _read, lambda: _compute(real, extractor, count), lambda made, to: _write(to, made))
 
 
 def evaluate_images(images: Tensor, extractor: Extractor, real: RealStatistics) -> dict[str, float | int | None]:

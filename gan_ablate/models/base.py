@@ -18,6 +18,7 @@ from gan_ablate.step import Game, Played, discriminator_loss, generator_loss
 from gan_ablate.trick import State, Step
 from gan_ablate.tricks import assemble
 
+COUNTERS = ("g_steps", "d_steps", "diverged_at", "total_steps")  # Python numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
 STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
 LOG_EVERY = 50  # D steps between records of training health
@@ -69,7 +70,6 @@ class GANModule(lightning.LightningModule):
         self.game = Game(bp, self.chain, bp.objective(), self.generator, self.discriminator)
         self.streams: dict[str, torch.Generator] = {}
         self._saved_random: dict[str, Tensor] | None = None
-        self._began = False
 
     # -- Lightning's hooks -------------------------------------------------------------------------------------
 
@@ -98,7 +98,6 @@ class GANModule(lightning.LightningModule):
             torch.set_rng_state(self._saved_random["layers"].cpu())
             if "layers_cuda" in self._saved_random and self.device.type == "cuda":
                 torch.cuda.set_rng_state(self._saved_random["layers_cuda"].cpu(), self.device)
-        self._began = True
 
     def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> int | None:
         shape, bp = tuple(batch[0].shape[1:]), self.blueprint
@@ -175,7 +174,7 @@ class GANModule(lightning.LightningModule):
         return step
 
     def _state(self, step: Step) -> State:
-        if self._began and not self.state._buffers:
+        if not self.state._buffers:
             with torch.no_grad():
                 for name, value in self.chain.init(step).items():
                     self.state.register_buffer(_key(name), value.clone())
@@ -267,12 +266,12 @@ class GANModule(lightning.LightningModule):
         random["layers"] = torch.get_rng_state()
         if self.device.type == "cuda":
             random["layers_cuda"] = torch.cuda.get_rng_state(self.device)
-        counters = {name: getattr(self, name) for name in ("g_steps", "d_steps", "diverged_at", "total_steps")}
+        counters = {name: getattr(self, name) for name in COUNTERS}
         checkpoint["gan_ablate"] = {"recipe": self.recipe.to_dict(), "random": random, **counters}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         own = checkpoint["gan_ablate"]
-        for name in ("g_steps", "d_steps", "diverged_at", "total_steps"):
+        for name in COUNTERS:
             setattr(self, name, own[name])
         self._saved_random = own["random"]
         for name, value in checkpoint["state_dict"].items():
