@@ -8,10 +8,12 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "diff", "replace"]
+__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace"]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
 STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
+# Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
+PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Blueprint:
     size: int  # pixels, height = width
     channels: int  # of the images: 1 or 3
     latent_dim: int
+    classes: int | None  # of the dataset; 0: it has none, None: not known before it is loaded
     batch_size: int
+    steps: int  # G steps
     g_width: int  # channels of G's widest-resolution feature map
     d_width: int  # channels of D's widest-resolution feature map
-    generator: Build  # (blueprint) -> Module: z (N, latent_dim) -> images (N, C, H, W) in [-1, 1]
-    discriminator: Build  # (blueprint) -> Module: images -> Critique(logits (N,), features (N, F))
+    generator: Build  # (blueprint) -> Module: (z (N, latent_dim), labels) -> images (N, C, H, W) in [-1, 1]
+    discriminator: Build  # (blueprint) -> Module: (images, labels) -> Critique
     objective: Build  # () -> an objective of gan_ablate.losses
     g_optimizer: Build  # (parameters) -> Optimizer
     d_optimizer: Build
@@ -74,13 +78,51 @@ class Blueprint:
     g_up: Build  # (in, out, bias) -> Module that doubles height and width
     d_down: Build  # (in, out, bias) -> Module that halves height and width
     g_output: Build  # () -> Module, G's output activation
-    d_head: Build  # (features) -> Module: (N, features) -> (N, 1)
+    d_head: Build | None  # (features) -> Module: (N, features) -> (N, 1); None: from the class logits
+    encoder: Build | None = None  # (blueprint) -> Module: images -> (N, 2, latent_dim), trained with G
+    d_depth: int = 1  # convolutions of D per resolution
+    dense: int = 0  # units of a hidden dense layer behind z in G and before D's head; 0: none
     g_after: Build | None = None  # () -> Module behind each hidden activation of G: dropout, noise
     d_after: Build | None = None  # the same in D
+    g_last_norm: Build | None = None  # a norm at G's output layer
+    d_first_norm: Build | None = None  # a norm at D's input layer
+    d_input: Build | None = None  # () -> Module before D's first layer: another range of pixels
     d_statistics: Build | None = None  # (features) -> Module with `out_features`, before D's head
-    penalty: Build | None = None  # (D, real, fake, step) -> scalar added to D's loss
-    n_critic: int = 1  # D steps per G step
-    hooks: frozenset[str] = frozenset(STEP_HOOKS)  # the step-time hooks that this game consults
+    g_condition: Build | None = None  # (classes) -> Module with `out_features`: labels -> (N, E), beside z
+    d_condition: Build | None = None  # (classes, size) -> Module: labels -> (N, 1, H, W), beside the image
+    d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
+    d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
+    g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
+    d_finish: tuple[Build, ...] = ()
+    penalties: tuple[Build, ...] = ()  # (critic, real, fake, step) -> scalar added to D's loss
+    joint: bool = False  # real and fake in one batch of D's step
+    fresh_latents: bool = True  # new z for G's step; False: those of D's last step
+    n_critic: int = 1  # D steps per round
+    n_generator: int = 1  # G steps per round
+    d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
+    g_gate: Build | None = None
+    gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
+    lr_schedule: Build | None = None  # (share of training done) -> factor of both learning rates
+    sample_mode: str = "eval"  # eval | train: of G at sampling
+    sample_latents: Build | None = None  # (z, noise) -> z at sampling only
+
+    @property
+    def consulted(self) -> frozenset[str]:
+        """The step-time hooks that this game consults: an objective without probabilities has no targets."""
+        target = getattr(self.objective, "target", "")
+        package, _, name = target.partition(":")
+        silent = package == "gan_ablate.losses" and name not in PROBABILITIES
+        return frozenset(STEP_HOOKS) - ({"targets"} if silent else set())
+
+    @property
+    def conditional(self) -> bool:
+        """Whether G or D is given labels."""
+        return any((self.g_condition, self.d_condition, self.d_projection))
+
+    @property
+    def probabilities(self) -> bool:
+        """Whether D's answer is the logit of a probability."""
+        return "targets" in self.consulted
 
 
 @dataclass(frozen=True)
@@ -96,10 +138,30 @@ class Change:
 
 
 def _show(value: Any) -> str:
-    return ", ".join(sorted(value)) if isinstance(value, frozenset) else "none" if value is None else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 def diff(a: Blueprint, b: Blueprint) -> tuple[Change, ...]:
     """What differs between two blueprints, in the order of the fields."""
     pairs = ((f.name, getattr(a, f.name), getattr(b, f.name)) for f in fields(Blueprint))
     return tuple(Change(name, before, after) for name, before, after in pairs if before != after)
+
+
+def claims(a: Blueprint, b: Blueprint) -> frozenset[str]:
+    """What an edit from `a` to `b` lays claim to: a field, one option of its factory, or one entry of a tuple.
+
+    Two edits are in conflict where one's claim is the other's, or a field of which the other claims an option.
+    """
+    found: set[str] = set()
+    for change in diff(a, b):
+        before, after = change.before, change.after
+        if isinstance(before, tuple):
+            found |= {f"{change.name}.{getattr(e, 'target', e)}" for e in {*before, *after} - ({*before} & {*after})}
+        elif isinstance(before, Factory) and isinstance(after, Factory) and before.target == after.target:
+            names = {*before.options, *after.options}
+            found |= {f"{change.name}.{k}" for k in names if before.options.get(k) != after.options.get(k)}
+        else:
+            found.add(change.name)
+    return frozenset(found)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from gan_ablate.trick import Step, Targets
+from gan_ablate.trick import Targets
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -21,38 +22,103 @@ def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 class NonSaturating:
     """Goodfellow et al. 2014, equation 1, with G maximising log D(G(z)) (section 3)."""
 
+    needs_real: ClassVar[bool] = False  # whether G's loss reads D's answers to real images
+
     def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
         """Logits (N,) of real and fake images -> scalar."""
         return cross_entropy(real, targets.real) + cross_entropy(fake, targets.fake)
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """-log D(G(z)), from logits (N,) -> scalar."""
         return softplus(-fake).mean()
+
+
+class Saturating(NonSaturating):
+    """Goodfellow et al. 2014, equation 1 as it stands: G minimises log(1 - D(G(z)))."""
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -softplus(fake).mean()
+
+
+class FlippedLabels(NonSaturating):
+    """G is trained with real = fake swapped: cross entropy of its images against `real` (Chintala et al., tip 2)."""
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return cross_entropy(fake, fake.new_ones(fake.shape))
+
+
+class InvertedGenerator(NonSaturating):
+    """G minimises the cross entropy of its images against `fake`, and so helps D: a negative control."""
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return cross_entropy(fake, fake.new_zeros(fake.shape))
 
 
 @dataclass(frozen=True)
 class Wasserstein:
     """Arjovsky et al. 2017, equation 2; the critic's answers are not probabilities."""
 
+    needs_real: ClassVar[bool] = False
+
     def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
         """Critic values (N,) of real and fake images -> scalar."""
         return fake.mean() - real.mean()
 
-    def generator(self, fake: Tensor) -> Tensor:
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         """Critic values (N,) of fake images -> scalar."""
         return -fake.mean()
 
 
-def gradient_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: Step, *, weight: float, target: float
-) -> Tensor:
-    """Gulrajani et al. 2017, equation 3: weight * E[(||grad D(x)||_2 - target)^2] at x between real and fake.
+class LeastSquares(Wasserstein):
+    """Mao et al. 2017, equation 2 with a = 0, b = c = 1."""
 
-    One uniform epsilon per pair of images; the norm is per sample over all of C, H, W; in fp32 throughout.
-    """
-    with torch.autocast(real.device.type, enabled=False):
-        real, fake = real.float(), fake.float()
-        epsilon = step.uniform_like(real[:, :1, :1, :1])  # (N, 1, 1, 1)
-        x = (fake + epsilon * (real - fake)).requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-        return weight * (gradient.flatten(1).norm(dim=1) - target).square().mean()
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return (fake - 1).square().mean() / 2
+
+
+class Hinge(Wasserstein):
+    """Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17."""
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+
+class Relativistic(Wasserstein):
+    """Huang et al. 2024 (R3GAN), equation 2; Jolicoeur-Martineau 2019: each fake against the real image beside it."""
+
+    needs_real: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        return softplus(-(real - fake)).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        assert real is not None
+        return softplus(-(fake - real)).mean()
+
+
+# Nowozin et al. 2016, tables 1 and 2: v -> T = g_f(v), and v -> f*(g_f(v)) simplified so that nothing overflows early
+DIVERGENCES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "kl": (lambda v: v, lambda v: (v - 1).exp()),
+    "reverse_kl": (lambda v: -(-v).exp(), lambda v: v - 1),
+    "pearson": (lambda v: v, lambda v: v.square() / 4 + v),
+    "squared_hellinger": (lambda v: 1 - (-v).exp(), lambda v: v.exp() - 1),
+    "js": (lambda v: math.log(2) - softplus(-v), lambda v: softplus(v) - math.log(2)),
+}
+
+
+@dataclass(frozen=True)
+class FDivergence(Wasserstein):
+    """Nowozin et al. 2016, equation 9: D maximises E[T(x)] - E[f*(T(G(z)))], G maximises E[T(G(z))] (section 3.2)."""
+
+    divergence: str
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        output, conjugate = DIVERGENCES[self.divergence]
+        return conjugate(fake).mean() - output(real).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        output, _ = DIVERGENCES[self.divergence]
+        return -output(fake).mean()

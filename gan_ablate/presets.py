@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gan_ablate.blueprint import STEP_HOOKS, Blueprint, Factory
+from gan_ablate.blueprint import Blueprint, Factory
 from gan_ablate.recipe import Recipe
 
-LAYERS = "gan_ablate.nets.layers"
-BATCH_NORM = Factory(f"{LAYERS}:batch_norm")
+LAYERS, NORMS, INITS = "gan_ablate.nets.layers", "gan_ablate.nets.norms", "gan_ablate.nets.inits"
+HEADS, LOSSES, PENALTIES = "gan_ablate.nets.heads", "gan_ablate.losses", "gan_ablate.penalties"
+BATCH_NORM = Factory(f"{NORMS}:batch_norm")
 LEAKY_RELU = Factory("torch.nn:LeakyReLU", {"negative_slope": 0.2})
 RELU = Factory("torch.nn:ReLU")
-DCGAN_INIT = Factory(f"{LAYERS}:dcgan_init")
-DEFAULT_INIT = Factory(f"{LAYERS}:default_init")
+DCGAN_INIT = Factory(f"{INITS}:dcgan_init")
+DEFAULT_INIT = Factory(f"{INITS}:default_init")
+GRADIENT_PENALTY = Factory(f"{PENALTIES}:gradient_penalty", {"weight": 10.0, "target": 1.0, "points": "line"})
 
 
 def _adam(recipe: Recipe) -> Factory:
@@ -21,19 +23,20 @@ def _adam(recipe: Recipe) -> Factory:
 
 def _plain(recipe: Recipe) -> Blueprint:
     """What the three share: networks of one size, Adam, no normalisation, the framework's initialisation."""
-    net = f"gan_ablate.nets.{recipe.architecture}"
     assert recipe.batch_size is not None
-    return Blueprint(
+    bp = Blueprint(
         model=recipe.model,
         size=recipe.size,
         channels=recipe.channels,
         latent_dim=recipe.latent_dim,
+        classes=recipe.classes,
         batch_size=recipe.batch_size,
+        steps=recipe.steps,
         g_width=recipe.width,
         d_width=recipe.width,
-        generator=Factory(f"{net}:Generator"),
-        discriminator=Factory(f"{net}:Discriminator"),
-        objective=Factory("gan_ablate.losses:NonSaturating"),
+        generator=Factory("gan_ablate.nets.conv:Generator"),
+        discriminator=Factory("gan_ablate.nets.conv:Discriminator"),
+        objective=Factory(f"{LOSSES}:NonSaturating"),
         g_optimizer=_adam(recipe),
         d_optimizer=_adam(recipe),
         init=DEFAULT_INIT,
@@ -44,7 +47,22 @@ def _plain(recipe: Recipe) -> Blueprint:
         g_up=Factory(f"{LAYERS}:transposed_convolution", {"kernel": 4}),
         d_down=Factory(f"{LAYERS}:strided_convolution", {"kernel": 4}),
         g_output=Factory("torch.nn:Tanh"),
-        d_head=Factory(f"{LAYERS}:linear_head"),
+        d_head=Factory(f"{HEADS}:linear_head"),
+    )
+    return with_networks(bp, str(recipe.architecture))
+
+
+def with_networks(bp: Blueprint, architecture: str) -> Blueprint:
+    """The blueprint with networks of another architecture: conv, mlp or resnet."""
+    net = f"gan_ablate.nets.{architecture}"
+    bp = replace(bp, generator=Factory(f"{net}:Generator"), discriminator=Factory(f"{net}:Discriminator"))
+    if architecture != "resnet":
+        return bp
+    # Miyato et al. 2018, appendix B.4: nearest-neighbour up-sampling in G, average pooling in D, 3x3 kernels
+    return replace(
+        bp,
+        g_up=Factory(f"{LAYERS}:resize_convolution", {"kernel": 3}),
+        d_down=Factory(f"{LAYERS}:pooled_convolution", {"kernel": 3, "pool": "average"}),
     )
 
 
@@ -63,10 +81,9 @@ def wgan_gp(recipe: Recipe) -> Blueprint:
     return replace(
         _plain(recipe),
         g_norm=BATCH_NORM,
-        objective=Factory("gan_ablate.losses:Wasserstein"),
-        penalty=Factory("gan_ablate.losses:gradient_penalty", {"weight": 10.0, "target": 1.0}),
+        objective=Factory(f"{LOSSES}:Wasserstein"),
+        penalties=(GRADIENT_PENALTY,),
         n_critic=5,
-        hooks=frozenset(STEP_HOOKS) - {"targets"},  # a critic has no targets
     )
 
 

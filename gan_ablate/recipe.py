@@ -27,7 +27,9 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
 }
 MODELS = tuple(MODEL_DEFAULTS)
-ARCHITECTURES = ("conv", "mlp")
+ARCHITECTURES = ("conv", "mlp", "resnet")
+MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
+CLASSES = {"shapes": {1: 8, 3: 64}, "mnist": 10, "fashion_mnist": 10, "cifar10": 10}  # known before loading
 
 
 def seed_for(seed: int, *purpose: object) -> int:
@@ -106,7 +108,7 @@ class Recipe:
     model: str = "dcgan"  # dcgan | nsgan | wgan_gp
     dataset: str = "shapes"  # shapes | mnist | fashion_mnist | cifar10 | path of a folder or zip of images
     tricks: tuple[TrickSpec, ...] = ()
-    architecture: str | None = None  # conv | mlp
+    architecture: str | None = None  # conv | mlp | resnet
     size: int = 16  # pixels, height = width: 16, 28, 32 or 64
     channels: int = 3  # 1 or 3; images are converted
     latent_dim: int = 64
@@ -120,8 +122,11 @@ class Recipe:
     evaluation: Evaluation = Evaluation()
     seed: int = 0
     arm: str = ""  # a label for tables; not part of the identity
+    classes: int | None = (
+        None  # of the dataset; `None`: its own, known by name or once loaded; not part of the identity
+    )
 
-    NOT_SEMANTIC = ("arm",)
+    NOT_SEMANTIC = ("arm", "classes")
 
     def __post_init__(self) -> None:
         object.__setattr__(
@@ -135,6 +140,8 @@ class Recipe:
         if self.model not in MODEL_DEFAULTS:
             raise unknown("model", self.model, MODEL_DEFAULTS)
         own = MODEL_DEFAULTS[self.model]
+        known = CLASSES.get(self.dataset)
+        own = {**own, "classes": known.get(self.channels) if isinstance(known, dict) else known}
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def validate(self) -> Recipe:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import resource
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -65,9 +67,10 @@ def carry_out(
         torch.set_num_threads(threads)
     _quiet()
     started = time.perf_counter()
-    module = _module(recipe)
-    recipe = module.recipe
+    recipe = recipe.resolved()
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
+    module = BY_NAME[recipe.model].from_recipe(replace(recipe, classes=len(images.classes)))
+    recipe, bp = module.recipe, module.blueprint
     trainer_device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, trainer_device)
 
@@ -81,10 +84,10 @@ def carry_out(
             each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
 
     evaluation = EvaluationCallback(
-        recipe.evaluation, recipe.steps, real, extractor, record, folder / "samples", recipe.seed
+        recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
     )
     untrained = Untrained(evaluation, log)
-    keeper = Checkpoints(folder / "checkpoints", recipe.steps, should_stop)
+    keeper = Checkpoints(folder / "checkpoints", bp.steps, should_stop)
     checkpoint = keeper.latest()
     trainer = lightning.Trainer(
         accelerator="gpu" if trainer_device.type == "cuda" else "cpu",
@@ -99,9 +102,9 @@ def carry_out(
     )
     data = GANDataModule(
         images,
-        batch_size=module.blueprint.batch_size,
+        batch_size=bp.batch_size,
         seed=recipe.seed,
-        batches=recipe.steps * module.blueprint.n_critic,
+        batches=math.ceil(bp.steps / bp.n_generator) * bp.n_critic,
     )
     if trainer_device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -110,7 +113,7 @@ def carry_out(
     for each in outside:
         each.finalize("success")
     if keeper.stopped:
-        raise Stopped(f"stopped after {module.g_steps} of {recipe.steps} steps; the same command goes on from there")
+        raise Stopped(f"stopped after {module.g_steps} of {bp.steps} steps; the same command goes on from there")
     now = time.perf_counter()
     earlier = keeper.seconds_before
     return {
@@ -123,11 +126,6 @@ def carry_out(
         "versions": versions(),
         "hardware": hardware(trainer_device),
     }
-
-
-def _module(recipe: Recipe) -> GANModule:
-    full = recipe.resolved()
-    return BY_NAME[full.model].from_recipe(full)
 
 
 def _measure(
@@ -155,7 +153,7 @@ def _extractor(name: str, images: ImageSet, device: str, weights: str | None) ->
 def _result(module: GANModule, evaluation: EvaluationCallback) -> dict[str, Any]:
     recipe, curve = module.recipe, evaluation.curve
     finite = bool(module.finite) and all(bool(torch.isfinite(p).all()) for p in module.parameters())
-    final = next((row for row in curve if row["step"] == recipe.steps), None)
+    final = next((row for row in curve if row["step"] == module.total_steps), None)
     measured = {k: v for k, v in (final or {}).items() if k not in ("step", "seconds")}
     outcome, note = judge(finite, final, curve, len(evaluation.real.classes))
     scored = [row for row in curve if row["step"] and row.get("fid") is not None]

@@ -16,21 +16,21 @@ from gan_ablate.trick import Chain, State, Step, Targets
 
 @dataclass(frozen=True)
 class Game:
-    """The two players and the rules: what a blueprint and its tricks were built into."""
+    """The players and the rules: what a blueprint and its tricks were built into."""
 
     blueprint: Blueprint
     chain: Chain
     objective: Any  # of gan_ablate.losses
-    generator: Callable[[Tensor], Tensor]  # z (N, latent_dim) -> images (N, C, H, W) in [-1, 1]
-    discriminator: Callable[[Tensor], Critique]
+    generator: Callable[..., Tensor]  # z (N, latent_dim), labels (N,) -> images (N, C, H, W) in [-1, 1]
+    discriminator: Callable[..., Critique]  # images, labels -> Critique
 
     def uses(self, hook: str) -> bool:
         """Whether this game consults a hook and some trick changes it."""
-        return hook in self.blueprint.hooks and hook in self.chain.overridden
+        return hook in self.blueprint.consulted and hook in self.chain.overridden
 
     def critique(self, images: Tensor, step: Step, state: State) -> Critique:
         """D's answer to images behind the `inputs` hooks."""
-        return self.discriminator(self.chain.inputs(images, step, state))
+        return self.discriminator(self.chain.inputs(images, step, state), step.labels)
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,35 @@ def latents(game: Game, z: Tensor, step: Step, state: State) -> Tensor:
 
 
 def discriminator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
-    """D's whole loss for one batch: objective, penalty and every term that tricks add, as one scalar."""
+    """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar."""
     with torch.no_grad():
-        step.fake = game.generator(latents(game, z, step, state))  # (N, C, H, W) in [-1, 1]
+        step.fake = game.generator(latents(game, z, step, state), step.labels)  # (N, C, H, W) in [-1, 1]
     fakes = game.chain.fakes(step.fake, step, state)
     real_inputs = game.chain.inputs(step.real, step, state)
     fake_inputs = game.chain.inputs(fakes, step, state)
-    # two batches, so that batch norm's statistics never mix real and fake (Chintala et al. 2016, tip 4)
-    real, fake = game.discriminator(real_inputs), game.discriminator(fake_inputs)
+    real, fake = _answers(game, real_inputs, fake_inputs, step)
+    step.real_critique, step.fake_critique = real, fake
     targets = Targets(torch.ones_like(real.logits), torch.zeros_like(fake.logits))
     if game.uses("targets"):
         targets = game.chain.targets(targets, step, state)
     loss = game.objective.discriminator(real.logits, fake.logits, targets)
-    if game.blueprint.penalty is not None:
-        loss = loss + game.blueprint.penalty(lambda x: game.discriminator(x).logits, real_inputs, fake_inputs, step)
+    for penalty in game.blueprint.penalties:
+        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs, step)
     return Played(game.chain.d_loss(loss, step, state), real, fake)
 
 
+def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critique, Critique]:
+    """D's answers: two batches, so that batch norm's statistics never mix real and fake, unless they are joint."""
+    if not game.blueprint.joint:
+        return game.discriminator(real, step.labels), game.discriminator(fake, step.labels)
+    labels = None if step.labels is None else torch.cat((step.labels, step.labels))
+    return game.discriminator(torch.cat((real, fake)), labels).split(len(real))
+
+
 def generator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
-    """G's whole loss for one batch of fresh latents."""
-    step.fake = game.generator(latents(game, z, step, state))
+    """G's whole loss for one batch of latents."""
+    step.fake = game.generator(latents(game, z, step, state), step.labels)
     step.fake_critique = game.critique(step.fake, step, state)
-    loss = game.objective.generator(step.fake_critique.logits)
+    real = game.critique(step.real, step, state).logits if game.objective.needs_real else None
+    loss = game.objective.generator(step.fake_critique.logits, real)
     return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)

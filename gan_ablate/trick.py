@@ -12,9 +12,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
+from gan_ablate.blueprint import STEP_HOOKS, Blueprint, claims, diff
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import TrickSpec
+from gan_ablate.recipe import MODEL_OF, TrickSpec
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -37,12 +37,16 @@ class Step:
 
     t: Tensor  # () share of training done, in [0, 1)
     real: Tensor  # (N, C, H, W) in [-1, 1]
-    labels: Tensor | None  # (N,) int64, where the dataset has classes
+    labels: Tensor | None  # (N,) int64 of the real images, where there are classes; G's fakes are given the same
     fake: Tensor | None  # (N, C, H, W) in [-1, 1]; None before G has drawn it
     critique: Callable[[Tensor], Critique]  # D behind the `inputs` hooks
     noise: Generator  # the tricks' own random numbers
-    parameters: Mapping[str, Tensor]  # G's parameters by name, detached
-    fake_critique: Critique | None = None  # D's answer to `fake`, while G's loss is computed
+    g_parameters: Mapping[str, Tensor]  # by name, live: a loss on them moves G
+    d_parameters: Mapping[str, Tensor]
+    generate: Callable[[Tensor], Tensor] | None = None  # z (N, latent_dim) -> images, with gradients to G
+    encode: Callable[[Tensor], Tensor] | None = None  # images -> (N, 2, latent_dim), where the blueprint has an encoder
+    real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
+    fake_critique: Critique | None = None  # D's answer to the fakes of the step whose loss is computed
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""
@@ -58,6 +62,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Need:
+    """What a blueprint must have, all tricks of an arm applied, for a trick to mean anything."""
+
+    what: str  # "batch norm in D"
+    met: Callable[[Blueprint], bool]
+
+
+@dataclass(frozen=True)
 class Trick:
     """Base of all tricks: every hook leaves its value alone.
 
@@ -67,12 +79,21 @@ class Trick:
     """
 
     paper: ClassVar[str] = ""  # source: authors, year, section
-    catalogue: ClassVar[str] = ""  # which sources of the catalogue name it: S0..S4, P
+    recommended_by: ClassVar[str] = ""  # sources of the catalogue: S0..S4 with section, P for published peers
+    advised_against_by: ClassVar[str] = ""
+    models: ClassVar[str] = "DNW"  # the models that the catalogue puts it to the test on
+    needs: ClassVar[tuple[Need, ...]] = ()
+    conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
+            if f.name in self.choices and value not in self.choices[f.name]:
+                raise unknown(f.name, value, self.choices[f.name], name_of(self))
+            if isinstance(f.default, bool) and not isinstance(value, bool):
+                raise InputError(f"{name_of(self)}: {f.name}={value!r}: needs true or false")
             if isinstance(f.default, bool) or not isinstance(f.default, int | float):
                 continue
             wanted = int if isinstance(f.default, int) else (int, float)
@@ -268,20 +289,51 @@ def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:
         yield f.name, None if f.default is MISSING else f.default
 
 
-def effects(trick: Trick, blueprint: Blueprint) -> tuple[str, ...]:
-    """What a trick would change here: blueprint fields as `name: before -> after`, then the hooks it uses."""
-    changes = tuple(map(str, diff(blueprint, trick.edit(blueprint))))
-    return changes + tuple(f"hook: {h}" for h in STEP_HOOKS if h in trick.overridden & blueprint.hooks)
+def tests_on(cls: type[Trick]) -> tuple[str, ...]:
+    """The models that the catalogue puts a trick to the test on."""
+    return tuple(MODEL_OF[letter] for letter in cls.models)
+
+
+def effects(trick: Trick, blueprint: Blueprint, final: Blueprint | None = None) -> tuple[str, ...]:
+    """What a trick would change here: blueprint fields as `name: before -> after`, then the hooks it uses.
+
+    final: the blueprint after all tricks of the arm, whose objective decides which hooks are consulted.
+    """
+    edited = trick.edit(blueprint)
+    changes = tuple(map(str, diff(blueprint, edited)))
+    consulted = (final or edited).consulted
+    return changes + tuple(f"hook: {h}" for h in STEP_HOOKS if h in trick.overridden & consulted)
 
 
 def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
-    """A chain of named tricks. Raises `InputError` where two claim one field, or both own `averaged`."""
+    """A chain of named tricks.
+
+    Raises:
+        InputError: two that are declared in conflict, claim the same part of the blueprint, or both own `averaged`.
+    """
     owner: dict[str, str] = {}
     for name, trick in tricks.items():
-        claims = [change.name for change in diff(blueprint, trick.edit(blueprint))]
-        claims += ["averaged"] if "averaged" in trick.overridden else []
-        for claim in claims:
-            if claim in owner:
-                raise InputError(f"tricks {owner[claim]!r} and {name!r} both set {claim}: keep one of them")
-            owner[claim] = name
+        for other in tricks:
+            if other in trick.conflicts:
+                raise InputError(f"tricks {name!r} and {other!r} cannot stand together: keep one of them")
+        found = set(claims(blueprint, trick.edit(blueprint)))
+        found |= {"averaged"} if "averaged" in trick.overridden else set()
+        for claim in sorted(found):
+            for held, other in owner.items():
+                if claim == held or claim.startswith(f"{held}.") or held.startswith(f"{claim}."):
+                    short = min(claim, held, key=len).replace("gan_ablate.penalties:", "")
+                    raise InputError(f"tricks {other!r} and {name!r} both set {short}: keep one of them")
+        owner.update(dict.fromkeys(found, name))
     return Chain(tuple(tricks.values()))
+
+
+def unmet(name: str, trick: Trick, base: Blueprint, final: Blueprint) -> str | None:
+    """Why a trick means nothing in an arm, or `None` where it acts and has what it needs."""
+    for need in trick.needs:
+        if not need.met(final):
+            return f"{name} needs {need.what}, which this {base.model} has not"
+    if effects(trick, base, final):
+        return None
+    used = ", ".join(sorted(trick.overridden))
+    absent = f"uses {used}, which this {base.model} never consults" if used else "is so already"
+    return f"{name} would change nothing on {base.model}: it {absent}"

@@ -11,7 +11,8 @@ from torch import nn
 from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
-from gan_ablate.losses import NonSaturating, Wasserstein, gradient_penalty
+from gan_ablate.losses import NonSaturating, Wasserstein
+from gan_ablate.penalties import gradient_penalty
 from gan_ablate.trick import Step, Targets
 
 MODELS = [DCGAN, NSGAN, WGANGP]
@@ -46,7 +47,7 @@ def weights(module):
 
 
 def step_of(x):
-    return Step(torch.zeros(()), x, None, None, lambda y: None, torch.Generator().manual_seed(0), {})
+    return Step(torch.zeros(()), x, None, None, lambda y: None, torch.Generator().manual_seed(0), {}, {})
 
 
 # -- objectives ---------------------------------------------------------------------------------------------------

@@ -88,10 +88,12 @@ class EvaluationCallback(lightning.Callback):
         self.evaluate_if_due(pl_module)
 
     def evaluate_if_due(self, module: nn.Module) -> dict[str, Any] | None:
-        """Evaluate if the model stands at a planned step that is not yet done; returns the record, else None."""
+        """Evaluate if a planned step was reached and not yet evaluated; returns the record, else None."""
         step = int(module.g_steps)  # type: ignore[arg-type]
-        if step not in self.points or step in self.done:
+        due = {point for point in self.points - self.done if point <= step}
+        if not due:
             return None
+        self.done |= due  # several G steps per batch may stride over a planned one
         return self.evaluate(module)
 
     def evaluate(self, module: nn.Module) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.data.images import to_float, to_uint8
 from gan_ablate.errors import InputError
+from gan_ablate.nets.constraints import advance
+from gan_ablate.optim import gated_step
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.step import Game, Played, discriminator_loss, generator_loss
 from gan_ablate.trick import State, Step
@@ -29,7 +31,7 @@ class GANModule(lightning.LightningModule):
 
     Args:
         tricks: registered names, `name:key=value` or `TrickSpec`s.
-        steps: G steps in all; training stops there. `None`: the Trainer's own limits decide.
+        steps: G steps in all; training stops there. `None`: the Trainer's own limits decide. A trick may change it.
         fields: any other field of `Recipe` (size, channels, width, lr, seed, ...).
 
     Raises:
@@ -39,6 +41,7 @@ class GANModule(lightning.LightningModule):
     model: ClassVar[str] = "dcgan"
     t: Tensor  # () share of training done
     finite: Tensor  # () whether every loss so far was
+    class_share: Tensor  # (K,) share of each class in the data, which labels are drawn by at sampling
 
     def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
         super().__init__()
@@ -48,7 +51,7 @@ class GANModule(lightning.LightningModule):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> GANModule:
-        """The module that a recipe describes; it stops after `recipe.steps` G steps."""
+        """The module that a recipe describes; it stops after its blueprint's number of G steps."""
         module = cls.__new__(cls)
         lightning.LightningModule.__init__(module)
         module._build(recipe, limit=recipe.steps)
@@ -58,14 +61,19 @@ class GANModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.recipe, self.blueprint, self.chain = assemble(recipe)
         bp = self.blueprint
-        self.limit = limit
-        self.total_steps = limit or self.recipe.steps  # G steps that `t` is a share of
+        self.limit = limit and bp.steps
+        self.total_steps = bp.steps  # G steps that `t` is a share of
         self.latent_dim = bp.latent_dim
         self.g_steps = self.d_steps = self.diverged_at = 0  # diverged_at: G steps done, plus 1, when it was noticed
-        self.generator = build_network(bp.generator, bp, self.recipe.seed, "generator")
-        self.discriminator = build_network(bp.discriminator, bp, self.recipe.seed, "discriminator")
+        seed = self.recipe.seed
+        self.generator = build_network(bp.generator, bp, seed, "generator", bp.g_finish)
+        self.discriminator = build_network(bp.discriminator, bp, seed, "discriminator", bp.d_finish)
+        self.encoder = build_network(bp.encoder, bp, seed, "encoder") if bp.encoder else None
         self.register_buffer("t", torch.zeros(()))
         self.register_buffer("finite", torch.ones((), dtype=torch.bool))
+        if bp.conditional:
+            assert bp.classes is not None
+            self.register_buffer("class_share", torch.full((bp.classes,), 1 / bp.classes))
         self.state = nn.Module()  # the tricks' tensors as buffers
         self.game = Game(bp, self.chain, bp.objective(), self.generator, self.discriminator)
         self.streams: dict[str, torch.Generator] = {}
@@ -74,17 +82,34 @@ class GANModule(lightning.LightningModule):
     # -- Lightning's hooks -------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return [
+        encoder = [] if self.encoder is None else self.encoder.parameters()
+        optimizers = [
             self.blueprint.d_optimizer(self.discriminator.parameters()),
-            self.blueprint.g_optimizer(self.generator.parameters()),
+            self.blueprint.g_optimizer([*self.generator.parameters(), *encoder]),
         ]
+        for group in (g for optimizer in optimizers for g in optimizer.param_groups):
+            group["initial_lr"] = group["lr"]
+        return optimizers
 
     def on_fit_start(self) -> None:
         if self.limit is None and self._trainer is not None:
-            batches = self.trainer.estimated_stepping_batches
-            self.total_steps = max(1, int(batches) // self.blueprint.n_critic) if batches != float("inf") else 1
+            batches, bp = self.trainer.estimated_stepping_batches, self.blueprint
+            rounds = int(batches) // bp.n_critic if batches != float("inf") else 1
+            self.total_steps = max(1, rounds * bp.n_generator)
+        if self.blueprint.conditional and self._trainer is not None:
+            self._read_class_share(getattr(self.trainer, "datamodule", None))
         # convolutions run fastest on channels_last memory, and a module just moved has lost it
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _read_class_share(self, data: Any) -> None:
+        images = getattr(data, "images", None)
+        if images is None:
+            return  # a loader of the user's own: labels are drawn evenly
+        classes, labels = len(self.class_share), images.labels
+        if labels is None or int(labels.max()) >= classes:
+            held = "no classes" if labels is None else f"{int(labels.max()) + 1} classes"
+            raise InputError(f"{images.name} has {held}, but the model was built for {classes}: give classes=...")
+        self.class_share.copy_(torch.bincount(labels, minlength=classes) / len(labels))
 
     def on_train_start(self) -> None:
         self.streams = {name: torch.Generator(self.device) for name in STREAMS}
@@ -112,13 +137,17 @@ class GANModule(lightning.LightningModule):
         self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
         step = self._step(to_float(batch[0]), batch[1])
         state = self._state(step)
+        if bp.d_finish:
+            advance(self.discriminator)
 
+        z = self._z("latents_d", len(step.real))
         with self._precision():
-            played = discriminator_loss(self.game, self._z("latents_d", len(step.real)), step, state)
+            played = discriminator_loss(self.game, z, step, state)
         d_optimizer.zero_grad()
         self.manual_backward(played.loss)
         d_norm = gradient_norm(self.discriminator) if log else None
-        d_optimizer.step()
+        self._update(d_optimizer, played.loss, bp.d_gate)
+        step.real_critique, step.fake_critique = (c and c.detach() for c in (step.real_critique, step.fake_critique))
         if self.game.uses("project"):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), step, state)
@@ -128,22 +157,41 @@ class GANModule(lightning.LightningModule):
             self._log_discriminator(played, d_norm)
 
         if self.d_steps % bp.n_critic == 0:
-            self._generator_step(g_optimizer, step, state)
+            for _ in range(bp.n_generator):
+                if self.limit is not None and self.g_steps >= self.limit:
+                    break
+                self._generator_step(g_optimizer, step, state, None if bp.fresh_latents else z)
             if self.limit is not None and self.g_steps >= self.limit:
                 self.trainer.should_stop = True
         if log and not self.finite.item():
             self.diverged_at = self.g_steps + 1
             self.trainer.should_stop = True
 
-    def _generator_step(self, optimizer: Any, step: Step, state: State) -> None:
+    def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
+        """One optimiser step, with the blueprint's clipping, schedule and gate."""
+        bp = self.blueprint
+        for group in optimizer.param_groups:
+            if bp.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
+            if bp.lr_schedule is not None:
+                group["lr"] = group["initial_lr"] * bp.lr_schedule(min(self.g_steps / self.total_steps, 1.0))
+        if gate is None:
+            optimizer.step()
+        else:
+            gated_step(optimizer, gate(loss))
+
+    def _generator_step(self, optimizer: Any, step: Step, state: State, z: Tensor | None) -> None:
         log = (self.g_steps + 1) % max(1, LOG_EVERY // self.blueprint.n_critic) == 0
+        if self.blueprint.g_finish:
+            advance(self.generator)
+        z = self._z("latents_g", len(step.real)) if z is None else z
         with frozen(self.discriminator):
             with self._precision():
-                played = generator_loss(self.game, self._z("latents_g", len(step.real)), step, state)
+                played = generator_loss(self.game, z, step, state)
             optimizer.zero_grad()
             self.manual_backward(played.loss)
         g_norm = gradient_norm(self.generator) if log else None
-        optimizer.step()
+        self._update(optimizer, played.loss, self.blueprint.g_gate)
         self.g_steps += 1
         self.finite &= torch.isfinite(played.loss.detach())
         if state:
@@ -169,7 +217,10 @@ class GANModule(lightning.LightningModule):
             fake=None,
             critique=lambda x: self.game.critique(x, step, self._read_state()),
             noise=self.streams["tricks"],
-            parameters={name: p.detach() for name, p in self.generator.named_parameters()},
+            g_parameters=dict(self.generator.named_parameters()),
+            d_parameters=dict(self.discriminator.named_parameters()),
+            generate=lambda z: self.generator(z, step.labels),
+            encode=self.encoder,
         )
         return step
 
@@ -212,6 +263,9 @@ class GANModule(lightning.LightningModule):
             if self.game.uses("averaged") and self.state._buffers:
                 yield self._averaged_generator()
                 return
+            if self.blueprint.sample_mode == "train":
+                yield copy.deepcopy(live).train()  # a copy, since batch norm's running statistics move in this mode
+                return
             was = live.training
             live.eval()
             try:
@@ -225,6 +279,7 @@ class GANModule(lightning.LightningModule):
         for name, parameter in averaged.named_parameters():
             parameter.copy_(weights[name])
         # batch norm's running statistics belong to the live weights: measure those of the averaged ones
+        advance(averaged)
         norms = [m for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         for norm in norms:
             norm.reset_running_stats()
@@ -233,31 +288,42 @@ class GANModule(lightning.LightningModule):
             noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "statistics"))
             averaged.train()
             for _ in range(STATISTICS_BATCHES):
-                averaged(self._prior(self.blueprint.batch_size, noise))
-        return averaged.eval()
+                averaged(*self._prior(self.blueprint.batch_size, noise))
+        return averaged.train(self.blueprint.sample_mode == "train")
 
-    def _prior(self, n: int, noise: torch.Generator) -> Tensor:
+    def _prior(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """z (n, latent_dim) as G sees it, and labels (n,) by their share in the data where G is conditional."""
+        bp = self.blueprint
         z = torch.randn(n, self.latent_dim, generator=noise, device=self.device)
-        if not self.game.uses("latents"):
-            return z
-        empty = z.new_empty(n, self.blueprint.channels, self.blueprint.size, self.blueprint.size)
-        step = Step(self.t, empty, None, None, self.discriminator, noise, {})
-        return self.chain.latents(z, step, self._read_state())
+        z = bp.sample_latents(z, noise) if bp.sample_latents is not None else z
+        labels = torch.multinomial(self.class_share, n, True, generator=noise) if bp.conditional else None
+        if self.game.uses("latents"):
+            empty = z.new_empty(n, bp.channels, bp.size, bp.size)
+            step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
+            z = self.chain.latents(z, step, self._read_state())
+        return z, labels
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
         """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
         noise = torch.Generator(self.device).manual_seed(seed)
+        if self.blueprint.sample_mode == "train":
+            batch_size = self.blueprint.batch_size  # the statistics are those of a batch as in training
         with self.sampling() as generator, self._precision():
             parts = [
-                to_uint8(generator(self._prior(min(batch_size, n - k), noise)).float().nan_to_num(-1.0)).cpu()
+                to_uint8(generator(*self._prior(min(batch_size, n - k), noise)).float().nan_to_num(-1.0)).cpu()
                 for k in range(0, n, batch_size)
             ]
         return torch.cat(parts)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them."""
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them.
+
+        labels: (N,) int64 for a conditional G; the classes in turn where they are not given.
+        """
+        if labels is None and self.blueprint.conditional:
+            labels = torch.arange(len(z), device=z.device) % len(self.class_share)
         with self.sampling() as generator:
-            return generator(z)
+            return generator(z, labels)
 
     # -- checkpoints: Lightning's hold no random state, so a resumed run would be another run --------------------
 
@@ -283,7 +349,7 @@ def _key(name: str) -> str:
     return name.replace(".", "/")  # a buffer's name holds no dot
 
 
-def build_network(factory: Any, bp: Blueprint, seed: int, player: str) -> nn.Module:
+def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: tuple[Any, ...] = ()) -> nn.Module:
     """A network whose every layer draws its initial weights by (seed, its name): arms that share a layer share them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "init", player))
@@ -291,6 +357,9 @@ def build_network(factory: Any, bp: Blueprint, seed: int, player: str) -> nn.Mod
         for name, module in network.named_modules():
             torch.manual_seed(seed_for(seed, "init", player, name))
             bp.init(module)
+        for index, each in enumerate(finish):
+            torch.manual_seed(seed_for(seed, "finish", player, index))
+            each(network, bp)
     return network.to(memory_format=torch.channels_last)
 
 

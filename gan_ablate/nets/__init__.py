@@ -10,3 +10,23 @@ class Critique(NamedTuple):
 
     logits: Tensor  # (N,) before any sigmoid
     features: Tensor  # (N, F) what D's head reads, before minibatch statistics
+    classes: Tensor | None = None  # (N, K) class logits, where D has such a head
+    hidden: tuple[Tensor, ...] = ()  # what each stage of D puts out, first to last
+
+    def split(self, n: int) -> "tuple[Critique, Critique]":
+        """The answers to the first `n` images and to the rest."""
+        halves = [
+            Critique(
+                self.logits[rows],
+                self.features[rows],
+                None if self.classes is None else self.classes[rows],
+                tuple(h[rows] for h in self.hidden),
+            )
+            for rows in (slice(None, n), slice(n, None))
+        ]
+        return halves[0], halves[1]
+
+    def detach(self) -> "Critique":
+        """The same answers without their graph; the hidden maps are let go."""
+        classes = None if self.classes is None else self.classes.detach()
+        return Critique(self.logits.detach(), self.features.detach(), classes)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
+from gan_ablate.nets.heads import Critic
+from gan_ablate.nets.layers import Stack, hidden
 
 
 def stages(size: int) -> tuple[int, int]:
@@ -22,56 +25,98 @@ def stages(size: int) -> tuple[int, int]:
     return count, size
 
 
-class Generator(nn.Module):
-    """z (N, latent_dim) -> images (N, C, H, W) in [-1, 1]."""
+def widths(width: int, size: int) -> list[int]:
+    """Channels at each resolution, from the finest hidden one to the coarsest."""
+    return [width * 2**i for i in range(stages(size)[0])]
+
+
+class Latents(nn.Module):
+    """z, the label's embedding beside it and a hidden dense layer behind it, where the blueprint has them."""
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
-        count, self.bottom = stages(bp.size)
-        widths = [bp.g_width * 2 ** (count - 1 - i) for i in range(count)]
+        self.condition = bp.g_condition(bp.classes) if bp.g_condition else None
+        self.out_features = bp.latent_dim + (self.condition.out_features if self.condition else 0)
+        self.dense = None
+        if bp.dense:
+            layers = hidden(bp.g_norm, bp.g_activation, bp.g_after, bp.dense, dims=0)
+            self.dense = Stack(nn.Linear(self.out_features, bp.dense, bp.g_norm is None), layers)
+            self.out_features = bp.dense
+
+    def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        if self.condition is not None:
+            z = torch.cat((z, self.condition(labels)), dim=1)
+        return z if self.dense is None else self.dense(z, labels)
+
+
+class Images(nn.Module):
+    """D's input: the images in the range it wants, with the label's channel where it is given one."""
+
+    def __init__(self, bp: Blueprint) -> None:
+        super().__init__()
+        self.range = bp.d_input() if bp.d_input else nn.Identity()
+        self.condition = bp.d_condition(bp.classes, bp.size) if bp.d_condition else None
+        self.channels = bp.channels + (self.condition is not None)
+
+    def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
+        x = self.range(x)
+        return x if self.condition is None else torch.cat((x, self.condition(labels).to(x.dtype)), dim=1)
+
+
+class Generator(nn.Module):
+    """z (N, latent_dim) and labels (N,), where it is conditional -> images (N, C, H, W) in [-1, 1]."""
+
+    def __init__(self, bp: Blueprint) -> None:
+        super().__init__()
+        self.bottom = stages(bp.size)[1]
+        channels = widths(bp.g_width, bp.size)[::-1]
         bias = bp.g_norm is None  # a normalisation subtracts what a bias adds
-        self.project = nn.Linear(bp.latent_dim, widths[0] * self.bottom**2, bias=bias)
-        self.first = hidden(bp.g_norm, bp.g_activation, bp.g_after, widths[0])
+        self.latents = Latents(bp)
+        self.project = nn.Linear(self.latents.out_features, channels[0] * self.bottom**2, bias=bias)
+        self.first = hidden(bp.g_norm, bp.g_activation, bp.g_after, channels[0])
         self.up = nn.ModuleList(
-            nn.Sequential(bp.g_up(a, b, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, b))
-            for a, b in itertools.pairwise(widths)
+            Stack(bp.g_up(a, b, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, b))
+            for a, b in itertools.pairwise(channels)
         )
-        self.last = bp.g_up(widths[-1], bp.channels, True)
+        self.last = bp.g_up(channels[-1], bp.channels, True)
+        self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
 
-    def forward(self, z: Tensor) -> Tensor:
-        x = self.first(self.project(z).unflatten(1, (-1, self.bottom, self.bottom)))
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = self.project(self.latents(z, labels)).unflatten(1, (-1, self.bottom, self.bottom))
+        x = self.first(x, labels)
         for up in self.up:
-            x = up(x)
-        return self.output(self.last(x))
+            x = up(x, labels)
+        return self.output(self.last_norm(self.last(x)))
 
 
-class Discriminator(nn.Module):
-    """Images (N, C, H, W) -> Critique; no normalisation at the input layer."""
+class Discriminator(Critic):
+    """Images (N, C, H, W) and labels (N,), where it is conditional -> Critique; no norm at the input layer."""
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
-        count, bottom = stages(bp.size)
-        widths = [bp.channels, *(bp.d_width * 2**i for i in range(count))]
+        self.images = Images(bp)
+        channels = [self.images.channels, *widths(bp.d_width, bp.size)]
         self.down = nn.ModuleList(
-            nn.Sequential(
-                bp.d_down(a, b, bp.d_norm is None or i == 0),
-                hidden(bp.d_norm if i else None, bp.d_activation, bp.d_after, b),
-            )
-            for i, (a, b) in enumerate(itertools.pairwise(widths))
+            Stack(*_stage(bp, a, b, bp.d_norm if i else bp.d_first_norm))
+            for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
-        features = widths[-1] * bottom**2
-        self.statistics = bp.d_statistics(features) if bp.d_statistics else nn.Identity()
-        self.head = bp.d_head(getattr(self.statistics, "out_features", features))
+        self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** 2)
 
-    def forward(self, x: Tensor) -> Critique:
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+        x, seen = self.images(x, labels), []
         for down in self.down:
-            x = down(x)
-        features = x.flatten(1)  # (N, F)
-        return Critique(self.head(self.statistics(features)).squeeze(1).float(), features)
+            x = down(x, labels)
+            seen.append(x)
+        return self.answer(x.flatten(1), labels, tuple(seen))
 
 
-def hidden(norm, activation, after, channels: int, dims: int = 2) -> nn.Sequential:
-    """Normalisation, activation and what follows it, as the blueprint has them."""
-    layers = [norm(channels, dims)] if norm else []
-    return nn.Sequential(*layers, activation(), *([after()] if after else []))
+def _stage(bp: Blueprint, channels: int, out: int, norm) -> list[nn.Module]:
+    """Half the resolution, then further convolutions at it where D is deep."""
+    layers = [bp.d_down(channels, out, norm is None), hidden(norm, bp.d_activation, bp.d_after, out)]
+    for _ in range(bp.d_depth - 1):
+        layers += [
+            nn.Conv2d(out, out, 3, padding=1, bias=bp.d_norm is None),
+            hidden(bp.d_norm, bp.d_activation, bp.d_after, out),
+        ]
+    return layers

@@ -6,50 +6,55 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
-from gan_ablate.nets.conv import hidden
+from gan_ablate.nets.conv import Images, Latents
+from gan_ablate.nets.heads import Critic
+from gan_ablate.nets.layers import Stack, hidden
 
 HIDDEN_PER_WIDTH = 16  # hidden units per unit of width: 256 at width 16
 
 
 class Generator(nn.Module):
-    """z (N, latent_dim) -> images (N, C, H, W) in [-1, 1], through two hidden layers."""
+    """z (N, latent_dim) and labels (N,), where it is conditional -> images (N, C, H, W) in [-1, 1]."""
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
         units = bp.g_width * HIDDEN_PER_WIDTH
         self.shape = (bp.channels, bp.size, bp.size)
         bias = bp.g_norm is None
-        self.body = nn.Sequential(
+        self.latents = Latents(bp)
+        self.body = Stack(
             *(
-                nn.Sequential(nn.Linear(a, units, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, units, dims=0))
-                for a in (bp.latent_dim, units)
+                Stack(nn.Linear(a, units, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, units, dims=0))
+                for a in (self.latents.out_features, units)
             )
         )
         self.last = nn.Linear(units, bp.channels * bp.size**2)
+        self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
 
-    def forward(self, z: Tensor) -> Tensor:
-        return self.output(self.last(self.body(z))).unflatten(1, self.shape)
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = self.last(self.body(self.latents(z, labels), labels)).unflatten(1, self.shape)
+        return self.output(self.last_norm(x))
 
 
-class Discriminator(nn.Module):
-    """Images (N, C, H, W) -> Critique, through two hidden layers."""
+class Discriminator(Critic):
+    """Images (N, C, H, W) and labels (N,), where it is conditional -> Critique, through two hidden layers."""
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
         units = bp.d_width * HIDDEN_PER_WIDTH
-        self.body = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Linear(a, units, bp.d_norm is None or first),
-                    hidden(None if first else bp.d_norm, bp.d_activation, bp.d_after, units, dims=0),
-                )
-                for a, first in ((bp.channels * bp.size**2, True), (units, False))
-            )
+        self.images = Images(bp)
+        sizes = (self.images.channels * bp.size**2, *[units] * (2 * bp.d_depth))
+        norms = (bp.d_first_norm, *[bp.d_norm] * (len(sizes) - 2))
+        self.body = nn.ModuleList(
+            Stack(nn.Linear(a, units, norm is None), hidden(norm, bp.d_activation, bp.d_after, units, dims=0))
+            for a, norm in zip(sizes[:-1], norms, strict=True)
         )
-        self.statistics = bp.d_statistics(units) if bp.d_statistics else nn.Identity()
-        self.head = bp.d_head(getattr(self.statistics, "out_features", units))
+        self.build_heads(bp, units)
 
-    def forward(self, x: Tensor) -> Critique:
-        features = self.body(x.flatten(1))  # (N, F)
-        return Critique(self.head(self.statistics(features)).squeeze(1).float(), features)
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+        x, seen = self.images(x, labels).flatten(1), []
+        for layer in self.body:
+            x = layer(x, labels)
+            seen.append(x)
+        return self.answer(x, labels, tuple(seen))

@@ -8,12 +8,46 @@ from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
 from gan_ablate.presets import preset
 from gan_ablate.recipe import Recipe
-from gan_ablate.trick import REGISTRY, Chain, Trick, build, combine, effects, spec_of
-from gan_ablate.tricks import averaging, batches, heads, inputs, labels, layers, norms, objectives, schedules
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, combine, spec_of, tests_on, unmet
+from gan_ablate.tricks import (
+    architecture,
+    augmentation,
+    averaging,
+    batches,
+    conditioning,
+    generator_losses,
+    heads,
+    labels,
+    latents,
+    layers,
+    noise,
+    norms,
+    objectives,
+    optimisers,
+    penalties,
+    schedules,
+)
 
-__all__ = ["assemble", "complete", "not_applicable", "trick_names"]
+__all__ = ["assemble", "beyond_catalogue", "complete", "not_applicable", "trick_names"]
 
-FAMILIES = (averaging, batches, heads, inputs, labels, layers, norms, objectives, schedules)
+FAMILIES = (  # in the catalogue's order
+    labels,
+    objectives,
+    generator_losses,
+    penalties,
+    augmentation,
+    noise,
+    latents,
+    layers,
+    norms,
+    architecture,
+    heads,
+    batches,
+    optimisers,
+    schedules,
+    averaging,
+    conditioning,
+)
 
 
 def trick_names() -> list[str]:
@@ -39,13 +73,19 @@ def complete(recipe: Recipe) -> Recipe:
 
 
 def not_applicable(recipe: Recipe) -> str | None:
-    """Why some trick of this recipe would change nothing on its model, or `None` where each acts."""
-    blueprint = preset(recipe)
-    for name, trick in _tricks(recipe).items():
-        if not effects(trick, blueprint):
-            used = ", ".join(sorted(trick.overridden)) or "no hook"
-            absent = f"uses {used}, which {recipe.model} never consults" if trick.overridden else "is so already"
-            return f"{name} would change nothing on {recipe.model}: it {absent}"
+    """Why some trick of this recipe means nothing in it, or `None` where each acts and has what it needs."""
+    base, tricks = preset(recipe), _tricks(recipe)
+    final = Chain(tuple(tricks.values())).edit(base)
+    reasons = (unmet(name, trick, base, final) for name, trick in tricks.items())
+    return next((reason for reason in reasons if reason), None)
+
+
+def beyond_catalogue(model: str, names: list[str]) -> str | None:
+    """Why an arm of these tricks is no row of the catalogue for a model, or `None` where it is one."""
+    for name in names:
+        wanted = tests_on(REGISTRY[name]) if name in REGISTRY else (model,)
+        if model not in wanted:
+            return f"the catalogue tests {name} on {', '.join(wanted)} only"
     return None
 
 

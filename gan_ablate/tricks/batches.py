@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.trick import Step, Trick, register
+from gan_ablate.tricks.needs import D_BATCH_NORM, UNCONDITIONAL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +21,8 @@ class ExperienceReplay(Trick):
     """Show D images that G made earlier, in place of a share of the new ones."""
 
     paper = "Shrivastava et al. 2017, section 2.3; Chintala et al. 2016, tip 8"
-    catalogue = "S1.8"
+    recommended_by = "S1.8"
+    needs = (UNCONDITIONAL,)  # a stored image's label would be lost
     bounds = {"size": (1, 10**6), "share": (0.0, 1.0), "kept": (1, 10**6)}
     size: int = 1024  # images in the memory
     share: float = 0.5  # of D's fake batch that comes from the memory
@@ -47,3 +50,48 @@ class ExperienceReplay(Trick):
         old = state["images"][chosen].to(fake.dtype)
         rows = step.permutation(len(fake)) < round(self.share * len(fake))  # (N,)
         return old.where((rows & (held > 0)).view(-1, 1, 1, 1), fake)
+
+
+@register("joint_batches")
+@dataclass(frozen=True)
+class JointBatches(Trick):
+    """Real and fake images in one batch of D's step, with one set of batch statistics."""
+
+    paper = "Chintala et al. 2016, tip 4 (the guideline taken away)"
+    advised_against_by = "S0 S1.4"
+    models = "D"
+    needs = (D_BATCH_NORM,)
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, joint=True)
+
+
+@register("batch_size")
+@dataclass(frozen=True)
+class BatchSize(Trick):
+    """Another batch size, at equal images seen or at equal G steps."""
+
+    paper = "Radford et al. 2015, section 4 (128); Brock et al. 2019, section 3.1 (larger)"
+    recommended_by = "S0.5 (128) S4.9"
+    models = "D"
+    bounds = {"size": (2, 65536)}
+    choices = {"equal": ("images", "steps")}
+    size: int = 16  # images per step
+    equal: str = "images"  # images | steps: what stays the same
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        share = blueprint.batch_size / self.size if self.equal == "images" else 1
+        return replace(blueprint, batch_size=self.size, steps=max(1, round(blueprint.steps * share)))
+
+
+@register("fresh_generator_batch")
+@dataclass(frozen=True)
+class FreshGeneratorBatch(Trick):
+    """Whether G's step draws new z, as base does, or (fresh=false) plays the z of D's step again."""
+
+    paper = "Goodfellow et al. 2014, algorithm 1 (fresh); reused in common DCGAN code since Chintala 2016"
+    recommended_by = "P"
+    fresh: bool = False
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, fresh_latents=self.fresh)

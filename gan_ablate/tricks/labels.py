@@ -20,12 +20,32 @@ class OneSidedLabelSmoothing(Trick):
     """Soften the real target of D only."""
 
     paper = "Salimans et al. 2016, section 3.4"
-    catalogue = "S0 S2 S4"
+    recommended_by = "S0 S2 S4"
+    models = "DN"
     bounds = {"real": SHARE}
     real: float = 0.9  # target for real images
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:
         return targets._replace(real=self.real * targets.real)
+
+
+@register("label_smoothing_two_sided")
+@dataclass(frozen=True)
+class TwoSidedLabelSmoothing(Trick):
+    """Soften both targets of D: the control that one-sided smoothing is held against."""
+
+    paper = "Salimans et al. 2016, section 3.4 (what it warns of); Szegedy et al. 2016, section 7"
+    advised_against_by = "S2"
+    models = "DN"
+    bounds = {"real": SHARE, "fake": SHARE}
+    real: float = 0.9  # target for real images
+    fake: float = 0.1  # target for generated images
+
+    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+        return Targets(
+            real=self.real * targets.real + self.fake * (1 - targets.real),
+            fake=self.real * targets.fake + self.fake * (1 - targets.fake),
+        )
 
 
 @register("soft_labels")
@@ -34,8 +54,10 @@ class SoftLabels(Trick):
     """Draw each sample's target from an interval: real from U(0.7, 1.2), fake from U(0, 0.3)."""
 
     paper = "Chintala et al. 2016, tip 6"
-    catalogue = "S0 S1.6"
+    recommended_by = "S0 S1.6"
+    models = "DN"
     bounds = dict.fromkeys(("real_low", "real_high", "fake_low", "fake_high"), (0.0, 2.0))
+    conflicts = ("label_smoothing", "label_smoothing_two_sided")  # both say what the targets are
     real_low: float = 0.7
     real_high: float = 1.2
     fake_low: float = 0.0
@@ -60,7 +82,8 @@ class LabelFlipping(Trick):
     """Swap D's target now and then, each sample by itself with probability p."""
 
     paper = "Chintala et al. 2016, tip 6"
-    catalogue = "S0 S1.6"
+    recommended_by = "S0 S1.6"
+    models = "DN"
     bounds = {"p": SHARE}
     p: float = 0.05  # probability that a sample's target is swapped
 

@@ -2,42 +2,111 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import Any
+
+from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Trick, build, effects, parameters_of
+from gan_ablate.trick import REGISTRY, Trick, build, parameters_of, tests_on, unmet
 
 
-def _models(trick: Trick) -> dict[str, tuple[str, ...]]:
-    """What a trick changes, per model; empty where it is not applicable."""
-    return {model: effects(trick, preset(Recipe(model=model))) for model in MODELS}
+def _edited(trick: Trick, model: str) -> tuple[Blueprint, Blueprint]:
+    """A model's blueprint without and with a trick."""
+    base = preset(Recipe(model=model))
+    return base, trick.edit(base)
 
 
-def _summary(name: str) -> str:
-    return (REGISTRY[name].__doc__ or "").strip().splitlines()[0]
+def _summary(trick: Trick) -> str:
+    return (type(trick).__doc__ or "").strip().splitlines()[0]
+
+
+def _letters(trick: Trick) -> str:
+    """Capital: the catalogue tests it there; small: it can be put on there; missing: not applicable."""
+    letters = []
+    for model in MODELS:
+        if unmet("it", trick, *_edited(trick, model)) is None:
+            letter = model[0]
+            letters.append(letter.upper() if model in tests_on(type(trick)) else letter)
+    return " ".join(letters)
+
+
+def _sources(trick: Trick) -> str:
+    cls = type(trick)
+    for_, against = cls.recommended_by, cls.advised_against_by
+    return "; ".join([f"for: {for_}"] * bool(for_) + [f"against: {against}"] * bool(against))
+
+
+def _changed(trick: Trick) -> str:
+    """The blueprint fields and hooks that it touches on the first model where it acts."""
+    for model in [*tests_on(type(trick)), *MODELS]:
+        base, edited = _edited(trick, model)
+        if unmet("it", trick, base, edited) is None:
+            return ", ".join([c.name for c in diff(base, edited)] + [f"hook {h}" for h in _hooks(trick, edited)])
+    return "nothing"
+
+
+def _hooks(trick: Trick, blueprint: Blueprint) -> list[str]:
+    return [h for h in STEP_HOOKS if h in trick.overridden & blueprint.consulted]
 
 
 def table() -> str:
-    """One entry per trick: name, parameters, models (D N W), what it does, and its paper."""
+    """One entry per trick, family by family: name, parameters, what it does and changes, models, paper, sources."""
+    from gan_ablate.tricks import FAMILIES
+
     lines = []
-    for name in sorted(REGISTRY):
-        cls = REGISTRY[name]
-        parameters = ", ".join(f"{k}={v}" for k, v in parameters_of(cls))
-        letters = " ".join(model[0].upper() for model, changes in _models(build(TrickSpec(name))).items() if changes)
-        lines += [
-            f"{name}({parameters})",
-            f"    {_summary(name)}",
-            f"    models {letters}; {cls.paper}; {cls.catalogue}",
-        ]
-    legend = "models: D = dcgan, N = nsgan, W = wgan_gp; `gan-ablate tricks NAME` shows what one changes"
-    return "\n".join([*lines, "", legend])
+    for family in FAMILIES:
+        lines += ["", f"== {(family.__doc__ or '').split('.')[0]} ==", ""]
+        for name, cls in REGISTRY.items():
+            if cls.__module__ != family.__name__:
+                continue
+            trick = build(TrickSpec(name))
+            parameters = ", ".join(f"{k}={v}" for k, v in parameters_of(cls))
+            lines += [
+                f"{name}({parameters})",
+                f"    {_summary(trick)}",
+                f"    changes {_changed(trick)}",
+                f"    models {_letters(trick)}; {cls.paper}; {_sources(trick)}",
+            ]
+    legend = [
+        "models: D = dcgan, N = nsgan, W = wgan_gp; capital: the catalogue puts it to the test there, small: it can be",
+        "for, against: the sources that recommend it or advise against it (S0 to S4, P: a published peer has it)",
+        "`gan-ablate tricks NAME` shows what one of them changes",
+    ]
+    return "\n".join([*lines[1:], "", *legend])
 
 
 def one(name: str) -> str:
     """One trick: its parameters and what it changes on each model. Raises `InputError` for an unknown name."""
     trick = build(TrickSpec(name))
     cls = type(trick)
-    lines = [name, f"  {(cls.__doc__ or '').strip().splitlines()[0]}", f"  paper: {cls.paper}", "  parameters:"]
-    lines += [f"    {k} = {v}" for k, v in parameters_of(cls)] or ["    none"]
-    for model, changes in _models(trick).items():
-        lines += [f"  {model}:", *(f"    {c}" for c in changes or ("not applicable: it would change nothing",))]
+    lines = [name, f"  {_summary(trick)}", f"  paper: {cls.paper}", f"  sources: {_sources(trick)}", "  parameters:"]
+    lines += [f"    {_parameter(trick, f.name, f.default)}" for f in fields(cls)] or ["    none"]
+    if cls.needs:
+        lines.append(f"  needs: {'; '.join(need.what for need in cls.needs)}")
+    if cls.conflicts:
+        lines.append(f"  cannot stand beside: {', '.join(cls.conflicts)}")
+    for model in MODELS:
+        base, edited = _edited(trick, model)
+        lines.append(f"  {model}:" + ("" if model in tests_on(cls) else " (no row of the catalogue)"))
+        reason = unmet("it", trick, base, edited)
+        changes = [f"- {c.name}: {_show(c.before)}  + {c.name}: {_show(c.after)}" for c in diff(base, edited)]
+        changes += [f"hook: {h}" for h in _hooks(trick, edited)]
+        lines += [f"    not applicable: {reason}"] if reason else [f"    {c}" for c in changes]
     return "\n".join(lines)
+
+
+def _parameter(trick: Trick, name: str, default: Any) -> str:
+    cls = type(trick)
+    if name in cls.choices:
+        return f"{name} = {default}  ({' | '.join(cls.choices[name])})"
+    if name in cls.bounds:
+        low, high = cls.bounds[name]
+        return f"{name} = {default}  (from {low:g} to {high:g})"
+    return f"{name} = {default}"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

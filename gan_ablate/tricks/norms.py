@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gan_ablate.blueprint import Blueprint, replace
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import BATCH_NORM, NORMS
 from gan_ablate.trick import Trick, register
+from gan_ablate.tricks.needs import CONVOLUTIONS
+
+PLAYERS = {"on": ("d", "g", "both")}
+
+
+def _norm(blueprint: Blueprint, norm: Factory | None, on: str = "both") -> Blueprint:
+    g = norm if on in ("g", "both") else blueprint.g_norm
+    d = norm if on in ("d", "both") else blueprint.d_norm
+    return replace(blueprint, g_norm=g, d_norm=d)
 
 
 @register("no_batch_norm")
@@ -14,7 +24,109 @@ class NoBatchNorm(Trick):
     """Take normalisation out of G and D."""
 
     paper = "Radford et al. 2015, section 3 (the guideline taken away)"
-    catalogue = "S0.3 S4"
+    advised_against_by = "S0.3 S4"
+    models = "D"
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return replace(blueprint, g_norm=None, d_norm=None)
+        return _norm(blueprint, None)
+
+
+@register("batch_norm_everywhere")
+@dataclass(frozen=True)
+class BatchNormEverywhere(Trick):
+    """Batch norm at G's output and D's input layer as well."""
+
+    paper = "Radford et al. 2015, section 3 (the guideline taken away)"
+    advised_against_by = "S0.3 S4.9"
+    models = "D"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(_norm(blueprint, BATCH_NORM), g_last_norm=BATCH_NORM, d_first_norm=BATCH_NORM)
+
+
+@register("batch_norm")
+@dataclass(frozen=True)
+class BatchNorm(Trick):
+    """Batch norm where DCGAN has it: in a critic under a gradient penalty it must do harm."""
+
+    paper = "Radford et al. 2015, section 3; in a critic: Gulrajani et al. 2017, section 4 (advises against)"
+    recommended_by = "S0.3 S4 (N)"
+    advised_against_by = "S4.8 (W)"
+    models = "NW"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _norm(blueprint, BATCH_NORM)
+
+
+@register("instance_norm")
+@dataclass(frozen=True)
+class InstanceNorm(Trick):
+    """Instance norm in place of the model's own."""
+
+    paper = "Ulyanov et al. 2016, section 2"
+    recommended_by = "S1.4 S4.8 S4.9"
+    needs = (CONVOLUTIONS,)
+    choices = PLAYERS
+    on: str = "both"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _norm(blueprint, Factory(f"{NORMS}:instance_norm"), self.on)
+
+
+@register("layer_norm")
+@dataclass(frozen=True)
+class LayerNorm(Trick):
+    """Layer norm in place of the model's own."""
+
+    paper = "Ba et al. 2016, section 3; in a critic: Gulrajani et al. 2017, section 4"
+    recommended_by = "S4.8 S4.9"
+    choices = PLAYERS
+    on: str = "both"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _norm(blueprint, Factory(f"{NORMS}:layer_norm"), self.on)
+
+
+@register("group_norm")
+@dataclass(frozen=True)
+class GroupNorm(Trick):
+    """Group norm in place of the model's own."""
+
+    paper = "Wu & He 2018, section 3"
+    recommended_by = "S4.9"
+    choices = PLAYERS
+    bounds = {"groups": (1, 1024)}
+    groups: int = 8  # at most; as many as divide the channels
+    on: str = "both"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _norm(blueprint, Factory(f"{NORMS}:group_norm", {"groups": self.groups}), self.on)
+
+
+@register("pixel_norm")
+@dataclass(frozen=True)
+class PixelNorm(Trick):
+    """Pixel norm in place of G's own."""
+
+    paper = "Karras et al. 2018, section 4.2"
+    recommended_by = "P"
+    choices = PLAYERS
+    on: str = "g"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _norm(blueprint, Factory(f"{NORMS}:pixel_norm"), self.on)
+
+
+@register("virtual_batch_norm")
+@dataclass(frozen=True)
+class VirtualBatchNorm(Trick):
+    """G's batch norm with the statistics of a fixed reference batch."""
+
+    paper = "Salimans et al. 2016, section 3.5 (in G only, as there)"
+    recommended_by = "S0 S2"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        reference = Factory(f"{NORMS}:with_reference")
+        norm = Factory(f"{NORMS}:VirtualBatchNorm")
+        return replace(blueprint, g_norm=norm, g_finish=(*blueprint.g_finish, reference))

@@ -1,10 +1,12 @@
-"""What G is trained to do."""
+"""What the players are trained to do: another objective in place of the model's own."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import LOSSES, PENALTIES
 from gan_ablate.trick import Step, Trick, register
 
 if TYPE_CHECKING:
@@ -12,19 +14,127 @@ if TYPE_CHECKING:
 
     from gan_ablate.trick import State
 
+POSITIVE = (0.0, 1e6)
 
-@register("feature_matching")
+
+def _objective(name: str, **options: object) -> Factory:
+    return Factory(f"{LOSSES}:{name}", options)
+
+
+@register("saturating")
 @dataclass(frozen=True)
-class FeatureMatching(Trick):
-    """G matches the mean of D's features on real images, in place of its adversarial loss."""
+class Saturating(Trick):
+    """G minimises log(1 - D(G(z))), the minimax game as it stands."""
 
-    paper = "Salimans et al. 2016, section 3.1"
-    catalogue = "S0 S2 S4"
-    bounds = {"weight": (0.0, 1e6)}
-    weight: float = 1.0
+    paper = "Goodfellow et al. 2014, equation 1 and section 3"
+    advised_against_by = "S1.2 S2 S4"
+    models = "DN"
 
-    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        assert step.fake_critique is not None
-        real = step.critique(step.real).features.detach().float().mean(0)  # (F,)
-        fake = step.fake_critique.features.float().mean(0)  # (F,)
-        return self.weight * (real - fake).square().sum()
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("Saturating"))
+
+
+@register("flipped_generator_labels")
+@dataclass(frozen=True)
+class FlippedGeneratorLabels(Trick):
+    """Train G with real = fake swapped; its gradient is exactly the non-saturating loss's."""
+
+    paper = "Chintala et al. 2016, tip 2"
+    recommended_by = "S0 S1.2 S4"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("FlippedLabels"))
+
+
+@register("inverted_generator_loss")
+@dataclass(frozen=True)
+class InvertedGeneratorLoss(Trick):
+    """G's cross entropy against zeros, as one listing prints it: a negative control that must fail."""
+
+    paper = "the listing of S3 (2023); the opposite of Goodfellow et al. 2014, section 3"
+    recommended_by = "S3 (as printed)"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("InvertedGenerator"))
+
+
+@register("lsgan")
+@dataclass(frozen=True)
+class LSGAN(Trick):
+    """Least squares in place of cross entropy."""
+
+    paper = "Mao et al. 2017, equation 2"
+    recommended_by = "P"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("LeastSquares"))
+
+
+@register("hinge")
+@dataclass(frozen=True)
+class HingeLoss(Trick):
+    """The hinge loss for D, its plain answer for G."""
+
+    paper = "Lim & Ye 2017, section 3; Miyato et al. 2018, equations 16 and 17"
+    recommended_by = "P"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("Hinge"))
+
+
+@register("f_gan")
+@dataclass(frozen=True)
+class FGAN(Trick):
+    """Minimise another f-divergence, by its variational bound."""
+
+    paper = "Nowozin et al. 2016, equation 9 and table 2"
+    recommended_by = "S2.C"
+    models = "DN"
+    choices = {"divergence": ("kl", "reverse_kl", "pearson", "squared_hellinger", "js")}
+    divergence: str = "kl"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("FDivergence", divergence=self.divergence))
+
+
+@register("wgan_clip")
+@dataclass(frozen=True)
+class WGANClip(Trick):
+    """The first WGAN: D's weights clipped to [-c, c] after each update, RMSprop, no gradient penalty."""
+
+    paper = "Arjovsky et al. 2017, algorithm 1"
+    recommended_by = "S2 S4"
+    models = "W"
+    bounds = {"c": (1e-6, 1e3), "lr": (1e-9, 10.0)}
+    c: float = 0.01  # greatest absolute weight of D
+    lr: float = 5e-5  # of RMSprop, both players
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        rmsprop = Factory("torch.optim:RMSprop", {"lr": self.lr})
+        return replace(
+            blueprint, objective=_objective("Wasserstein"), penalties=(), g_optimizer=rmsprop, d_optimizer=rmsprop
+        )
+
+    def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
+        for p in parameters:
+            p.clamp_(-self.c, self.c)
+
+
+@register("relativistic")
+@dataclass(frozen=True)
+class RelativisticPairing(Trick):
+    """D compares each fake with its real image; R1 and R2 keep its gradient flat on both."""
+
+    paper = "Huang et al. 2024 (R3GAN), section 2; Jolicoeur-Martineau 2019, section 3.2"
+    recommended_by = "P"
+    models = "DN"
+    bounds = {"gamma": POSITIVE}
+    gamma: float = 1.0  # of R1 and of R2
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        penalties = tuple(Factory(f"{PENALTIES}:{name}", {"gamma": self.gamma}) for name in ("r1", "r2"))
+        return replace(blueprint, objective=_objective("Relativistic"), penalties=(*blueprint.penalties, *penalties))

@@ -1,0 +1,24 @@
+"""Paths between latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def lerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """(N, D), (N, D) -> (N, D) on the straight line, `share` of the way from a to b."""
+    return a.lerp(b, share)
+
+
+def slerp(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """(N, D), (N, D) -> (N, D) along the great circle (Shoemake 1985; White 2016, section 2.1)."""
+    unit_a, unit_b = (x / x.norm(dim=1, keepdim=True) for x in (a, b))
+    angle = (unit_a * unit_b).sum(1, keepdim=True).clamp(-1 + 1e-6, 1 - 1e-6).arccos()
+    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+
+
+def midpoints(z: Tensor, noise: torch.Generator, *, path: str) -> Tensor:
+    """z (N, D) from N(0, 1) -> (N, D) half way to another draw."""
+    other = torch.randn(z.shape, generator=noise, device=z.device)
+    return {"lerp": lerp, "slerp": slerp}[path](z, other, 0.5)

@@ -1,0 +1,120 @@
+"""Differentiable augmentations of images (N, C, H, W) in [-1, 1]; each sample draws its own numbers from the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gan_ablate.trick import Step
+
+SHIFT = 1 / 8  # greatest translation, as a share of the image (Zhao et al. 2020, appendix B)
+CUT = 1 / 2  # side of the square cut out, as a share of the image
+
+
+def _draw(x: Tensor, step: Step) -> Tensor:
+    return step.uniform_like(x[:, :1, :1, :1].float())  # (N, 1, 1, 1) from U(0, 1)
+
+
+def flip(x: Tensor, step: Step) -> Tensor:
+    """Left to right, each image with probability 1/2."""
+    return torch.where(_draw(x, step) < 0.5, x.flip(3), x)
+
+
+def color(x: Tensor, step: Step) -> Tensor:
+    """Brightness +-0.5, saturation times U(0, 2), contrast times U(0.5, 1.5)."""
+    x = x + _draw(x, step) - 0.5
+    grey = x.mean(1, keepdim=True)
+    x = (x - grey) * (2 * _draw(x, step)) + grey
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return (x - mean) * (_draw(x, step) + 0.5) + mean
+
+
+def translation(x: Tensor, step: Step) -> Tensor:
+    """By whole pixels, up to an eighth of the image each way; what comes in is 0."""
+    n, _, h, w = x.shape
+    most = int(h * SHIFT + 0.5)
+    down, right = (((_draw(x, step) * (2 * most + 1)).long().view(n, 1) - most) for _ in range(2))
+    padded = F.pad(x, (most, most, most, most)).permute(0, 2, 3, 1)  # (N, H + 2m, W + 2m, C)
+    rows = torch.arange(h, device=x.device)[None] + down + most  # (N, H)
+    columns = torch.arange(w, device=x.device)[None] + right + most  # (N, W)
+    sample = torch.arange(n, device=x.device).view(n, 1, 1)
+    return padded[sample, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def cutout(x: Tensor, step: Step) -> Tensor:
+    """A square of half the side is set to 0; its centre lies anywhere in the image."""
+    h, w = x.shape[2:]
+    side = int(h * CUT + 0.5)
+    top, left = ((_draw(x, step) * (h + 1 - side % 2)).long() - side // 2 for _ in range(2))
+    rows, columns = torch.arange(h, device=x.device).view(1, 1, h, 1), torch.arange(w, device=x.device)
+    hit = (rows >= top) & (rows < top + side) & (columns >= left) & (columns < left + side)
+    return x.masked_fill(hit, 0.0)
+
+
+# -- Karras et al. 2020 --------------------------------------------------------------------------------------------
+
+
+def adaptive(x: Tensor, step: Step, p: Tensor) -> Tensor:
+    """Pixel blitting, geometry and colour of appendix B, each transformation with probability p () per image."""
+    dtype = x.dtype
+    return _colours(_warp(x.float(), step, p), step, p).to(dtype)
+
+
+def _gated(value: Tensor, neutral: float, step: Step, p: Tensor) -> Tensor:
+    """`value` (N,) where a draw is under p, else the number that changes nothing."""
+    return torch.where(step.uniform_like(value) < p, value, torch.full_like(value, neutral))
+
+
+def _rotation(angle: Tensor) -> Tensor:
+    return _matrix(angle.cos(), -angle.sin(), angle.sin(), angle.cos())
+
+
+def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    return torch.stack((torch.stack((a, b), -1), torch.stack((c, d), -1)), -2)  # (N, 2, 2)
+
+
+def _warp(x: Tensor, step: Step, p: Tensor) -> Tensor:
+    """Flip, quarter turn, shift, scale, rotation, stretch: one affine map per image, bilinear, mirrored at the edge."""
+    uniform = lambda: step.uniform_like(x[:, 0, 0, 0])  # noqa: E731
+    normal = lambda: step.normal_like(x[:, 0, 0, 0])  # noqa: E731
+    zero = torch.zeros_like(x[:, 0, 0, 0])
+    mirrored = _gated(torch.where(uniform() < 0.5, -1.0, 1.0), 1.0, step, p)
+    turned = _gated((uniform() * 4).floor() * (math.pi / 2), 0.0, step, p)
+    scale = _gated(2 ** (0.2 * normal()), 1.0, step, p)
+    stretch = _gated(2 ** (0.2 * normal()), 1.0, step, p)
+    angle = _gated((uniform() * 2 - 1) * math.pi, 0.0, step, p)
+    linear = _matrix(mirrored, zero, zero, zero + 1) @ _rotation(turned + angle)
+    linear = linear @ _matrix(scale * stretch, zero, zero, scale / stretch)
+    # in units of half an image: whole pixels up to an eighth of it, then a fraction of any size
+    pixel = 2 / x.shape[-1]
+    blit = [_gated(((uniform() * 2 - 1) / (4 * pixel)).round() * pixel, 0.0, step, p) for _ in range(2)]
+    shift = [_gated(0.25 * normal(), 0.0, step, p) for _ in range(2)]
+    offset = torch.stack([a + b for a, b in zip(blit, shift, strict=True)], -1)  # (N, 2)
+    theta = torch.cat((linear, offset[:, :, None]), 2)  # (N, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+
+def _colours(x: Tensor, step: Step, p: Tensor) -> Tensor:
+    """Brightness, contrast and, with three channels, luma flip, hue and saturation: one affine map per image."""
+    n, c = x.shape[:2]
+    uniform = lambda: step.uniform_like(x[:, 0, 0, 0])  # noqa: E731
+    normal = lambda: step.normal_like(x[:, 0, 0, 0])  # noqa: E731
+    brightness = _gated(0.2 * normal(), 0.0, step, p).view(n, 1, 1, 1)
+    contrast = _gated(2 ** (0.5 * normal()), 1.0, step, p).view(n, 1, 1, 1)
+    x = (x + brightness) * contrast
+    if c == 1:
+        return x
+    flipped = _gated(torch.where(uniform() < 0.5, -1.0, 1.0), 1.0, step, p)
+    hue = _gated((uniform() * 2 - 1) * math.pi, 0.0, step, p)
+    saturation = _gated(2 ** normal(), 1.0, step, p)
+    eye = torch.eye(3, device=x.device)
+    along = torch.full((3, 3), 1 / 3, device=x.device)  # projection on the grey axis
+    # Rodrigues' formula: cross is the cross product with the grey axis
+    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device) / math.sqrt(3)
+    around = hue.cos().view(n, 1, 1) * (eye - along) + hue.sin().view(n, 1, 1) * cross
+    matrix = flipped.view(n, 1, 1) * along + saturation.view(n, 1, 1) * around  # (N, 3, 3)
+    return torch.einsum("nij,njhw->nihw", matrix, x)

@@ -1,0 +1,133 @@
+"""What D's head reads and answers, and how labels enter both networks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gan_ablate.blueprint import Blueprint
+from gan_ablate.nets import Critique
+from gan_ablate.nets.layers import hidden
+
+
+class Critic(nn.Module):
+    """What every D ends in: batch statistics, the logit, class logits, the projection on labels."""
+
+    def build_heads(self, bp: Blueprint, features: int) -> None:
+        """Called once by the network's constructor, with the number of its features."""
+        self.dense: nn.Module = nn.Identity()
+        if bp.dense:
+            layers = hidden(bp.d_norm, bp.d_activation, bp.d_after, bp.dense, dims=0)
+            self.dense, features = nn.Sequential(nn.Linear(features, bp.dense, bp.d_norm is None), layers), bp.dense
+        self.statistics = bp.d_statistics(features) if bp.d_statistics else nn.Identity()
+        seen = getattr(self.statistics, "out_features", features)
+        self.head = bp.d_head(seen) if bp.d_head else None
+        self.classes = bp.d_classes(seen, bp.classes) if bp.d_classes else None
+        self.projection = bp.d_projection(features, bp.classes) if bp.d_projection else None
+
+    def answer(self, features: Tensor, labels: Tensor | None, stages: tuple[Tensor, ...]) -> Critique:
+        """Features (N, F) -> Critique."""
+        features = self.dense(features)
+        seen = self.statistics(features)
+        classes = None if self.classes is None else self.classes(seen).float()  # (N, K)
+        if self.head is not None:
+            logits = self.head(seen).squeeze(1).float()
+        else:
+            assert classes is not None
+            logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
+        if self.projection is not None:
+            logits = logits + self.projection(features, labels)
+        return Critique(logits, features, classes, stages)
+
+
+def linear_head(features: int) -> nn.Module:
+    """(N, features) -> (N, 1)."""
+    return nn.Linear(features, 1)
+
+
+def class_head(features: int, classes: int) -> nn.Module:
+    """(N, features) -> (N, classes)."""
+    return nn.Linear(features, classes)
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Salimans et al. 2016, section 3.2: features that tell how close each sample is to the rest of its batch.
+
+    f (N, F) -> [f, o] (N, F + kernels) with M = f T, c_b(i, j) = exp(-||M_ib - M_jb||_1), o_b(i) = sum_j c_b(i, j).
+    The sum leaves out j = i, whose term is the constant 1.
+    """
+
+    def __init__(self, features: int, kernels: int, dims: int) -> None:
+        super().__init__()
+        self.kernels, self.dims = kernels, dims
+        self.out_features = features + kernels
+        self.T = nn.Parameter(torch.empty(features, kernels * dims))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """N(0, 1/F), so that M has unit variance for unit features and the exponential does not underflow."""
+        nn.init.normal_(self.T, 0.0, self.T.shape[0] ** -0.5)
+
+    def forward(self, f: Tensor) -> Tensor:
+        with torch.autocast(f.device.type, enabled=False):
+            m = (f.float() @ self.T).view(-1, self.kernels, self.dims)  # (N, B, C)
+            distance = (m[:, None] - m[None]).abs().sum(-1)  # (N, N, B)
+            o = (-distance).exp().sum(1) - 1  # (N, B)
+        return torch.cat((f, o.to(f.dtype)), dim=1)
+
+    def extra_repr(self) -> str:
+        return f"kernels={self.kernels}, dims={self.dims}"
+
+
+class MinibatchStddev(nn.Module):
+    """Karras et al. 2018, section 3: the mean over features of their standard deviation over the batch, beside f.
+
+    f (N, F) -> [f, s] (N, F + 1), s the same for each sample.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.out_features = features + 1
+
+    def forward(self, f: Tensor) -> Tensor:
+        variance = f.float().var(0, correction=0)  # (F,)
+        s = (variance + 1e-8).sqrt().mean().to(f.dtype)
+        return torch.cat((f, s.expand(len(f), 1)), dim=1)
+
+
+class LabelEmbedding(nn.Embedding):
+    """labels (N,) -> (N, dims), to stand beside z."""
+
+    def __init__(self, classes: int, *, dims: int) -> None:
+        super().__init__(classes, dims)
+        self.out_features = dims
+
+
+class LabelChannel(nn.Module):
+    """labels (N,) -> (N, 1, H, W): an embedding of few numbers, seen as a small square and up-sampled to the image.
+
+    Chintala et al. 2016, tip 16.
+    """
+
+    def __init__(self, classes: int, size: int, *, dims: int) -> None:
+        super().__init__()
+        self.side, self.size = math.isqrt(dims), size
+        self.embedding = nn.Embedding(classes, dims)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        squares = self.embedding(labels).view(-1, 1, self.side, self.side)
+        return F.interpolate(squares, size=(self.size, self.size), mode="nearest")
+
+
+class Projection(nn.Module):
+    """Miyato & Koyama 2018, equation 4: the inner product of the label's embedding with the features."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(classes, features)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        return (self.embedding(labels).float() * features.float()).sum(1)

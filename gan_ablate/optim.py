@@ -1,0 +1,33 @@
+"""What happens between a gradient and the weights: schedules and gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def linear_to_zero(share: float, *, start: float) -> float:
+    """The factor of the learning rate: 1 up to `start` (share of training), then linearly to 0 at the end."""
+    return 1.0 if share <= start else max(0.0, (1 - share) / (1 - start))
+
+
+def over(loss: Tensor, *, threshold: float) -> Tensor:
+    """() bool, whether a loss is over its threshold."""
+    return loss.detach() > threshold
+
+
+@torch.no_grad()
+def gated_step(optimizer: Any, gate: Tensor) -> None:
+    """An optimiser's step that leaves weights and moments as they were where `gate` () is false; no value is read."""
+    inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps optimisers
+    parameters = [p for group in inner.param_groups for p in group["params"]]
+    before = [p.clone() for p in parameters]
+    moments = {p: {k: v.clone() for k, v in inner.state[p].items() if torch.is_tensor(v)} for p in parameters}
+    optimizer.step()
+    for p, old in zip(parameters, before, strict=True):
+        p.copy_(torch.where(gate, p, old))
+        for key, value in inner.state[p].items():
+            if torch.is_tensor(value) and value.device == gate.device:  # Adam may count its steps on the CPU
+                value.copy_(torch.where(gate, value, moments[p].get(key, torch.zeros_like(value))))

@@ -1,0 +1,51 @@
+"""Penalties on D's gradient: (critic, real, fake, step) -> scalar; norms per sample over C, H, W, in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gan_ablate.trick import Step
+
+Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> values (N,)
+
+
+def gradients(critic: Critic, x: Tensor) -> Tensor:
+    """(N, C H W) the gradient of each sample's value by its own pixels, itself differentiable."""
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        return gradient.flatten(1)
+
+
+def gradient_penalty(  # noqa: PLR0917
+    critic: Critic, real: Tensor, fake: Tensor, step: Step, weight: float, target: float, points: str = "line"
+) -> Tensor:
+    """Gulrajani et al. 2017, equation 3: weight * E[(||grad D(x)||_2 - target)^2].
+
+    points: x on the line between each real and fake image (one uniform epsilon per pair), or at `real` or `fake`.
+    """
+    x = real if points == "real" else fake
+    if points == "line":
+        epsilon = step.uniform_like(real[:, :1, :1, :1].float())  # (N, 1, 1, 1)
+        x = fake + epsilon * (real - fake)
+    return weight * (gradients(critic, x).norm(dim=1) - target).square().mean()
+
+
+def dragan(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, weight: float, noise: float) -> Tensor:
+    """Kodali et al. 2017, equation 2: norm 1 around the real images, at x + noise * std(x) * U(0, 1)."""
+    x = real.float()
+    near = x + noise * x.std() * step.uniform_like(x)
+    return weight * (gradients(critic, near).norm(dim=1) - 1).square().mean()
+
+
+def r1(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float) -> Tensor:
+    """Mescheder et al. 2018, equation 9: gamma / 2 * E[||grad D(x)||^2] at real images."""
+    return gamma / 2 * gradients(critic, real).square().sum(1).mean()
+
+
+def r2(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float) -> Tensor:
+    """Mescheder et al. 2018, section 4.1: the same at generated images."""
+    return gamma / 2 * gradients(critic, fake).square().sum(1).mean()

@@ -1,0 +1,85 @@
+"""Augmentation of what D sees, so that it cannot learn the training set by heart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gan_ablate.errors import InputError
+from gan_ablate.trick import Step, Trick, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_ablate.trick import State
+
+POLICIES = ("color", "translation", "cutout")
+
+
+@register("diff_augment")
+@dataclass(frozen=True)
+class DiffAugment(Trick):
+    """Augment real and fake images alike, differentiably, in D's step and in G's."""
+
+    paper = "Zhao et al. 2020, section 3.2 and appendix B"
+    recommended_by = "P"
+    conflicts = ("ada",)
+    policy: str = "color+translation+cutout"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parts = str(self.policy).split("+")
+        if not set(parts) <= set(POLICIES) or len(set(parts)) != len(parts):
+            raise InputError(f"diff_augment: policy={self.policy!r}: join some of {', '.join(POLICIES)} with +")
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        from gan_ablate.nets import augment
+
+        for part in self.policy.split("+"):
+            images = getattr(augment, part)(images, step)
+        return images
+
+
+@register("ada")
+@dataclass(frozen=True)
+class AdaptiveAugmentation(Trick):
+    """Augment with a probability that follows how sure D is of the real images."""
+
+    paper = "Karras et al. 2020, section 3.1 and appendix B (pipeline bgc)"
+    recommended_by = "P"
+    bounds = {"target": (-1.0, 1.0), "images": (1, 10**9)}
+    target: float = 0.6  # of r_t = E[sign(D(real))]
+    images: int = 500_000  # real images seen while the probability goes from 0 to 1
+
+    def init(self, step: Step) -> State:
+        return {"p": step.t.new_zeros(())}
+
+    def advance(self, state: State, step: Step) -> State:
+        assert step.real_critique is not None
+        sure = step.real_critique.logits.detach().float().sign().mean()
+        change = (sure - self.target).sign() * len(step.real) / self.images
+        return {"p": (state["p"] + change).clamp(0.0, 1.0)}
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        from gan_ablate.nets import augment
+
+        return augment.adaptive(images, step, state["p"])
+
+
+@register("consistency")
+@dataclass(frozen=True)
+class ConsistencyRegularisation(Trick):
+    """D answers the same to a real image and to its flipped and shifted copy."""
+
+    paper = "Zhang et al. 2020 (CR-GAN), equation 3"
+    recommended_by = "P"
+    bounds = {"weight": (0.0, 1e6)}
+    weight: float = 10.0
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        from gan_ablate.nets import augment
+
+        assert step.real_critique is not None
+        moved = augment.translation(augment.flip(step.real, step), step)
+        distance = (step.real_critique.logits - step.critique(moved).logits).square().mean()
+        return loss + self.weight * distance

@@ -1,0 +1,140 @@
+"""Labels as input and as a second task. All need a dataset with classes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.errors import InputError
+from gan_ablate.presets import HEADS, NORMS
+from gan_ablate.trick import Step, Trick, register
+from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_ablate.nets import Critique
+    from gan_ablate.trick import State
+
+DIMS = (1, 1024)
+
+
+def _embedding(dims: int) -> Factory:
+    return Factory(f"{HEADS}:LabelEmbedding", {"dims": dims})
+
+
+def _channel(trick: str, dims: int) -> Factory:
+    if math.isqrt(dims) ** 2 != dims:
+        raise InputError(f"{trick}: dims={dims}: needs a square number (4, 16, 64), a small image to up-sample")
+    return Factory(f"{HEADS}:LabelChannel", {"dims": dims})
+
+
+def _class_error(critique: Critique | None, step: Step) -> Tensor:
+    """Cross entropy of D's class logits against the labels."""
+    from torch.nn.functional import cross_entropy
+
+    assert critique is not None
+    assert critique.classes is not None
+    assert step.labels is not None
+    return cross_entropy(critique.classes, step.labels)
+
+
+@register("conditional")
+@dataclass(frozen=True)
+class Conditional(Trick):
+    """Labels for both: an embedding beside z, and one of few dimensions, up-sampled, as a channel of D's input."""
+
+    paper = "Mirza & Osindero 2014, section 3.2; Chintala et al. 2016, tip 16"
+    recommended_by = "S0 S1.16 S2.C"
+    needs = (LABELS,)
+    bounds = {"dims": DIMS}
+    dims: int = 4  # of each embedding; a square number
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _channel("conditional", self.dims)
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_condition=_embedding(self.dims), d_condition=_channel("conditional", self.dims))
+
+
+@register("conditional_batch_norm")
+@dataclass(frozen=True)
+class ConditionalBatchNorm(Trick):
+    """G is told the label by a gain and a bias per class in its batch norm; D by a channel, as in `conditional`."""
+
+    paper = "Dumoulin et al. 2017, section 2.2; Miyato & Koyama 2018, section 4"
+    recommended_by = "S4.9"
+    models = "D"
+    needs = (LABELS, G_BATCH_NORM)
+    bounds = {"dims": DIMS}
+    dims: int = 4  # of D's embedding; a square number
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _channel("conditional_batch_norm", self.dims)
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        if blueprint.g_norm is None:
+            return blueprint
+        norm = Factory(f"{NORMS}:ConditionalBatchNorm", {"classes": blueprint.classes})
+        return replace(blueprint, g_norm=norm, d_condition=_channel("conditional_batch_norm", self.dims))
+
+
+@register("projection")
+@dataclass(frozen=True)
+class ProjectionDiscriminator(Trick):
+    """D adds the inner product of the label's embedding and its features; G has an embedding beside z."""
+
+    paper = "Miyato & Koyama 2018, equation 4"
+    recommended_by = "P"
+    needs = (LABELS,)
+    bounds = {"dims": DIMS}
+    dims: int = 4  # of G's embedding
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_condition=_embedding(self.dims), d_projection=Factory(f"{HEADS}:Projection"))
+
+
+@register("auxiliary_classifier")
+@dataclass(frozen=True)
+class AuxiliaryClassifier(Trick):
+    """D also names the class of real and fake images; G is told the class and rewarded where D names it."""
+
+    paper = "Odena et al. 2017, equations 2 and 3"
+    recommended_by = "S0 S1.12"
+    models = "DN"
+    needs = (LABELS,)
+    bounds = {"weight": (0.0, 1e6), "dims": DIMS}
+    weight: float = 1.0
+    dims: int = 4  # of G's embedding
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_condition=_embedding(self.dims), d_classes=Factory(f"{HEADS}:class_head"))
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self.weight * (_class_error(step.real_critique, step) + _class_error(step.fake_critique, step))
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self.weight * _class_error(step.fake_critique, step)
+
+
+@register("semi_supervised")
+@dataclass(frozen=True)
+class SemiSupervised(Trick):
+    """D has K + 1 classes, fakes being the last: its logit is the log-sum-exp of K, which it also learns to name."""
+
+    paper = "Salimans et al. 2016, section 5"
+    recommended_by = "S0"
+    models = "DN"
+    needs = (LABELS, PROBABILITIES)
+    bounds = {"weight": (0.0, 1e6)}
+    weight: float = 1.0  # of the supervised half
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, d_head=None, d_classes=Factory(f"{HEADS}:class_head"))
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self.weight * _class_error(step.real_critique, step)

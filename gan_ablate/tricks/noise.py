@@ -1,0 +1,105 @@
+"""Noise on D's inputs and in the layers of both networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import LAYERS
+from gan_ablate.trick import Step, Trick, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_ablate.trick import State
+
+STD = (0.0, 10.0)
+P = (0.0, 0.99)
+
+
+@register("instance_noise")
+@dataclass(frozen=True)
+class InstanceNoise(Trick):
+    """Gaussian noise on D's inputs, real and fake, that decays linearly to 0."""
+
+    paper = "Arjovsky & Bottou 2017, section 3; Soenderby et al. 2017, section 2.2"
+    recommended_by = "S0 S1.13 S2"
+    conflicts = ("instance_noise_constant",)
+    bounds = {"std": STD, "until": (1e-6, 1.0)}
+    std: float = 0.1  # in units of the image's [-1, 1]
+    until: float = 0.5  # share of training after which the noise is exactly 0
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        std = self.std * (1 - step.t / self.until).clamp(min=0.0)
+        return images + std * step.normal_like(images)
+
+
+@register("instance_noise_constant")
+@dataclass(frozen=True)
+class ConstantInstanceNoise(Trick):
+    """Gaussian noise on D's inputs that never decays: the control of `instance_noise`."""
+
+    paper = "Arjovsky & Bottou 2017, section 3 (without annealing)"
+    advised_against_by = "S1.13 S2"
+    bounds = {"std": STD}
+    std: float = 0.1  # in units of the image's [-1, 1]
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        return images + self.std * step.normal_like(images)
+
+
+@register("generator_noise")
+@dataclass(frozen=True)
+class GeneratorNoise(Trick):
+    """Gaussian noise behind each hidden activation of G, at training and at sampling."""
+
+    paper = "Zhao et al. 2017 (EBGAN); Chintala et al. 2016, tip 13"
+    recommended_by = "S1.13"
+    bounds = {"std": STD}
+    std: float = 0.1
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_after=Factory(f"{LAYERS}:GaussianNoise", {"std": self.std}))
+
+
+@register("generator_dropout")
+@dataclass(frozen=True)
+class GeneratorDropout(Trick):
+    """Dropout behind G's hidden activations, at training and at sampling: noise for G."""
+
+    paper = "Isola et al. 2017, section 3.2; Chintala et al. 2016, tip 17"
+    recommended_by = "S0 S1.17"
+    bounds = {"p": P}
+    p: float = 0.5  # probability that a unit is 0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_after=Factory(f"{LAYERS}:AlwaysDropout", {"p": self.p}))
+
+
+@register("generator_dropout_train_only")
+@dataclass(frozen=True)
+class GeneratorDropoutTrainOnly(Trick):
+    """Dropout in G at training only: the control of `generator_dropout`."""
+
+    paper = "Srivastava et al. 2014, section 4 (dropout as usual)"
+    advised_against_by = "S1.17"
+    bounds = {"p": P}
+    p: float = 0.5  # probability that a unit is 0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, g_after=Factory("torch.nn:Dropout", {"p": self.p}))
+
+
+@register("discriminator_dropout")
+@dataclass(frozen=True)
+class DiscriminatorDropout(Trick):
+    """Dropout behind D's hidden activations."""
+
+    paper = "Srivastava et al. 2014, section 4; the listing of S3 (2023)"
+    recommended_by = "S3"
+    bounds = {"p": P}
+    p: float = 0.3  # probability that a unit is 0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, d_after=Factory("torch.nn:Dropout", {"p": self.p}))

@@ -1,0 +1,201 @@
+"""Penalties on D's gradient, constraints on weights and gradients, and terms that keep D calm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
+from gan_ablate.trick import Step, Trick, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_ablate.trick import State
+
+POSITIVE = (0.0, 1e6)
+CONSTRAINTS = "gan_ablate.nets.constraints"
+PLAYERS = ("d", "g", "both")
+
+
+def _with(blueprint: Blueprint, penalty: Factory) -> Blueprint:
+    """The blueprint with a penalty, in place of one of the same kind."""
+    others = tuple(p for p in blueprint.penalties if getattr(p, "target", "") != penalty.target)
+    return replace(blueprint, penalties=(*others, penalty))
+
+
+@register("gradient_penalty")
+@dataclass(frozen=True)
+class GradientPenalty(Trick):
+    """Keep the norm of D's gradient at 1 between real and fake images."""
+
+    paper = "Gulrajani et al. 2017, equation 3; on cross entropy: Fedus et al. 2018"
+    recommended_by = "S4"
+    models = "DN"
+    bounds = {"weight": POSITIVE, "target": (0.0, 1e3)}
+    choices = {"points": ("line", "real", "fake")}
+    weight: float = 10.0
+    target: float = 1.0  # norm of the gradient per sample
+    points: str = "line"  # where: on the line between each pair, at real, at fake
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        options = {"weight": self.weight, "target": self.target, "points": self.points}
+        return _with(blueprint, GRADIENT_PENALTY.but(**options))
+
+
+@register("no_gradient_penalty")
+@dataclass(frozen=True)
+class NoGradientPenalty(Trick):
+    """Take the gradient penalty away: nothing keeps the critic Lipschitz."""
+
+    paper = "Gulrajani et al. 2017, section 4 (the penalty taken away)"
+    advised_against_by = "S4"
+    models = "W"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        kept = tuple(p for p in blueprint.penalties if getattr(p, "target", "") != GRADIENT_PENALTY.target)
+        return replace(blueprint, penalties=kept)
+
+
+@register("gp_weight")
+@dataclass(frozen=True)
+class GPWeight(Trick):
+    """Another weight of the gradient penalty that the model has."""
+
+    paper = "Gulrajani et al. 2017, equation 3 (lambda)"
+    recommended_by = "S4 (10)"
+    models = "W"
+    bounds = {"weight": POSITIVE}
+    weight: float = 1.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        changed = tuple(
+            p.but(weight=self.weight) if isinstance(p, Factory) and p.target == GRADIENT_PENALTY.target else p
+            for p in blueprint.penalties
+        )
+        return replace(blueprint, penalties=changed)
+
+
+@register("dragan")
+@dataclass(frozen=True)
+class DRAGAN(Trick):
+    """Keep the norm of D's gradient at 1 around the real images."""
+
+    paper = "Kodali et al. 2017, equation 2"
+    recommended_by = "P"
+    models = "DN"
+    bounds = {"weight": POSITIVE, "noise": (0.0, 1e3)}
+    weight: float = 10.0
+    noise: float = 0.5  # in standard deviations of the images
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _with(blueprint, Factory(f"{PENALTIES}:dragan", {"weight": self.weight, "noise": self.noise}))
+
+
+@register("r1")
+@dataclass(frozen=True)
+class R1(Trick):
+    """Penalise D's squared gradient at real images."""
+
+    paper = "Mescheder et al. 2018, equation 9"
+    recommended_by = "P"
+    bounds = {"gamma": POSITIVE}
+    gamma: float = 10.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _with(blueprint, Factory(f"{PENALTIES}:r1", {"gamma": self.gamma}))
+
+
+@register("r2")
+@dataclass(frozen=True)
+class R2(Trick):
+    """Penalise D's squared gradient at generated images."""
+
+    paper = "Mescheder et al. 2018, section 4.1"
+    recommended_by = "P"
+    bounds = {"gamma": POSITIVE}
+    gamma: float = 10.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _with(blueprint, Factory(f"{PENALTIES}:r2", {"gamma": self.gamma}))
+
+
+def _finish(blueprint: Blueprint, name: str, on: str) -> Blueprint:
+    added = (Factory(f"{CONSTRAINTS}:{name}"),)
+    g = added if on in ("g", "both") else ()
+    d = added if on in ("d", "both") else ()
+    return replace(blueprint, g_finish=(*blueprint.g_finish, *g), d_finish=(*blueprint.d_finish, *d))
+
+
+@register("spectral_norm")
+@dataclass(frozen=True)
+class SpectralNorm(Trick):
+    """Divide each of D's weights by its greatest singular value, in place of D's normalisation layers."""
+
+    paper = "Miyato et al. 2018, section 2.1 and algorithm 1; on G too: Zhang et al. 2019, section 4.1"
+    recommended_by = "P"
+    conflicts = ("weight_norm",)
+    choices = {"on": PLAYERS}
+    on: str = "d"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        blueprint = _finish(blueprint, "spectral_norm", self.on)
+        return blueprint if self.on == "g" else replace(blueprint, d_norm=None)
+
+
+@register("weight_norm")
+@dataclass(frozen=True)
+class WeightNorm(Trick):
+    """Each weight as a length and a direction."""
+
+    paper = "Salimans & Kingma 2016, equation 2; in GANs: Xiang & Li 2017"
+    recommended_by = "S4.11"
+    conflicts = ("spectral_norm",)
+    choices = {"on": PLAYERS}
+    on: str = "both"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return _finish(blueprint, "weight_norm", self.on)
+
+
+@register("gradient_clipping")
+@dataclass(frozen=True)
+class GradientClipping(Trick):
+    """Scale each player's gradient down to a greatest 2-norm."""
+
+    paper = "Pascanu et al. 2013, algorithm 1"
+    recommended_by = "S4.11"
+    bounds = {"max_norm": (1e-6, 1e6)}
+    max_norm: float = 1.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, gradient_clip=self.max_norm)
+
+
+@register("lecam")
+@dataclass(frozen=True)
+class LeCam(Trick):
+    """Pull D's answers to real images towards its running mean on fakes, and the other way round."""
+
+    paper = "Tseng et al. 2021, equation 4"
+    recommended_by = "P"
+    bounds = {"weight": POSITIVE, "decay": (0.0, 1.0)}
+    weight: float = 0.3
+    decay: float = 0.99  # of the running means, per G step
+
+    def init(self, step: Step) -> State:
+        return {"real": step.t.new_zeros(()), "fake": step.t.new_zeros(())}
+
+    def advance(self, state: State, step: Step) -> State:
+        assert step.real_critique is not None
+        assert step.fake_critique is not None
+        answers = {"real": step.real_critique.logits, "fake": step.fake_critique.logits}
+        return {k: state[k].lerp(answers[k].detach().mean(), 1 - self.decay) for k in state}
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        assert step.real_critique is not None
+        assert step.fake_critique is not None
+        real = (step.real_critique.logits - state["fake"]).square().mean()
+        fake = (step.fake_critique.logits - state["real"]).square().mean()
+        return loss + self.weight * (real + fake)
