@@ -35,9 +35,12 @@ def gradient_penalty(  # noqa: PLR0917
 
 
 def dragan(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, weight: float, noise: float) -> Tensor:
-    """Kodali et al. 2017, equation 2: norm 1 around the real images, at x + noise * std(x) * U(0, 1)."""
+    """Kodali et al. 2017, equation 2: norm 1 around the real images, at x + N(0, (noise * std(x))^2).
+
+    The authors' code draws noise * std(x) * U(0, 1) instead, which makes every image brighter.
+    """
     x = real.float()
-    near = x + noise * x.std() * step.uniform_like(x)
+    near = x + noise * x.std() * step.normal_like(x)
     return weight * (gradients(critic, near).norm(dim=1) - 1).square().mean()
 
 

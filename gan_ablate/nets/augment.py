@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -68,6 +69,13 @@ def _gated(value: Tensor, neutral: float, step: Step, p: Tensor) -> Tensor:
     return torch.where(step.uniform_like(value) < p, value, torch.full_like(value, neutral))
 
 
+def _both(draw: Callable[[], Tensor], step: Step, p: Tensor) -> Tensor:
+    """A shift (N, 2, 1), each way a draw (N,); one gate for both ways."""
+    x, y = draw(), draw()
+    on = _gated(torch.ones_like(x), 0.0, step, p)
+    return torch.stack((x * on, y * on), -1)[:, :, None]
+
+
 def _rotation(angle: Tensor) -> Tensor:
     return _matrix(angle.cos(), -angle.sin(), angle.sin(), angle.cos())
 
@@ -77,7 +85,10 @@ def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 def _warp(x: Tensor, step: Step, p: Tensor) -> Tensor:
-    """Flip, quarter turn, shift, scale, rotation, stretch: one affine map per image, bilinear, mirrored at the edge."""
+    """Flip, quarter turn, shift, scale, rotation, stretch: one affine map per image, bilinear, mirrored at the edge.
+
+    The map leads from the new image to the old one, hence from the last transformation (right) to the first (left).
+    """
     uniform = lambda: step.uniform_like(x[:, 0, 0, 0])  # noqa: E731
     normal = lambda: step.normal_like(x[:, 0, 0, 0])  # noqa: E731
     zero = torch.zeros_like(x[:, 0, 0, 0])
@@ -85,30 +96,30 @@ def _warp(x: Tensor, step: Step, p: Tensor) -> Tensor:
     turned = _gated((uniform() * 4).floor() * (math.pi / 2), 0.0, step, p)
     scale = _gated(2 ** (0.2 * normal()), 1.0, step, p)
     stretch = _gated(2 ** (0.2 * normal()), 1.0, step, p)
-    angle = _gated((uniform() * 2 - 1) * math.pi, 0.0, step, p)
-    linear = _matrix(mirrored, zero, zero, zero + 1) @ _rotation(turned + angle)
-    linear = linear @ _matrix(scale * stretch, zero, zero, scale / stretch)
+    # before and after the stretch, each with a probability that makes p of the two
+    before, after = (_gated((uniform() * 2 - 1) * math.pi, 0.0, step, 1 - (1 - p).sqrt()) for _ in range(2))
+    exact = _matrix(mirrored, zero, zero, zero + 1) @ _rotation(turned)
+    linear = exact @ _rotation(before) @ _matrix(scale * stretch, zero, zero, scale / stretch) @ _rotation(after)
     # in units of half an image: whole pixels up to an eighth of it, then a fraction of any size
     pixel = 2 / x.shape[-1]
-    blit = [_gated(((uniform() * 2 - 1) / (4 * pixel)).round() * pixel, 0.0, step, p) for _ in range(2)]
-    shift = [_gated(0.25 * normal(), 0.0, step, p) for _ in range(2)]
-    offset = torch.stack([a + b for a, b in zip(blit, shift, strict=True)], -1)  # (N, 2)
-    theta = torch.cat((linear, offset[:, :, None]), 2)  # (N, 2, 3)
+    blit = _both(lambda: ((uniform() * 2 - 1) / (4 * pixel)).round() * pixel, step, p)
+    offset = exact @ blit + linear @ _both(lambda: 0.25 * normal(), step, p)
+    theta = torch.cat((linear, offset), 2)  # (N, 2, 3)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
 
 
 def _colours(x: Tensor, step: Step, p: Tensor) -> Tensor:
-    """Brightness, contrast and, with three channels, luma flip, hue and saturation: one affine map per image."""
+    """Brightness, contrast, luma flip and, with three channels, hue and saturation: one affine map per image."""
     n, c = x.shape[:2]
     uniform = lambda: step.uniform_like(x[:, 0, 0, 0])  # noqa: E731
     normal = lambda: step.normal_like(x[:, 0, 0, 0])  # noqa: E731
     brightness = _gated(0.2 * normal(), 0.0, step, p).view(n, 1, 1, 1)
     contrast = _gated(2 ** (0.5 * normal()), 1.0, step, p).view(n, 1, 1, 1)
     x = (x + brightness) * contrast
-    if c == 1:
-        return x
     flipped = _gated(torch.where(uniform() < 0.5, -1.0, 1.0), 1.0, step, p)
+    if c == 1:
+        return x * flipped.view(n, 1, 1, 1)
     hue = _gated((uniform() * 2 - 1) * math.pi, 0.0, step, p)
     saturation = _gated(2 ** normal(), 1.0, step, p)
     eye = torch.eye(3, device=x.device)

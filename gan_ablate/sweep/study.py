@@ -10,24 +10,15 @@ from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import MODELS, Evaluation, Recipe, TrickSpec
+from gan_ablate.sweep.designs import BASE, DESIGNS, Arm
 from gan_ablate.sweep.reading import read_yaml
 
 ALL = "all"  # in a list of arms: every registered trick with its default parameters
-BASE = "base"
-KEYS = ("name", "design", "base", "models", "arms", "seeds")
+KEYS = ("name", "design", "base", "models", "arms", "seeds", "beyond_catalogue")
 EVALUATION_FIELDS = tuple(f.name for f in fields(Evaluation))
 # what a study says elsewhere, and so may not stand among the recipe fields
 ELSEWHERE = {"model": "models", "arm": "arms", "seed": "seeds"}
 RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name not in ELSEWHERE)
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One level of the study: tricks and recipe fields that are put on top of the base."""
-
-    label: str
-    tricks: tuple[TrickSpec, ...] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,13 +31,14 @@ class Study:
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     design: str = "one_at_a_time"
+    beyond_catalogue: bool = False  # train arms also on models that the catalogue does not put them to the test on
     source: Mapping[str, Any] = field(default_factory=dict)  # the YAML's plain data, kept in the store
     path: str = "study"  # where it was read, for error lines
 
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """A cell that would train the same thing as base, so it is listed and not trained."""
+    """A cell that is listed and not trained: it means nothing on its model, or is no row of the catalogue."""
 
     model: str
     dataset: str
@@ -60,15 +52,6 @@ class Expansion:
 
     recipes: tuple[Recipe, ...]
     not_applicable: tuple[NotApplicable, ...] = ()
-
-
-def one_at_a_time(arms: Sequence[Arm]) -> tuple[Arm, ...]:
-    """Base, then each arm alone against it."""
-    return (Arm(BASE), *(arm for arm in arms if arm != Arm(BASE)))
-
-
-# name in the YAML -> the arms as written to the arms as run
-DESIGNS: dict[str, Callable[[Sequence[Arm]], tuple[Arm, ...]]] = {"one_at_a_time": one_at_a_time}
 
 
 def read(path: str | Path) -> Study:
@@ -89,6 +72,9 @@ def from_dict(data: object, where: str = "study") -> Study:
     design = data.get("design", "one_at_a_time")
     if design not in DESIGNS:
         raise unknown("design", design, DESIGNS, where)
+    beyond = data.get("beyond_catalogue", False)
+    if not isinstance(beyond, bool):
+        raise InputError(f"{where}: beyond_catalogue={beyond!r}: needs true or false")
     arms = data.get("arms", ())
     entries = [arms] if isinstance(arms, str) else arms or ()
     if not isinstance(entries, Sequence):
@@ -96,6 +82,7 @@ def from_dict(data: object, where: str = "study") -> Study:
     return Study(
         name=name,
         design=str(design),
+        beyond_catalogue=beyond,
         base=_recipe_fields(data.get("base"), f"{where}: base"),
         models=_models(data.get("models", list(MODELS)), where),
         arms=tuple(_arm(entry, f"{where}: arms") for entry in entries),
@@ -149,13 +136,18 @@ def expand(
     `complete`, `not_applicable` and `trick_names` default to those of `gan_ablate.tricks`. An arm that equals
     base on some model is not applicable there; one that equals base on every model, or another arm, is an error.
     """
+    from gan_ablate.tricks import beyond_catalogue
+
     if complete is None or not_applicable is None or trick_names is None:
         from gan_ablate import tricks
 
         complete = complete or tricks.complete
         not_applicable = not_applicable or tricks.not_applicable
         trick_names = trick_names or tricks.trick_names
-    arms = DESIGNS[study.design](_spell_out(study, trick_names))
+    try:
+        arms = DESIGNS[study.design](_spell_out(study, trick_names), _base_tricks(study))
+    except InputError as error:
+        raise InputError(f"{study.path}: {error}") from None
     labels: set[str] = set()
     for arm in arms:
         if arm.label in labels:
@@ -167,7 +159,8 @@ def expand(
         seen: dict[str, str] = {}
         for arm in arms:
             fields_ = _merge(_merge(study.base, own), arm.overrides)
-            tricks_ = (*fields_.pop("tricks", ()), *arm.tricks)
+            held = fields_.pop("tricks", ())
+            tricks_ = (*(t for t in held if t.name != arm.without), *arm.tricks)
             try:
                 recipe = Recipe.from_dict({**fields_, "model": model, "arm": arm.label, "seed": study.seeds[0]})
                 recipe = complete(replace(recipe, tricks=tricks_))
@@ -175,6 +168,12 @@ def expand(
                 raise InputError(f"{study.path}: {model}/{arm.label}: {error}") from None
             twin = seen.setdefault(recipe.run_id, arm.label)
             reason = not_applicable(recipe)
+            if reason is not None and arm.label == BASE:
+                raise InputError(f"{study.path}: {model}/base: {reason}: set it per model, under models:")
+            if reason is None and arm.without and arm.without not in [t.name for t in held]:
+                reason = f"{arm.without} is not in this model's base"
+            if reason is None and not study.beyond_catalogue:
+                reason = beyond_catalogue(model, [t.name for t in arm.tricks])
             if reason is None and twin == BASE and arm.label != BASE:
                 reason = "the same recipe as base"
             if reason is not None:
@@ -226,6 +225,12 @@ def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[A
         else:
             arms.extend(Arm(name, (TrickSpec(name),)) for name in trick_names() if name not in written)
     return arms
+
+
+def _base_tricks(study: Study) -> list[str]:
+    """Names of the tricks in the base of any model, each once."""
+    held = [study.base, *study.models.values()]
+    return list(dict.fromkeys(t.name for fields_ in held for t in fields_.get("tricks", ())))
 
 
 def _arm(entry: object, where: str) -> Arm | str:

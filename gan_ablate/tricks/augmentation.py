@@ -49,7 +49,7 @@ class AdaptiveAugmentation(Trick):
     recommended_by = "P"
     bounds = {"target": (-1.0, 1.0), "images": (1, 10**9)}
     target: float = 0.6  # of r_t = E[sign(D(real))]
-    images: int = 500_000  # real images seen while the probability goes from 0 to 1
+    images: int = 500_000  # images while the probability goes from 0 to 1, a batch counted per G step
 
     def init(self, step: Step) -> State:
         return {"p": step.t.new_zeros(())}

@@ -52,6 +52,7 @@ class AuxiliaryGeneratorLoss(Trick):
     paper = "S4.11 (2023); moments as in Li et al. 2015 (GMMN), section 2"
     recommended_by = "S4.11"
     models = "DN"
+    conflicts = ("feature_matching",)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0
 
@@ -84,7 +85,11 @@ class KLHybrid(Trick):
 @register("vae_hybrid")
 @dataclass(frozen=True)
 class VAEHybrid(Trick):
-    """An encoder trained with G: reconstructions are close in D's features, codes are close to the prior."""
+    """An encoder trained with G: reconstructions are close in D's features, codes are close to the prior.
+
+    Both terms are means, over features and over numbers of z, so that one weight does for every width; unlike the
+    paper's, D is not trained on the reconstructions.
+    """
 
     paper = "Larsen et al. 2016, equations 5 to 8; Chintala et al. 2016, tip 7"
     recommended_by = "S1.7"

@@ -70,16 +70,16 @@ class SoftLabels(Trick):
                 raise InputError(f"soft_labels: {side}_low={low} is over {side}_high={high}: swap them")
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:
-        return Targets(
-            real=step.uniform_like(targets.real, self.real_low, self.real_high),
-            fake=step.uniform_like(targets.fake, self.fake_low, self.fake_high),
-        )
+        real = step.uniform_like(targets.real, self.real_low, self.real_high)
+        fake = step.uniform_like(targets.fake, self.fake_low, self.fake_high)
+        # by each sample's target: one that was flipped before stays flipped
+        return Targets(*(t * real + (1 - t) * fake for t in targets))
 
 
 @register("label_flipping")
 @dataclass(frozen=True)
 class LabelFlipping(Trick):
-    """Swap D's target now and then, each sample by itself with probability p."""
+    """Swap D's target for the other side's now and then, each sample by itself with probability p."""
 
     paper = "Chintala et al. 2016, tip 6"
     recommended_by = "S0 S1.6"
@@ -91,6 +91,6 @@ class LabelFlipping(Trick):
         flip_real = step.uniform_like(targets.real) < self.p
         flip_fake = step.uniform_like(targets.fake) < self.p
         return Targets(
-            real=(1 - targets.real).where(flip_real, targets.real),
-            fake=(1 - targets.fake).where(flip_fake, targets.fake),
+            real=targets.fake.where(flip_real, targets.real),
+            fake=targets.real.where(flip_fake, targets.fake),
         )

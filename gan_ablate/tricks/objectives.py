@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
-from gan_ablate.presets import LOSSES, PENALTIES
+from gan_ablate.presets import GRADIENT_PENALTY, LOSSES, PENALTIES
 from gan_ablate.trick import Step, Trick, register
 
 if TYPE_CHECKING:
@@ -109,14 +109,17 @@ class WGANClip(Trick):
     paper = "Arjovsky et al. 2017, algorithm 1"
     recommended_by = "S2 S4"
     models = "W"
+    conflicts = ("gradient_penalty",)
     bounds = {"c": (1e-6, 1e3), "lr": (1e-9, 10.0)}
     c: float = 0.01  # greatest absolute weight of D
     lr: float = 5e-5  # of RMSprop, both players
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         rmsprop = Factory("torch.optim:RMSprop", {"lr": self.lr})
+        # other tricks' penalties stay, whichever comes first
+        kept = tuple(p for p in blueprint.penalties if getattr(p, "target", "") != GRADIENT_PENALTY.target)
         return replace(
-            blueprint, objective=_objective("Wasserstein"), penalties=(), g_optimizer=rmsprop, d_optimizer=rmsprop
+            blueprint, objective=_objective("Wasserstein"), penalties=kept, g_optimizer=rmsprop, d_optimizer=rmsprop
         )
 
     def project(self, parameters: list[Tensor], step: Step, state: State) -> None:

@@ -87,7 +87,7 @@ class DRAGAN(Trick):
     models = "DN"
     bounds = {"weight": POSITIVE, "noise": (0.0, 1e3)}
     weight: float = 10.0
-    noise: float = 0.5  # in standard deviations of the images
+    noise: float = 0.5  # standard deviation of the noise around real images, in standard deviations of the images
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return _with(blueprint, Factory(f"{PENALTIES}:dragan", {"weight": self.weight, "noise": self.noise}))
