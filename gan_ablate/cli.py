@@ -18,7 +18,7 @@ from gan_ablate.recipe import Evaluation, Recipe
 RECIPE_HELP = {
     "model": "dcgan, nsgan or wgan_gp",
     "dataset": "shapes, mnist, fashion_mnist, cifar10, or the path of a folder or zip of images",
-    "architecture": "conv or mlp (default: the model's own)",
+    "architecture": "conv, mlp or resnet (default: the model's own)",
     "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for shapes, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for mnist sets, else 3)",
     "latent_dim": "numbers in z",
@@ -123,6 +123,7 @@ def parser() -> ArgumentParser:
         subs, "tricks", "The table of tricks, or what one of them changes.", "gan-ablate tricks instance_noise"
     )
     tricks.add_argument("name", nargs="?", default="")
+    tricks.add_argument("--markdown", action="store_true", help="the table as in docs/tricks.md")
 
     sample = _command(
         subs,
@@ -312,7 +313,8 @@ def _report(args: Namespace) -> int:
 def _tricks(args: Namespace) -> int:
     from gan_ablate.tricks import listing
 
-    print(listing.one(args.name) if args.name else listing.table())
+    whole = listing.markdown() if args.markdown else listing.table()
+    print(listing.one(args.name) if args.name else whole)
     return 0
 
 

@@ -22,6 +22,9 @@ def over(loss: Tensor, *, threshold: float) -> Tensor:
 def gated_step(optimizer: Any, gate: Tensor) -> None:
     """An optimiser's step that leaves weights and moments as they were where `gate` () is false; no value is read."""
     inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps optimisers
+    for group in inner.param_groups:
+        if "capturable" in group and gate.is_cuda:
+            group["capturable"] = True  # Adam then counts its steps on the GPU, where they can be taken back
     parameters = [p for group in inner.param_groups for p in group["params"]]
     before = [p.clone() for p in parameters]
     moments = {p: {k: v.clone() for k, v in inner.state[p].items() if torch.is_tensor(v)} for p in parameters}
@@ -29,5 +32,5 @@ def gated_step(optimizer: Any, gate: Tensor) -> None:
     for p, old in zip(parameters, before, strict=True):
         p.copy_(torch.where(gate, p, old))
         for key, value in inner.state[p].items():
-            if torch.is_tensor(value) and value.device == gate.device:  # Adam may count its steps on the CPU
+            if torch.is_tensor(value):
                 value.copy_(torch.where(gate, value, moments[p].get(key, torch.zeros_like(value))))

@@ -289,7 +289,7 @@ def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:
         yield f.name, None if f.default is MISSING else f.default
 
 
-def tests_on(cls: type[Trick]) -> tuple[str, ...]:
+def tested_on(cls: type[Trick]) -> tuple[str, ...]:
     """The models that the catalogue puts a trick to the test on."""
     return tuple(MODEL_OF[letter] for letter in cls.models)
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,7 +127,11 @@ def test_tricks_lists_all_with_papers(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in trick_names())
     assert main(["tricks", "no_batch_norm"]) == 0
-    assert "g_norm: batch_norm -> none" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "- g_norm: batch_norm  + g_norm: none" in out
+    assert "against: S0.3 S4" in out
+    assert main(["tricks", "f_gan"]) == 0
+    assert "kl | reverse_kl | pearson" in capsys.readouterr().out
 
 
 def test_ablation_sweep_holds_every_trick():
@@ -179,3 +184,8 @@ def test_a_zip_of_images_trains(capsys, tmp_path, monkeypatch):
     argv = ["train", "--dataset", str(tmp_path / "z.zip"), "--root", str(tmp_path / "r"), "--logger", "none", *TINY]
     assert main(argv) == 0
     assert "FID@16 (" in capsys.readouterr().out
+
+
+def test_the_map_of_the_tricks_is_what_the_command_prints(capsys):
+    assert main(["tricks", "--markdown"]) == 0
+    assert Path("docs/tricks.md").read_text().split("## All rows\n\n")[1] == capsys.readouterr().out

@@ -191,6 +191,55 @@ def test_no_torch_in_the_light_rooms() -> None:
 def test_the_sweeps_that_ship_can_be_read(path: Path) -> None:
     study = studies.read(path)
     assert study.name == path.stem
-    kept = tuple(a for a in study.arms if isinstance(a, str))
-    assert expand(replace(study, arms=kept)).recipes  # the base's and the models' fields are valid
+    assert studies.expand(study).recipes
     assert path.read_text().startswith("#")
+
+
+DOZEN = """
+design: leave_one_out
+base: {tricks: [label_flipping, generator_ema]}
+models:
+  dcgan: {}
+  nsgan: {tricks: [batch_norm]}
+seeds: 1
+"""
+
+
+def test_leave_one_out_takes_each_trick_of_the_base_away(tmp_path: Path) -> None:
+    found = studies.expand(read(tmp_path, DOZEN))
+    held = {(r.model, r.arm): {t.name for t in r.tricks} for r in found.recipes}
+    assert held == {
+        ("dcgan", "base"): {"label_flipping", "generator_ema"},
+        ("dcgan", "without label_flipping"): {"generator_ema"},
+        ("dcgan", "without generator_ema"): {"label_flipping"},
+        ("nsgan", "base"): {"label_flipping", "generator_ema", "batch_norm"},
+        ("nsgan", "without label_flipping"): {"generator_ema", "batch_norm"},
+        ("nsgan", "without generator_ema"): {"label_flipping", "batch_norm"},
+        ("nsgan", "without batch_norm"): {"label_flipping", "generator_ema"},
+    }
+    assert [(n.model, n.arm) for n in found.not_applicable] == [("dcgan", "without batch_norm")]
+
+
+def test_leave_one_out_of_some_only_and_its_mistakes(tmp_path: Path) -> None:
+    some = studies.expand(read(tmp_path, DOZEN + "arms: [generator_ema]\n"))
+    assert {r.arm for r in some.recipes} == {"base", "without generator_ema"}
+    with pytest.raises(InputError, match=r"s.yaml: .*'generater_ema'.*generator_ema"):
+        studies.expand(read(tmp_path, DOZEN + "arms: [generater_ema]\n"))
+    with pytest.raises(InputError, match=r"leave_one_out needs tricks in the base"):
+        studies.expand(read(tmp_path, "design: leave_one_out\n"))
+
+
+def test_a_base_that_means_nothing_on_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"wgan_gp/base: label_smoothing would change nothing.*under models:"):
+        studies.expand(read(tmp_path, "base: {tricks: [label_smoothing]}\narms: [r1]\n"))
+
+
+def test_arms_stay_in_the_catalogues_scope_unless_asked(tmp_path: Path) -> None:
+    text = "models: [dcgan, nsgan]\narms: [kernel_5]\nseeds: 1\n"
+    found = studies.expand(read(tmp_path, text))
+    assert [r.model for r in found.recipes if r.arm == "kernel_5"] == ["dcgan"]
+    assert "the catalogue tests kernel_5 on dcgan only" in found.not_applicable[0].reason
+    wide = studies.expand(read(tmp_path, text + "beyond_catalogue: true\n"))
+    assert [r.model for r in wide.recipes if r.arm == "kernel_5"] == ["dcgan", "nsgan"]
+    with pytest.raises(InputError, match="beyond_catalogue='maybe'"):
+        read(tmp_path, text + "beyond_catalogue: maybe\n")

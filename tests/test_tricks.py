@@ -1,156 +1,375 @@
-"""One table runs every trick through the same checks; below it, what makes each trick that trick."""
+"""One table runs every trick through the same checks. What makes each trick that trick: test_tricks_{losses,nets}.py."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import fields
+from functools import lru_cache
+from types import SimpleNamespace
 
+import lightning
 import pytest
+import test_tricks_losses
+import test_tricks_nets
 import torch
 from test_models import fit, images, small, weights
 from torch._subclasses.fake_tensor import FakeTensorMode
+from trick_tools import PROVED, step, trick
 
 from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
-from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
-from gan_ablate.losses import NonSaturating
-from gan_ablate.nets import Critique
-from gan_ablate.nets.layers import AlwaysDropout, MinibatchDiscrimination
+from gan_ablate.models.base import STREAMS
 from gan_ablate.presets import preset
-from gan_ablate.recipe import Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Chain, Step, Targets, Trick, build, combine, effects
-from gan_ablate.tricks import not_applicable, trick_names
+from gan_ablate.recipe import MODELS, Recipe, TrickSpec
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, combine, effects, tested_on
+from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
 
 CLASSES = {"dcgan": DCGAN, "nsgan": NSGAN, "wgan_gp": WGANGP}
-SOONER = {"generator_ema": "generator_ema:decay=0.5", "experience_replay": "experience_replay:size=16,kept=4"}
+# in three steps of eight images a trick must already act
+SOONER = {
+    "generator_ema": "generator_ema:decay=0.5",
+    "experience_replay": "experience_replay:size=16,kept=4",
+    "ada": "ada:images=8,target=-1",
+    "label_flipping": "label_flipping:p=0.5",
+    "gradient_clipping": "gradient_clipping:max_norm=0.01",
+}
 CELLS = [
     (model, SOONER.get(name, name))
     for name in trick_names()
     for model in CLASSES
     if not_applicable(Recipe(model=model, tricks=(name,))) is None
 ]
+# The catalogue's names (../shared/tricks.md) and the models that it puts each to the test on
+CATALOGUE = {
+    "DN": """label_smoothing label_smoothing_two_sided soft_labels label_flipping saturating flipped_generator_labels
+        inverted_generator_loss lsgan hinge f_gan relativistic auxiliary_generator_loss kl_hybrid vae_hybrid
+        gradient_penalty dragan virtual_batch_norm adam_lr sgd_discriminator loss_balancing auxiliary_classifier
+        semi_supervised""",
+    "W": "wgan_clip no_gradient_penalty gp_weight rmsprop",
+    "DNW": """feature_matching r1 r2 spectral_norm weight_norm gradient_clipping consistency lecam diff_augment ada
+        instance_noise instance_noise_constant generator_noise generator_dropout generator_dropout_train_only
+        discriminator_dropout uniform_latents spherical_latents interpolation max_pooling average_pooling instance_norm
+        layer_norm group_norm pixel_norm leaky_relu_generator orthogonal_init pixel_shuffle resize_convolution residual
+        wide_discriminator deep_discriminator wide_generator minibatch_discrimination minibatch_stddev
+        experience_replay fresh_generator_batch adam_beta1 ttur n_critic n_generator lr_decay historical_averaging
+        generator_ema conditional projection""",
+    "D": """fully_connected no_batch_norm batch_norm_everywhere leaky_slope sigmoid_output default_init kernel_5
+        kernel_3 joint_batches batch_size conditional_batch_norm""",
+    "N": "mlp dcgan_init",
+    "NW": "batch_norm",
+    "DW": "relu_discriminator batch_statistics_at_sampling",
+}
+DEFAULTS = {  # the numbers that the catalogue writes out
+    "label_smoothing": {"real": 0.9},
+    "label_smoothing_two_sided": {"real": 0.9, "fake": 0.1},
+    "soft_labels": {"real_low": 0.7, "real_high": 1.2, "fake_low": 0.0, "fake_high": 0.3},
+    "label_flipping": {"p": 0.05},
+    "wgan_clip": {"c": 0.01, "lr": 5e-5},
+    "gradient_penalty": {"weight": 10.0, "target": 1.0, "points": "line"},
+    "dragan": {"weight": 10.0},
+    "instance_noise": {"std": 0.1, "until": 0.5},
+    "instance_noise_constant": {"std": 0.1},
+    "generator_dropout": {"p": 0.5},
+    "generator_dropout_train_only": {"p": 0.5},
+    "discriminator_dropout": {"p": 0.3},
+    "leaky_relu_generator": {"slope": 0.2},
+    "wide_discriminator": {"factor": 2.0},
+    "deep_discriminator": {"factor": 2},
+    "wide_generator": {"factor": 2.0},
+    "minibatch_discrimination": {"kernels": 16, "dims": 8},
+    "adam_lr": {"lr": 1e-3},
+    "adam_beta1": {"beta1": 0.9},
+    "ttur": {"factor": 4.0},
+    "generator_ema": {"decay": 0.999},
+    "conditional": {"dims": 4},
+}
+# the trick that the catalogue has for being no change at all, and those that are changes of what is paired
+EQUALS_BASE = {
+    ("dcgan", "flipped_generator_labels"),
+    ("nsgan", "flipped_generator_labels"),
+    ("wgan_gp", "hinge"),  # not in its catalogue: inside the margin, where training starts, hinge is Wasserstein's loss
+}
+OTHER_LATENTS = {"fresh_generator_batch", "batch_size"}
+OTHER_WEIGHTS = {"default_init", "dcgan_init", "orthogonal_init"}
 
 
-def trick(name, **params):
-    return build(TrickSpec(name, params))
+def named(cells=CELLS):
+    return pytest.mark.parametrize(("model", "name"), cells, ids=[f"{m}-{n}" for m, n in cells])
 
 
-def step(n=8, t=0.0, seed=0, **fields):
-    real = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(7))
-    defaults = {
-        "t": torch.tensor(t), "real": real, "labels": None, "fake": torch.zeros_like(real), "critique": lambda x: None,
-        "noise": torch.Generator().manual_seed(seed), "parameters": {},
-    }  # fmt: skip
-    return Step(**{**defaults, **fields})
+def bare(name):
+    return name.partition(":")[0]
+
+
+# -- the catalogue --------------------------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_catalogue_is_registered_under_its_name_for_its_models():
+    rows = {name: letters for letters, names in CATALOGUE.items() for name in names.split()}
+    assert {name: cls.models for name, cls in REGISTRY.items()} == rows
+
+
+@pytest.mark.parametrize("name", sorted(DEFAULTS))
+def test_defaults_are_the_catalogues(name):
+    assert {f.name: f.default for f in fields(REGISTRY[name])}.items() >= DEFAULTS[name].items()
+
+
+@pytest.mark.parametrize("name", trick_names())
+def test_names_its_paper_and_its_sources_and_is_frozen(name):
+    cls = REGISTRY[name]
+    assert any(c.isdigit() for c in cls.paper)
+    assert cls.recommended_by or cls.advised_against_by
+    assert cls.__doc__
+    assert cls.__dataclass_params__.frozen
+    assert set(cls.conflicts) <= set(trick_names())
+    assert set(cls.bounds) | set(cls.choices) <= {f.name for f in fields(cls)}
+
+
+@pytest.mark.parametrize("name", trick_names())
+def test_acts_on_every_model_that_the_catalogue_tests_it_on(name):
+    for model in tested_on(REGISTRY[name]):
+        # a level that is the model's own is no arm there: take another one
+        level = {"adam_beta1": "adam_beta1:beta1=0.3"}.get(name, name)
+        assert not_applicable(Recipe(model=model, tricks=(level,))) is None
+
+
+def test_each_has_a_test_of_what_makes_it_that_trick():
+    assert test_tricks_losses
+    assert test_tricks_nets
+    assert set(PROVED) == set(trick_names())
+
+
+@pytest.mark.parametrize("name", trick_names())
+def test_bad_parameters_are_refused_by_name(name):
+    cls = REGISTRY[name]
+    for parameter, (low, high) in cls.bounds.items():
+        default = next(f.default for f in fields(cls) if f.name == parameter)
+        beyond = [high + (1 if isinstance(default, int) else max(1.0, abs(high)) * 0.5)] if math.isfinite(high) else []
+        for wrong in (low - 1, *beyond, "many", None):
+            with pytest.raises(InputError, match=f"{name}: {parameter}="):
+                trick(name, **{parameter: wrong})
+    for parameter in cls.choices:
+        with pytest.raises(InputError, match=f"{name}.*{parameter}.*nonsense|nonsense.*choose|{parameter}"):
+            trick(name, **{parameter: "nonsense"})
+    with pytest.raises(InputError, match=name):
+        trick(name, no_such_parameter=1)
 
 
 # -- the same checks for all ----------------------------------------------------------------------------------------
 
 
-def test_twelve_tricks_stand():
-    wanted = """label_smoothing soft_labels label_flipping instance_noise generator_dropout leaky_relu_generator
-        no_batch_norm minibatch_discrimination feature_matching experience_replay n_critic generator_ema"""
-    assert set(wanted.split()) <= set(trick_names())
+@lru_cache
+def base(model, channels, precision):
+    return fit(small(CLASSES[model], channels=channels, precision=precision))[0]
 
 
-@pytest.mark.parametrize("name", trick_names())
-def test_names_its_paper_and_is_frozen(name):
-    cls = REGISTRY[name]
-    assert any(c.isdigit() for c in cls.paper)
-    assert cls.catalogue
-    assert cls.__doc__
-    assert cls.__dataclass_params__.frozen
-
-
-@pytest.mark.parametrize(("model", "name"), CELLS)
-@pytest.mark.parametrize("channels", [1, 3])
-def test_trains_finite_and_changes_the_outcome(model, name, channels):
-    cls, bf16 = CLASSES[model], {"precision": "bf16"} if channels == 3 else {}
-    base, _ = fit(small(cls, channels=channels, **bf16))
-    arm, _ = fit(small(cls, channels=channels, tricks=[name], **bf16))
+@named()
+@pytest.mark.parametrize(("channels", "precision"), [(1, "fp32"), (3, "bf16")])
+def test_trains_finite_and_changes_the_outcome(model, name, channels, precision):
+    arm, _ = fit(small(CLASSES[model], channels=channels, precision=precision, tricks=[name]))
     assert arm.finite
     assert all(torch.isfinite(v).all() for v in arm.state_dict().values())
-    z = torch.randn(4, base.latent_dim)
-    assert not torch.equal(base(z), arm(z))
+    control = base(model, channels, precision)
+    z = torch.randn(4, control.latent_dim, generator=torch.Generator().manual_seed(0))
+    same = torch.equal(control(z), arm(z)) and torch.equal(control.generate(32, seed=1), arm.generate(32, seed=1))
+    assert same == ((model, bare(name)) in EQUALS_BASE)
 
 
-@pytest.mark.parametrize(("model", "name"), CELLS)
-def test_is_deterministic(model, name):
-    a, b = (weights(fit(small(CLASSES[model], tricks=[name]))[0]) for _ in range(2))
-    assert a.keys() == b.keys()
-    assert all(torch.equal(a[k], b[k]) for k in a)
+@named()
+def test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(model, name, tmp_path):
+    rounds = preset(Recipe(model=model)).n_critic
+
+    class Save(lightning.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            if pl_module.d_steps == rounds + (model == "wgan_gp"):
+                trainer.save_checkpoint(tmp_path / "c.ckpt")
+
+    build_ = lambda: small(CLASSES[model], tricks=[name], batch_size=24)  # noqa: E731
+    unbroken = weights(fit(build_(), callbacks=[Save()])[0])
+    torch.manual_seed(99)
+    resumed = build_()
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=1000, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    data = GANDataModule(images(), batch_size=resumed.blueprint.batch_size, seed=0)
+    trainer.fit(resumed, data, ckpt_path=tmp_path / "c.ckpt", weights_only=True)
+    ours = weights(resumed)
+    assert unbroken.keys() == ours.keys()
+    assert [k for k, v in ours.items() if not torch.equal(v, unbroken[k])] == []
 
 
-@pytest.mark.parametrize(("model", "name"), CELLS)
+def kind(layer):
+    """A layer's class, without what constraints on its weight put in front of the name."""
+    return type(layer).__name__.removeprefix("Parametrized")
+
+
+def own(layer):
+    """The parameters of one layer by name; its weight before spectral norm divides it."""
+    if hasattr(layer, "parametrizations"):
+        weight = getattr(layer.parametrizations.weight, "original", layer.weight)
+        found = {"weight": weight, **({} if layer.bias is None else {"bias": layer.bias})}
+    else:
+        inside = "parametrizations" in type(layer).__module__ or "Parametrization" in type(layer).__name__
+        found = {} if inside else dict(layer.named_parameters(recurse=False))
+    return {k: v.detach().clone() for k, v in found.items()}
+
+
+@lru_cache
+def watched(model, name):
+    """Initial weights by layer, and the images and z's of the first steps."""
+    module = small(CLASSES[model], tricks=[name] if name else [], steps=2)
+    seen = {"z_g": [], "real": []}
+    start = {k: (kind(m), own(m)) for k, m in module.named_modules() if own(m)}
+    draw, make = module._z, module._step
+
+    def z(stream, n):
+        value = draw(stream, n)
+        if stream == "latents_g":
+            seen["z_g"].append(value.clone())
+        return value
+
+    def real(x, labels):
+        seen["real"].append(x.clone())
+        return make(x, labels)
+
+    module._z, module._step = z, real
+    fit(module)
+    return start, {k: torch.cat(v) if v else torch.empty(0) for k, v in seen.items()}
+
+
+@named()
 def test_does_not_move_data_latents_or_shared_initial_weights(model, name):
-    """Arms are paired by seed: z of the first G step, the data, and the weights of layers that both arms have."""
-
-    def watched(tricks):
-        module, seen = small(CLASSES[model], tricks=tricks, steps=2), {"z_g": [], "real": []}
-        start = {k: v.clone() for k, v in module.named_parameters()}
-        draw, make = module._z, module._step
-
-        def z(stream, n):
-            value = draw(stream, n)
-            if stream == "latents_g":
-                seen["z_g"].append(value.clone())
-            return value
-
-        def real(x, labels):
-            seen["real"].append(x.clone())
-            return make(x, labels)
-
-        module._z, module._step = z, real
-        fit(module)
-        return start, seen
-
-    (start, seen), (start_arm, seen_arm) = watched([]), watched([name])
-    assert all(torch.equal(a, b) for a, b in zip(seen["z_g"], seen_arm["z_g"], strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(seen["real"], seen_arm["real"]))
-    shared = [k for k in start.keys() & start_arm.keys() if start[k].shape == start_arm[k].shape]
-    assert shared
-    different = {k for k in shared if not torch.equal(start[k], start_arm[k])}
-    assert not different - {"discriminator.head.weight", "discriminator.head.bias"}
+    """Arms are paired by seed: the data, the z of G's steps, and the weights of layers that both arms have."""
+    (start, seen), (start_arm, seen_arm) = watched(model, ""), watched(model, name)
+    n = min(len(seen["real"]), len(seen_arm["real"]))
+    assert n
+    assert torch.equal(seen["real"][:n], seen_arm["real"][:n])
+    if bare(name) not in OTHER_LATENTS:
+        n = min(len(seen["z_g"]), len(seen_arm["z_g"]))
+        assert n
+        assert torch.equal(seen["z_g"][:n], seen_arm["z_g"][:n])
+    # a layer is shared where both arms have one of the same kind and shapes under its name (biases may come and go)
+    moved = []
+    for layer in start.keys() & start_arm.keys() if bare(name) not in OTHER_WEIGHTS else ():
+        (kind_, mine), (kind_arm, theirs) = start[layer], start_arm[layer]
+        both = mine.keys() & theirs.keys()
+        if kind_ == kind_arm and all(mine[k].shape == theirs[k].shape for k in both):
+            near = torch.allclose if bare(name) == "weight_norm" else torch.equal  # g v / ||v|| rounds
+            moved += [f"{layer}.{k}" for k in both if not near(mine[k], theirs[k])]
+    assert moved == []
 
 
-@pytest.mark.parametrize(("model", "name"), CELLS)
-def test_step_time_hooks_neither_read_a_tensor_nor_branch_on_one(model, name):
-    """Under fake tensors `.item()` and `if tensor:` raise, so what passes can be captured in a CUDA graph."""
-    chain = Chain((build(TrickSpec.parse(name)),))
-    parameters = {"w": torch.randn(3, 2)}
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        real = torch.randn(8, 3, 4, 4)
-        critique = Critique(torch.randn(8), torch.randn(8, 6))
-        now = Step(
-            torch.zeros(()), real, None, None, lambda x: critique, torch.Generator(),
-            {k: torch.randn(v.shape) for k, v in parameters.items()}, critique,
-        )  # fmt: skip
-        state = chain.init(now)
-        now.fake = torch.randn(8, 3, 4, 4)
-        chain.latents(torch.randn(8, 5), now, state)
-        chain.fakes(now.fake, now, state)
-        chain.inputs(real, now, state)
-        chain.targets(Targets(torch.ones(8), torch.zeros(8)), now, state)
-        chain.d_loss(torch.zeros(()), now, state)
-        chain.g_loss(torch.zeros(()), now, state)
-        new = chain.advance(state, now)
-    assert {k: v.shape for k, v in new.items()} == {k: v.shape for k, v in state.items()}
-    assert {k: v.dtype for k, v in new.items()} == {k: v.dtype for k, v in state.items()}
+@named()
+def test_a_step_neither_reads_a_tensor_nor_branches_on_one(model, name, monkeypatch):
+    """Under fake tensors `.item()` and `if tensor:` raise, so what passes can be captured in a CUDA graph.
+
+    The optimisers are SGD here: Adam, as torch runs it on the CPU, reads its own step counter.
+    """
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, *_, **__: self)  # fake parameters cannot be moved in place
+    with FakeTensorMode():
+        module = small(CLASSES[model], tricks=[name])
+        module.streams = {stream: torch.Generator() for stream in STREAMS}
+        players = (module.discriminator, module.generator)
+        optimizers = [torch.optim.SGD(p.parameters(), 0.1, momentum=0.9) for p in players]
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["initial_lr"] = 0.1
+        module.optimizers, module.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+        module._trainer = SimpleNamespace(should_stop=False)
+        batch = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), torch.arange(8)
+        for k in range(2 * module.blueprint.n_critic):
+            module.training_step(batch, k)
+    assert module.g_steps >= 2
+
+
+def test_the_check_for_host_synchronisation_can_fail(monkeypatch):
+    cls = REGISTRY["instance_noise"]
+    monkeypatch.setattr(cls, "inputs", lambda self, images, step, state: images * step.t.item())
+    with pytest.raises(Exception, match=r"_local_scalar_dense|item"):
+        test_a_step_neither_reads_a_tensor_nor_branches_on_one("dcgan", "instance_noise", monkeypatch)
 
 
 # -- combining ------------------------------------------------------------------------------------------------------
 
 
-def test_two_that_claim_one_field_are_refused_by_name():
-    blueprint = preset(Recipe())
-    with pytest.raises(InputError, match="'leaky_relu_generator' and 'other' both set g_activation"):
-        combine({n: trick("leaky_relu_generator") for n in ("leaky_relu_generator", "other")}, blueprint)
+@pytest.mark.parametrize(
+    ("pair", "claim"),
+    [
+        (("max_pooling", "average_pooling"), "d_down"),
+        (("kernel_5", "pixel_shuffle"), "g_up"),
+        (("adam_lr", "ttur"), "d_optimizer.lr"),
+        (("adam_beta1", "rmsprop"), "d_optimizer"),
+        (("r1", "relativistic"), "r1"),
+        (("lsgan", "hinge"), "objective"),
+        (("generator_dropout", "generator_noise"), "g_after"),
+        (("residual", "mlp"), "discriminator"),
+        (("conditional", "projection"), "g_condition"),
+    ],
+)
+def test_two_that_claim_one_thing_are_refused_by_name(pair, claim):
+    with pytest.raises(InputError, match=f"tricks '{pair[0]}' and '{pair[1]}' both set .*{claim}.*: keep one"):
+        assemble(Recipe(tricks=pair))
+
+
+@pytest.mark.parametrize(
+    "tricks", [("r1", "r2"), ("adam_lr", "adam_beta1:beta1=0"), ("spectral_norm", "virtual_batch_norm")]
+)
+def test_claims_are_as_fine_as_options_and_entries(tricks):
+    assemble(Recipe(tricks=tricks))
+
+
+@pytest.mark.parametrize(
+    "pair", [("spectral_norm", "weight_norm"), ("label_smoothing", "soft_labels"), ("ada", "diff_augment")]
+)
+def test_declared_conflicts_are_refused_either_way_round(pair):
+    for tricks in (pair, pair[::-1]):
+        with pytest.raises(InputError, match="cannot stand together"):
+            assemble(Recipe(tricks=tricks))
+
+
+@pytest.mark.parametrize(
+    ("tricks", "message"),
+    [
+        (("joint_batches", "no_batch_norm"), "joint_batches needs batch norm in D"),
+        (("label_smoothing", "lsgan"), "label_smoothing would change nothing"),
+        (("loss_balancing", "hinge"), "loss_balancing needs an objective on probabilities"),
+        (("kernel_5", "mlp"), "kernel_5 needs DCGAN's plain convolutions"),
+        (("experience_replay", "conditional"), "experience_replay needs networks without labels"),
+        (("conditional_batch_norm", "batch_statistics_at_sampling"), None),
+    ],
+)
+def test_needs_are_asked_of_the_whole_arm(tricks, message):
+    reason = not_applicable(Recipe(tricks=tricks))
+    assert reason is None if message is None else message in reason
+
+
+def test_a_dataset_without_classes_refuses_labels():
+    for name in ("conditional", "auxiliary_classifier", "projection", "semi_supervised"):
+        with pytest.raises(InputError, match=f"{name} needs a dataset with classes"):
+            assemble(Recipe(dataset="photos.zip", classes=0, tricks=(name,)))
+        assemble(Recipe(dataset="photos.zip", classes=7, tricks=(name,)))
+
+
+def test_the_catalogues_scope_is_a_matter_of_studies_not_of_what_can_be_trained():
+    assert "dcgan only" in beyond_catalogue("nsgan", ["kernel_5"])
+    assert beyond_catalogue("dcgan", ["kernel_5", "my.own.Trick"]) is None
+    assert not_applicable(Recipe(model="nsgan", tricks=("kernel_5",))) is None
+
+
+def test_both_owning_the_average_are_refused():
     with pytest.raises(InputError, match="both set averaged"):
-        combine({"a": trick("generator_ema"), "b": trick("generator_ema")}, blueprint)
+        combine({"a": trick("generator_ema"), "b": trick("generator_ema")}, preset(Recipe()))
 
 
 def test_a_chain_is_a_trick_and_keeps_states_apart():
     a, b = trick("experience_replay", size=4), trick("experience_replay", size=6)
     state = Chain((Chain((a,)), b)).init(step())
     assert {k: len(v) for k, v in state.items() if k.endswith("images")} == {"0.images": 4, "1.images": 6}
+
+
+def test_a_dozen_at_once(tmp_path):
+    dozen = """instance_noise leaky_relu_generator spherical_latents minibatch_stddev resize_convolution lecam
+        gradient_clipping r1 lr_decay generator_ema label_smoothing weight_norm historical_averaging""".split()
+    module, _ = fit(small(DCGAN, tricks=dozen))
+    assert module.finite
 
 
 def test_a_trick_of_ones_own_by_import_path(tmp_path, monkeypatch):
@@ -177,189 +396,8 @@ def test_effects_print_the_change():
     assert effects(trick("label_smoothing"), preset(Recipe(model="wgan_gp"))) == ()
 
 
-# -- labels ---------------------------------------------------------------------------------------------------------
-
-
-def test_one_sided_smoothing_leaves_the_fake_side_and_g_untouched():
-    t = Targets(torch.ones(5), torch.zeros(5))
-    smoothed = trick("label_smoothing").targets(t, step(), {})
-    assert torch.equal(smoothed.real, torch.full((5,), 0.9))
-    assert torch.equal(smoothed.fake, t.fake)
-    fake = torch.randn(5)
-    assert NonSaturating().generator(fake) == torch.nn.functional.softplus(-fake).mean()  # sees no targets
-
-
-def test_smoothing_moves_the_best_discriminator_to_its_target():
-    # with equal data on both sides D's best answer is real / (1 + ...): minimise over one logit and compare
-    logit = torch.zeros(1, requires_grad=True)
-    t = trick("label_smoothing", real=0.8).targets(Targets(torch.ones(1), torch.zeros(1)), step(), {})
-    optimizer = torch.optim.LBFGS([logit], max_iter=100)
-
-    def closure():
-        optimizer.zero_grad()
-        loss = NonSaturating().discriminator(logit, logit, t)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    assert torch.sigmoid(logit).item() == pytest.approx(0.8 / 2, abs=1e-4)
-
-
-def test_soft_labels_are_uniform_per_sample():
-    n = 20000
-    soft = trick("soft_labels").targets(Targets(torch.ones(n), torch.zeros(n)), step(), {})
-    for values, low, high in ((soft.real, 0.7, 1.2), (soft.fake, 0.0, 0.3)):
-        assert low <= values.min() < low + 0.01
-        assert high - 0.01 < values.max() <= high
-        assert values.mean().item() == pytest.approx((low + high) / 2, abs=0.005)
-        assert values.var().item() == pytest.approx((high - low) ** 2 / 12, rel=0.05)
-    with pytest.raises(InputError, match="swap them"):
-        trick("soft_labels", real_low=1.3)
-
-
-def test_label_flipping_swaps_the_share_p():
-    n, p = 40000, 0.05
-    flipped = trick("label_flipping").targets(Targets(torch.ones(n), torch.zeros(n)), step(), {})
-    noise = 4 * math.sqrt(p * (1 - p) / n)
-    assert set(flipped.real.unique().tolist()) == {0.0, 1.0}
-    assert (flipped.real == 0).float().mean().item() == pytest.approx(p, abs=noise)
-    assert (flipped.fake == 1).float().mean().item() == pytest.approx(p, abs=noise)
-    assert not torch.equal(flipped.real == 0, flipped.fake == 1)
-
-
-# -- inputs, layers, heads -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("t", "std"), [(0.0, 0.1), (0.25, 0.05), (0.5, 0.0), (0.9, 0.0)])
-def test_instance_noise_decays_linearly_and_is_exactly_0_after_until(t, std):
-    x = torch.zeros(2000, 3, 4, 4)
-    noise = trick("instance_noise").inputs(x, step(t=t), {}) - x
-    if std:
-        assert noise.std().item() == pytest.approx(std, rel=0.02)
-        assert abs(noise.mean().item()) < 0.002
-    else:
-        assert torch.equal(noise, torch.zeros_like(noise))
-
-
-def test_generator_dropout_stays_on_at_sampling():
-    module = small(DCGAN, tricks=["generator_dropout"])
-    assert len([m for m in module.generator.modules() if isinstance(m, AlwaysDropout)]) == 2
-    layer = AlwaysDropout(0.5).eval()
-    out = layer(torch.ones(20000))
-    assert (out == 0).float().mean().item() == pytest.approx(0.5, abs=0.02)
-    assert set(out.unique().tolist()) == {0.0, 2.0}
-
-
-def test_leaky_relu_stands_in_g():
-    slopes = {
-        m.negative_slope for m in small(DCGAN, tricks=["leaky_relu_generator"]).generator.modules()
-        if isinstance(m, torch.nn.LeakyReLU)
-    }  # fmt: skip
-    assert slopes == {0.2}
-
-
-def test_no_batch_norm_leaves_none_and_brings_biases_back():
-    module = small(DCGAN, tricks=["no_batch_norm"])
-    assert not [m for m in module.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    assert module.generator.project.bias is not None
-
-
-def test_minibatch_discrimination_against_the_papers_equations():
-    layer = MinibatchDiscrimination(3, kernels=2, dims=4)
-    f = torch.randn(5, 3)
-    out = layer(f)
-    tensor = layer.T.detach().view(3, 2, 4)
-    expected = torch.zeros(5, 2)
-    for i in range(5):
-        for j in range(5):
-            for b in range(2):
-                if i != j:
-                    rows = [sum(f[k, a] * tensor[a, b] for a in range(3)) for k in (i, j)]
-                    expected[i, b] += torch.exp(-(rows[0] - rows[1]).abs().sum())
-    assert torch.equal(out[:, :3], f)
-    assert torch.allclose(out[:, 3:], expected, atol=1e-5)
-
-
-def test_minibatch_discrimination_sees_a_collapsed_batch():
-    layer = MinibatchDiscrimination(3, kernels=2, dims=4)
-    assert torch.allclose(layer(torch.ones(6, 3))[:, 3:], torch.full((6, 2), 5.0))
-
-
-def test_minibatch_discrimination_does_not_change_the_features_that_others_match():
-    module = small(DCGAN, tricks=["minibatch_discrimination"])
-    critique = module.discriminator(torch.randn(4, 3, 16, 16))
-    assert critique.features.shape[1] + 16 == module.discriminator.head.in_features
-
-
-# -- objectives, batches, schedules, averages ------------------------------------------------------------------------
-
-
-def test_feature_matching_replaces_gs_loss_by_the_distance_of_mean_features():
-    real, fake = torch.randn(8, 6), torch.randn(8, 6, requires_grad=True)
-    now = step(critique=lambda x: Critique(torch.zeros(8), real), fake_critique=Critique(torch.zeros(8), fake))
-    loss = trick("feature_matching").g_loss(torch.tensor(1e9), now, {})
-    assert torch.allclose(loss, (real.mean(0) - fake.mean(0)).pow(2).sum())
-    assert torch.autograd.grad(loss, fake)[0].abs().sum() > 0
-
-
-def test_replay_returns_only_images_once_stored_and_the_asked_share():
-    replay, n = trick("experience_replay", size=6, share=0.5, kept=2), 8
-    state = replay.init(step(n))
-    new = torch.full((n, 3, 4, 4), -1.0)
-    assert torch.equal(replay.fakes(new, step(n), state), new)  # nothing stored yet
-    stored = set()
-    for k in range(1, 8):
-        fake = torch.full((n, 3, 4, 4), float(k))
-        state = replay.advance(state, step(n, fake=fake))
-        stored.add(float(k))
-        mixed = replay.fakes(new, step(n, seed=k), state)
-        values = set(mixed.unique().tolist())
-        assert values - {-1.0} <= stored
-        assert (mixed[:, 0, 0, 0] == -1).sum() == n - 4
-    held = set(state["images"].unique().tolist())
-    assert held == {5.0, 6.0, 7.0}  # the newest 6 images, 2 per step
-    assert int(state["stored"]) == 14
-
-
-@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
-def test_n_critic_counts(cls):
-    module, _ = fit(small(cls, tricks=["n_critic:n=3"], steps=4))
-    assert (module.g_steps, module.d_steps) == (4, 12)
-
-
-def test_ema_is_the_recursion():
-    ema = trick("generator_ema", decay=0.9)
-    values = [torch.randn(3) for _ in range(6)]
-    state, expected = ema.init(step(parameters={"a.b": values[0]})), values[0]
-    for value in values[1:]:
-        state = ema.advance(state, step(parameters={"a.b": value}))
-        expected = 0.9 * expected + 0.1 * value
-    assert torch.allclose(ema.averaged({"a.b": values[-1]}, None, state)["a.b"], expected)
-
-
-def test_ema_does_not_touch_training():
-    base, arm = (fit(small(DCGAN, tricks=t))[0] for t in ([], ["generator_ema"]))
-    ours = arm.state_dict()
-    assert all(torch.equal(v, ours[k]) for k, v in base.state_dict().items())
-
-
-# -- project (no catalogued trick uses this hook yet) ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Clip(Trick):
-    c: float = 0.01
-
-    def edit(self, blueprint: Blueprint) -> Blueprint:
-        return replace(blueprint, d_optimizer=Factory("torch.optim:SGD", {"lr": 1.0}))
-
-    def project(self, parameters, step, state):
-        for p in parameters:
-            p.clamp_(-self.c, self.c)
-
-
-def test_project_acts_after_ds_update(monkeypatch):
-    monkeypatch.setitem(REGISTRY, "clip", Clip)
-    module = small(WGANGP, tricks=["clip"])
-    fit(module, GANDataModule(images(), batch_size=8).images)
-    assert max(p.abs().max() for p in module.discriminator.parameters()) <= 0.01
+def test_a_trick_of_no_parameters_says_so():
+    with pytest.raises(InputError, match="lsgan: takes no parameters"):
+        build(TrickSpec("lsgan", {"a": 1}))
+    assert isinstance(build(TrickSpec("lsgan")), Trick)
+    assert set(MODELS) == set(CLASSES)

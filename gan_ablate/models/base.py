@@ -129,6 +129,9 @@ class GANModule(lightning.LightningModule):
         if shape != (bp.channels, bp.size, bp.size):
             got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))
             raise InputError(f"images are {got} but the model was built for {want}: give both the same size, channels")
+        if self.limit is not None and self.g_steps >= self.limit:
+            self.trainer.should_stop = True  # resumed from a checkpoint of the last step: nothing is left to train
+            return -1
         return None
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:

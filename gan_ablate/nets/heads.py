@@ -127,7 +127,12 @@ class Projection(nn.Module):
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(classes, features)
+        self.weight = nn.Parameter(torch.empty(classes, features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Glorot's uniform, as in the authors' code; an embedding's own N(0, 1) would drown the other logit."""
+        nn.init.xavier_uniform_(self.weight)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        return (self.embedding(labels).float() * features.float()).sum(1)
+        return (F.embedding(labels, self.weight).float() * features.float()).sum(1)

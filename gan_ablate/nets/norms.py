@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets.layers import Conditioned
+
+
+class Bias(nn.Module):
+    """A number per channel: networks leave out the bias of a layer before a norm, and some norms have none."""
+
+    def __init__(self, channels: int, dims: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1, channels, *[1] * dims))
+
+    def reset_parameters(self) -> None:
+        """0."""
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.to(x.dtype)
 
 
 def batch_norm(channels: int, dims: int) -> nn.Module:
@@ -17,8 +30,8 @@ def batch_norm(channels: int, dims: int) -> nn.Module:
 
 
 def instance_norm(channels: int, dims: int) -> nn.Module:
-    """Ulyanov et al. 2016: each channel of each sample by itself. (N, C) has nothing to average: left as it is."""
-    return nn.InstanceNorm2d(channels, affine=True) if dims == 2 else nn.Identity()
+    """Ulyanov et al. 2016: each channel of each sample by itself. (N, C) has nothing to average: it gets its bias."""
+    return nn.InstanceNorm2d(channels, affine=True) if dims == 2 else Bias(channels, dims)
 
 
 def layer_norm(channels: int, dims: int) -> nn.Module:
@@ -27,8 +40,10 @@ def layer_norm(channels: int, dims: int) -> nn.Module:
 
 
 def group_norm(channels: int, dims: int, *, groups: int) -> nn.Module:
-    """Wu & He 2018: each sample over groups of channels; as many groups as divide the channels, at most `groups`."""
-    return nn.GroupNorm(math.gcd(groups, channels), channels)
+    """Wu & He 2018: each sample over groups of channels; the greatest number that divides them, at most `groups`."""
+    # a group of one number, without pixels, would come out as 0 whatever it is
+    most = min(groups, channels if dims else max(channels // 2, 1))
+    return nn.GroupNorm(max(g for g in range(1, most + 1) if channels % g == 0), channels)
 
 
 class PixelNorm(nn.Module):
@@ -39,8 +54,8 @@ class PixelNorm(nn.Module):
 
 
 def pixel_norm(channels: int, dims: int) -> nn.Module:
-    """See `PixelNorm`; it has no parameters."""
-    return PixelNorm()
+    """See `PixelNorm`; it has no parameters of its own, so the bias that the layer before leaves out comes here."""
+    return nn.Sequential(PixelNorm(), Bias(channels, dims))
 
 
 class ConditionalBatchNorm(Conditioned):

@@ -82,7 +82,7 @@ class Generator(nn.Module):
         self.latents = Latents(bp)
         self.project = nn.Linear(self.latents.out_features, channels[0] * self.bottom**2)
         self.up = nn.ModuleList(UpBlock(bp, a, b) for a, b in itertools.pairwise(channels))
-        self.final = hidden(bp.g_norm, bp.g_activation, None, channels[-1])
+        self.final = hidden(bp.g_norm, bp.g_activation, bp.g_after, channels[-1])
         self.last = nn.Conv2d(channels[-1], bp.channels, 3, padding=1)
         self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
@@ -105,7 +105,7 @@ class Discriminator(Critic):
             DownBlock(bp, a, b, first=i == 0) for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
         self.flat = nn.ModuleList(FlatBlock(bp, channels[-1]) for _ in range(bp.d_depth))
-        self.final = bp.d_activation()
+        self.final = hidden(None, bp.d_activation, bp.d_after, channels[-1])
         self.build_heads(bp, channels[-1])
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:

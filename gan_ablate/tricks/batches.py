@@ -46,7 +46,8 @@ class ExperienceReplay(Trick):
     def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
         held = state["stored"].clamp(max=self.size)
         # before anything is stored there is nothing to replay: the new images stay
-        chosen = (step.uniform_like(fake[:, 0, 0, 0]) * held).long()  # (N,)
+        # drawn in float32: bfloat16 has 256 places between 0.5 and 1, and most of the memory would never be shown
+        chosen = (step.uniform_like(fake[:, 0, 0, 0].float()) * held).long()  # (N,)
         old = state["images"][chosen].to(fake.dtype)
         rows = step.permutation(len(fake)) < round(self.share * len(fake))  # (N,)
         return old.where((rows & (held > 0)).view(-1, 1, 1, 1), fake)

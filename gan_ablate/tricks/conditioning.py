@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gan_ablate.trick import State
 
 DIMS = (1, 1024)
+SQUARE = (1, 256)  # at most as many numbers as the smallest image has pixels: more would not be seen
 
 
 def _embedding(dims: int) -> Factory:
@@ -49,7 +50,7 @@ class Conditional(Trick):
     paper = "Mirza & Osindero 2014, section 3.2; Chintala et al. 2016, tip 16"
     recommended_by = "S0 S1.16 S2.C"
     needs = (LABELS,)
-    bounds = {"dims": DIMS}
+    bounds = {"dims": SQUARE}
     dims: int = 4  # of each embedding; a square number
 
     def __post_init__(self) -> None:
@@ -69,7 +70,7 @@ class ConditionalBatchNorm(Trick):
     recommended_by = "S4.9"
     models = "D"
     needs = (LABELS, G_BATCH_NORM)
-    bounds = {"dims": DIMS}
+    bounds = {"dims": SQUARE}
     dims: int = 4  # of D's embedding; a square number
 
     def __post_init__(self) -> None:

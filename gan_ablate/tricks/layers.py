@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import DCGAN_INIT, DEFAULT_INIT, INITS, LAYERS, RELU
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS
+from gan_ablate.tricks.needs import CONVOLUTIONS, PLAIN_CONVOLUTIONS
 
 SLOPE = (0.0, 1.0)
 
@@ -136,7 +136,7 @@ class Kernel5(_Kernel):
     paper = "Odena et al. 2016 (Distill), overlap and learning; Radford et al. 2015, figure 1 (5x5)"
     advised_against_by = "S0"
     models = "D"
-    needs = (CONVOLUTIONS,)
+    needs = (PLAIN_CONVOLUTIONS,)  # residual blocks have no strided kernels
     pixels = 5
 
 
@@ -148,7 +148,7 @@ class Kernel3(_Kernel):
     paper = "Odena et al. 2016 (Distill), overlap and learning"
     advised_against_by = "S0"
     models = "D"
-    needs = (CONVOLUTIONS,)
+    needs = (PLAIN_CONVOLUTIONS,)  # residual blocks have no strided kernels
     pixels = 3
 
 

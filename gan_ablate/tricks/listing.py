@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Trick, build, parameters_of, tests_on, unmet
+from gan_ablate.trick import REGISTRY, Trick, build, parameters_of, tested_on, unmet
 
 
 def _edited(trick: Trick, model: str) -> tuple[Blueprint, Blueprint]:
@@ -27,7 +28,7 @@ def _letters(trick: Trick) -> str:
     for model in MODELS:
         if unmet("it", trick, *_edited(trick, model)) is None:
             letter = model[0]
-            letters.append(letter.upper() if model in tests_on(type(trick)) else letter)
+            letters.append(letter.upper() if model in tested_on(type(trick)) else letter)
     return " ".join(letters)
 
 
@@ -39,7 +40,7 @@ def _sources(trick: Trick) -> str:
 
 def _changed(trick: Trick) -> str:
     """The blueprint fields and hooks that it touches on the first model where it acts."""
-    for model in [*tests_on(type(trick)), *MODELS]:
+    for model in [*tested_on(type(trick)), *MODELS]:
         base, edited = _edited(trick, model)
         if unmet("it", trick, base, edited) is None:
             return ", ".join([c.name for c in diff(base, edited)] + [f"hook {h}" for h in _hooks(trick, edited)])
@@ -52,21 +53,15 @@ def _hooks(trick: Trick, blueprint: Blueprint) -> list[str]:
 
 def table() -> str:
     """One entry per trick, family by family: name, parameters, what it does and changes, models, paper, sources."""
-    from gan_ablate.tricks import FAMILIES
-
     lines = []
-    for family in FAMILIES:
-        lines += ["", f"== {(family.__doc__ or '').split('.')[0]} ==", ""]
-        for name, cls in REGISTRY.items():
-            if cls.__module__ != family.__name__:
-                continue
-            trick = build(TrickSpec(name))
-            parameters = ", ".join(f"{k}={v}" for k, v in parameters_of(cls))
+    for family, members in _families():
+        lines += ["", f"== {family} ==", ""]
+        for name, trick in members:
             lines += [
-                f"{name}({parameters})",
+                f"{name}({_defaults(trick)})",
                 f"    {_summary(trick)}",
                 f"    changes {_changed(trick)}",
-                f"    models {_letters(trick)}; {cls.paper}; {_sources(trick)}",
+                f"    models {_letters(trick)}; {type(trick).paper}; {_sources(trick)}",
             ]
     legend = [
         "models: D = dcgan, N = nsgan, W = wgan_gp; capital: the catalogue puts it to the test there, small: it can be",
@@ -74,6 +69,37 @@ def table() -> str:
         "`gan-ablate tricks NAME` shows what one of them changes",
     ]
     return "\n".join([*lines[1:], "", *legend])
+
+
+def markdown() -> str:
+    """The map of the tricks: which blueprint field or hook carries each row of the catalogue."""
+    lines = []
+    for family, members in _families():
+        lines += [
+            f"### {family}",
+            "",
+            "| trick | carried by | models | for | against | paper |",
+            "|---|---|---|---|---|---|",
+        ]
+        for name, trick in members:
+            cls, call = type(trick), f"`{name}`" + (f" ({_defaults(trick)})" if fields(trick) else "")
+            sources = f"{cls.recommended_by} | {cls.advised_against_by}"
+            lines.append(f"| {call} | {_changed(trick)} | {_letters(trick)} | {sources} | {cls.paper} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _families() -> Iterator[tuple[str, list[tuple[str, Trick]]]]:
+    """Each family's heading with its tricks, in the catalogue's order."""
+    from gan_ablate.tricks import FAMILIES
+
+    for family in FAMILIES:
+        names = [name for name, cls in REGISTRY.items() if cls.__module__ == family.__name__]
+        yield (family.__doc__ or "").split(".")[0], [(name, build(TrickSpec(name))) for name in names]
+
+
+def _defaults(trick: Trick) -> str:
+    return ", ".join(f"{k}={v}" for k, v in parameters_of(type(trick)))
 
 
 def one(name: str) -> str:
@@ -88,7 +114,7 @@ def one(name: str) -> str:
         lines.append(f"  cannot stand beside: {', '.join(cls.conflicts)}")
     for model in MODELS:
         base, edited = _edited(trick, model)
-        lines.append(f"  {model}:" + ("" if model in tests_on(cls) else " (no row of the catalogue)"))
+        lines.append(f"  {model}:" + ("" if model in tested_on(cls) else " (no row of the catalogue)"))
         reason = unmet("it", trick, base, edited)
         changes = [f"- {c.name}: {_show(c.before)}  + {c.name}: {_show(c.after)}" for c in diff(base, edited)]
         changes += [f"hook: {h}" for h in _hooks(trick, edited)]

@@ -46,7 +46,7 @@ class AdamBeta1(Trick):
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         (_, beta2) = blueprint.g_optimizer.options["betas"]  # type: ignore[attr-defined]
-        return _both(blueprint, betas=(self.beta1, beta2))
+        return _both(blueprint, betas=(float(self.beta1), float(beta2)))  # torch refuses the whole number 0
 
 
 @register("sgd_discriminator")

@@ -1,0 +1,94 @@
+"""Cost of each trick: seconds per generator step relative to base, per model, as a Markdown table.
+
+    python benchmarks/tricks.py [--rounds 3] [--steps 20] [--only PATTERN]
+
+Base and the trick run in turn within each round, so that a machine whose speed drifts slows both; a cell is the median
+of the rounds' ratios. The size is that of sweeps/ablation.yaml (16 px, width 24, batch 32), bf16, one thread. A G step
+counts with its D steps (five on wgan_gp), so n_critic costs what it costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import statistics
+import time
+import warnings
+from fnmatch import fnmatchcase
+
+import lightning
+import torch
+
+from gan_ablate import GANDataModule
+from gan_ablate.data.images import ImageSet
+from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.recipe import MODELS, Recipe
+from gan_ablate.tricks import not_applicable, trick_names
+
+WARMUP = 3  # G steps before the clock starts
+STUDY = {"size": 16, "channels": 3, "width": 24, "batch_size": 32}
+
+
+def images() -> ImageSet:
+    """2,048 images of noise in ten classes: a step's cost does not depend on what is on them."""
+    pixels = torch.randint(0, 256, (2048, 3, 16, 16), dtype=torch.uint8)
+    return ImageSet(pixels, torch.arange(2048) % 10, tuple("0123456789"), "noise", "")
+
+
+def seconds(model: str, tricks: tuple[str, ...], steps: int, data: ImageSet) -> float:
+    """Seconds per G step under a Trainer."""
+    times: dict[int, float] = {}
+
+    class Clock(lightning.Callback):
+        def on_train_batch_end(self, trainer: object, pl_module: GANModule, *_: object) -> None:
+            times.setdefault(pl_module.g_steps, time.perf_counter())
+
+    module = BY_NAME[model](steps=steps + WARMUP, tricks=tricks, classes=10, **STUDY)
+    module.limit = steps + WARMUP  # a trick that trains fewer or more steps is timed per step like the others
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=[Clock()],
+    )  # fmt: skip
+    trainer.fit(module, GANDataModule(data, batch_size=module.blueprint.batch_size, batches=10**6))
+    first, last = min(g for g in times if g >= WARMUP), max(times)
+    return (times[last] - times[first]) / (last - first)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--only", default="*", help="tricks whose name fits the pattern")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    data, bases = images(), {model: [] for model in MODELS}
+    print(f"| trick | {' | '.join(MODELS)} |\n|---|{'---|' * len(MODELS)}", flush=True)
+    for trick in (name for name in trick_names() if fnmatchcase(name, args.only)):
+        cells = []
+        for model in MODELS:
+            # a parameter that is the model's own changes nothing: time another one, the cost is the same
+            level = {"adam_beta1": "adam_beta1:beta1=0.3", "adam_lr": "adam_lr:lr=0.002"}.get(trick, trick)
+            if not_applicable(Recipe(model=model, tricks=(level,))):
+                cells.append("")
+                continue
+            ratios = []
+            for _ in range(args.rounds):
+                base = seconds(model, (), args.steps, data)
+                bases[model].append(base)
+                ratios.append(seconds(model, (level,), args.steps, data) / base)
+            cells.append(f"{statistics.median(ratios):.2f}")
+        print(f"| `{level}` | {' | '.join(cells)} |", flush=True)
+    for model, times in bases.items():
+        if times:
+            print(f"\n{model}: base {1000 * statistics.median(times):.1f} ms per G step (median of {len(times)})")
+    print(
+        f"\ntorch {torch.__version__}, {platform.machine()}, one thread, {args.rounds} rounds of {args.steps} G steps"
+    )
+
+
+if __name__ == "__main__":
+    main()
