@@ -36,6 +36,9 @@ class Factory:
     def __hash__(self) -> int:
         return hash(str(self))
 
+    def __reduce__(self) -> Any:  # a mapping proxy can be neither pickled nor copied
+        return Factory, (self.target, dict(self.options))
+
     def __str__(self) -> str:
         name = self.target.partition(":")[2]
         return f"{name}({', '.join(f'{k}={v}' for k, v in self.options.items())})" if self.options else name

@@ -18,7 +18,10 @@ GRADIENT_PENALTY = Factory(f"{PENALTIES}:gradient_penalty", {"weight": 10.0, "ta
 
 
 def _adam(recipe: Recipe) -> Factory:
-    return Factory("torch.optim:Adam", {"lr": recipe.lr, "betas": (recipe.beta1, recipe.beta2)})
+    return Factory(
+        "torch.optim:Adam",
+        {"lr": float(recipe.lr or 0), "betas": tuple(float(b or 0) for b in (recipe.beta1, recipe.beta2))},
+    )
 
 
 def _plain(recipe: Recipe) -> Blueprint:

@@ -5,6 +5,7 @@ No torch at import time: listing, validating and expanding tricks must stay inst
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -84,6 +85,7 @@ class Trick:
     models: ClassVar[str] = "DNW"  # the models that the catalogue puts it to the test on
     needs: ClassVar[tuple[Need, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
+    replaces: ClassVar[str] = ""  # a hook whose value it puts another in place of: it runs before those that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
 
@@ -169,7 +171,9 @@ class Chain(Trick):
     def __post_init__(self) -> None:
         flat = tuple(part for trick in self.tricks for part in trick.parts)
         object.__setattr__(self, "tricks", flat)
-        self._users.update({h: tuple(i for i, t in enumerate(flat) if h in t.overridden) for h in STEP_HOOKS})
+        for hook in STEP_HOOKS:
+            users = [i for i, t in enumerate(flat) if hook in t.overridden]
+            self._users[hook] = tuple(sorted(users, key=lambda i: flat[i].replaces != hook))
 
     @property
     def parts(self) -> tuple[Trick, ...]:
@@ -289,7 +293,7 @@ def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:
         yield f.name, None if f.default is MISSING else f.default
 
 
-def tested_on(cls: type[Trick]) -> tuple[str, ...]:
+def catalogue_models(cls: type[Trick]) -> tuple[str, ...]:
     """The models that the catalogue puts a trick to the test on."""
     return tuple(MODEL_OF[letter] for letter in cls.models)
 
@@ -309,7 +313,8 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
     """A chain of named tricks.
 
     Raises:
-        InputError: two that are declared in conflict, claim the same part of the blueprint, or both own `averaged`.
+        InputError: two that are declared in conflict, claim the same part of the blueprint, or both own `averaged`;
+            or whose edits come out differently the other way round.
     """
     owner: dict[str, str] = {}
     for name, trick in tricks.items():
@@ -317,13 +322,19 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
             if other in trick.conflicts:
                 raise InputError(f"tricks {name!r} and {other!r} cannot stand together: keep one of them")
         found = set(claims(blueprint, trick.edit(blueprint)))
-        found |= {"averaged"} if "averaged" in trick.overridden else set()
+        found |= {"averaged"} & trick.overridden | ({trick.replaces} if trick.replaces else set())
         for claim in sorted(found):
             for held, other in owner.items():
                 if claim == held or claim.startswith(f"{held}.") or held.startswith(f"{claim}."):
                     short = min(claim, held, key=len).replace("gan_ablate.penalties:", "")
                     raise InputError(f"tricks {other!r} and {name!r} both set {short}: keep one of them")
         owner.update(dict.fromkeys(found, name))
+    for (a, first), (b, second) in itertools.combinations(tricks.items(), 2):
+        # an edit that sets what base has already claims nothing, and may still undo another's
+        if claims(second.edit(first.edit(blueprint)), first.edit(second.edit(blueprint))):
+            raise InputError(
+                f"tricks {a!r} and {b!r} undo each other, depending on which comes first: keep one of them"
+            )
     return Chain(tuple(tricks.values()))
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
+from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import Stopped, carry_out, judge
+from gan_ablate.sampling import open_checkpoint
 
 
 def tiny(**fields):
@@ -191,3 +194,50 @@ def test_sweep_and_report_end_to_end(tmp_path):
     )
     assert report.returncode == 0, report.stderr
     assert "data:image/webp" in (tmp_path / "r" / "report" / "report.html").read_text()
+
+
+def test_several_generator_steps_per_round_stop_and_evaluate_on_time(tmp_path):
+    result = carry_out(tiny(steps=9, tricks=("n_generator:n=2",)), tmp_path, threads=1)
+    assert (result["g_steps"], result["d_steps"]) == (9, 5)
+    assert [point["step"] for point in result["curve"]] == [0, 4, 9]  # round(4.5) and the end
+
+
+def test_a_trick_may_change_the_number_of_steps(tmp_path):
+    result = carry_out(tiny(steps=8, tricks=("batch_size:size=16",)), tmp_path, threads=1)
+    assert (result["g_steps"], result["images_seen"]) == (4, 64)
+    assert [point["step"] for point in result["curve"]] == [0, 2, 4]
+    assert result["metrics"]["fid"] is not None
+
+
+def test_a_conditional_run_is_sampled_from_its_checkpoint_and_resumed(tmp_path):
+    recipe = tiny(tricks=("conditional", "generator_ema:decay=0.9"))
+    whole = carry_out(recipe, tmp_path / "a", threads=1)
+    assert whole["recipe"]["classes"] == 64
+    calls = []
+    with pytest.raises(Stopped):
+        carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: calls.append(1) or len(calls) == 7)
+    assert carry_out(recipe, tmp_path / "b", threads=1)["metrics"] == whole["metrics"]
+    assert same(tmp_path / "a", tmp_path / "b")
+    module = open_checkpoint(tmp_path / "a" / "checkpoints" / "last.ckpt")
+    assert module.class_share.sum().item() == pytest.approx(1)
+    assert module.generate(5, seed=0).shape == (5, 3, 16, 16)
+
+
+def test_a_folder_without_classes_refuses_labels(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(16):
+        Image.fromarray(torch.randint(0, 256, (16, 16, 3), dtype=torch.uint8).numpy()).save(folder / f"{k}.png")
+    with pytest.raises(InputError, match="conditional needs a dataset with classes"):
+        carry_out(tiny(dataset=str(folder), tricks=("conditional",)), tmp_path / "run", threads=1)
+
+
+@pytest.mark.slow
+def test_the_negative_control_fails_on_shapes_and_is_reported_as_a_failure(tmp_path):
+    study = {"width": 24, "batch_size": 32, "steps": 750, "evaluation": Evaluation(points=1)}
+    base = carry_out(Recipe(**study), tmp_path / "base", threads=1)
+    control = carry_out(Recipe(tricks=("inverted_generator_loss",), **study), tmp_path / "control", threads=1)
+    assert base["outcome"] == "ok"
+    assert control["outcome"] == "collapsed"
+    assert "untrained generator" in control["note"] or "modes" in control["note"]
+    assert control["metrics"]["modes"] < 8

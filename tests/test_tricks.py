@@ -1,6 +1,8 @@
 """One table runs every trick through the same checks. What makes each trick that trick: test_tricks_{losses,nets}.py."""
 
+import copy
 import math
+import pickle
 from dataclasses import fields
 from functools import lru_cache
 from types import SimpleNamespace
@@ -17,9 +19,10 @@ from trick_tools import PROVED, step, trick
 from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.models.base import STREAMS
+from gan_ablate.nets import Critique
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Chain, Trick, build, combine, effects, tested_on
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, effects
 from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
 
 CLASSES = {"dcgan": DCGAN, "nsgan": NSGAN, "wgan_gp": WGANGP}
@@ -125,7 +128,7 @@ def test_names_its_paper_and_its_sources_and_is_frozen(name):
 
 @pytest.mark.parametrize("name", trick_names())
 def test_acts_on_every_model_that_the_catalogue_tests_it_on(name):
-    for model in tested_on(REGISTRY[name]):
+    for model in catalogue_models(REGISTRY[name]):
         # a level that is the model's own is no arm there: take another one
         level = {"adam_beta1": "adam_beta1:beta1=0.3"}.get(name, name)
         assert not_applicable(Recipe(model=model, tricks=(level,))) is None
@@ -326,6 +329,31 @@ def test_declared_conflicts_are_refused_either_way_round(pair):
 
 
 @pytest.mark.parametrize(
+    "pair",
+    [
+        ("spectral_norm", "batch_norm_everywhere"),
+        ("n_critic:equal=compute", "n_generator:equal=compute"),
+    ],
+)
+def test_edits_whose_order_would_matter_are_refused(pair):
+    for tricks in (pair, pair[::-1]):
+        with pytest.raises(InputError, match=r"undo each other|both set"):
+            assemble(Recipe(tricks=tricks))
+
+
+def test_a_loss_that_replaces_runs_before_those_that_add():
+    """The moments' term stays in G's loss beside feature matching, in either order."""
+    losses = []
+    features = Critique(torch.zeros(8), torch.randn(8, 6))
+    now = step(critique=lambda x: features, fake_critique=Critique(torch.zeros(8), features.features + 1))
+    for names in (("feature_matching", "auxiliary_generator_loss"), ("auxiliary_generator_loss", "feature_matching")):
+        chain = combine({n: trick(n) for n in names}, preset(Recipe()))
+        losses.append(chain.g_loss(torch.tensor(1e9), now, {}))
+    matching = trick("feature_matching").g_loss(torch.tensor(0.0), now, {})
+    assert losses[0] == losses[1] > matching
+
+
+@pytest.mark.parametrize(
     ("tricks", "message"),
     [
         (("joint_batches", "no_batch_norm"), "joint_batches needs batch norm in D"),
@@ -401,3 +429,46 @@ def test_a_trick_of_no_parameters_says_so():
         build(TrickSpec("lsgan", {"a": 1}))
     assert isinstance(build(TrickSpec("lsgan")), Trick)
     assert set(MODELS) == set(CLASSES)
+
+
+# -- what the tricks ask of the module ------------------------------------------------------------------------------
+
+
+def test_forward_and_generate_show_g_the_same_latents():
+    module, seen = small(DCGAN, tricks=["uniform_latents"]), []
+    module.generator.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    module(torch.randn(500, module.latent_dim))
+    module.generate(500, seed=0)
+    assert all(1 >= z.abs().max() > 0.9 for z in seen)
+
+
+def test_a_whole_number_does_for_a_float_of_the_optimiser():
+    module, _ = fit(small(DCGAN, beta1=0, lr=1))
+    assert module.configure_optimizers()[0].defaults["betas"] == (0.0, 0.999)
+
+
+@pytest.mark.parametrize("name", ["semi_supervised", "conditional"])
+def test_more_classes_in_the_data_than_in_the_model_are_named(name):
+    with pytest.raises(InputError, match="noise has 4 classes, but the model was built for 3: give classes="):
+        fit(small(DCGAN, tricks=[name], classes=3))
+    with pytest.raises(InputError, match="the number of its classes is not known"):
+        small(DCGAN, tricks=[name], dataset="photos.zip")
+
+
+def test_batch_statistics_at_sampling_are_those_of_whole_batches():
+    module, _ = fit(small(DCGAN, tricks=["batch_statistics_at_sampling", "fully_connected"]))
+    nine, sixteen = module.generate(9, seed=0), module.generate(16, seed=0)
+    assert torch.equal(nine, sixteen[:9])
+
+
+def test_averaged_statistics_are_of_the_latents_of_training():
+    plain, between = (
+        fit(small(DCGAN, tricks=["generator_ema:decay=0.5", *more]))[0] for more in ([], ["interpolation:path=lerp"])
+    )
+    with plain.sampling() as a, between.sampling() as b:
+        assert torch.equal(a.first[0].running_var, b.first[0].running_var)
+
+
+def test_blueprints_can_be_copied_and_pickled():
+    blueprint = preset(Recipe(model="wgan_gp"))
+    assert copy.deepcopy(blueprint) == pickle.loads(pickle.dumps(blueprint)) == blueprint

@@ -793,7 +793,6 @@ def test_a_bad_parameter_is_refused_by_name_with_what_would_be_right(name, param
     [
         ("relativistic", "r1"),
         ("gradient_penalty", "wgan_clip"),
-        ("auxiliary_generator_loss", "feature_matching"),
         ("spectral_norm", "batch_norm_everywhere"),
         ("ada", "diff_augment"),
     ],

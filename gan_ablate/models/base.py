@@ -66,13 +66,15 @@ class GANModule(lightning.LightningModule):
         self.latent_dim = bp.latent_dim
         self.g_steps = self.d_steps = self.diverged_at = 0  # diverged_at: G steps done, plus 1, when it was noticed
         seed = self.recipe.seed
+        if (bp.conditional or bp.d_classes) and not bp.classes:
+            raise InputError(f"{self.recipe.dataset}: the number of its classes is not known: give classes=...")
         self.generator = build_network(bp.generator, bp, seed, "generator", bp.g_finish)
         self.discriminator = build_network(bp.discriminator, bp, seed, "discriminator", bp.d_finish)
         self.encoder = build_network(bp.encoder, bp, seed, "encoder") if bp.encoder else None
         self.register_buffer("t", torch.zeros(()))
         self.register_buffer("finite", torch.ones((), dtype=torch.bool))
-        if bp.conditional:
-            assert bp.classes is not None
+        if bp.conditional or bp.d_classes:
+            assert bp.classes
             self.register_buffer("class_share", torch.full((bp.classes,), 1 / bp.classes))
         self.state = nn.Module()  # the tricks' tensors as buffers
         self.game = Game(bp, self.chain, bp.objective(), self.generator, self.discriminator)
@@ -92,11 +94,12 @@ class GANModule(lightning.LightningModule):
         return optimizers
 
     def on_fit_start(self) -> None:
+        bp = self.blueprint
         if self.limit is None and self._trainer is not None:
-            batches, bp = self.trainer.estimated_stepping_batches, self.blueprint
+            batches = self.trainer.estimated_stepping_batches
             rounds = int(batches) // bp.n_critic if batches != float("inf") else 1
             self.total_steps = max(1, rounds * bp.n_generator)
-        if self.blueprint.conditional and self._trainer is not None:
+        if (bp.conditional or bp.d_classes) and self._trainer is not None:
             self._read_class_share(getattr(self.trainer, "datamodule", None))
         # convolutions run fastest on channels_last memory, and a module just moved has lost it
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -222,7 +225,7 @@ class GANModule(lightning.LightningModule):
             noise=self.streams["tricks"],
             g_parameters=dict(self.generator.named_parameters()),
             d_parameters=dict(self.discriminator.named_parameters()),
-            generate=lambda z: self.generator(z, step.labels),
+            generate=lambda z: self.generator(self.chain.latents(z, step, self._read_state()), step.labels),
             encode=self.encoder,
         )
         return step
@@ -291,32 +294,37 @@ class GANModule(lightning.LightningModule):
             noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "statistics"))
             averaged.train()
             for _ in range(STATISTICS_BATCHES):
-                averaged(*self._prior(self.blueprint.batch_size, noise))
+                averaged(*self._prior(self.blueprint.batch_size, noise, training=True))
         return averaged.train(self.blueprint.sample_mode == "train")
 
-    def _prior(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def _prior(self, n: int, noise: torch.Generator, training: bool = False) -> tuple[Tensor, Tensor | None]:
         """z (n, latent_dim) as G sees it, and labels (n,) by their share in the data where G is conditional."""
         bp = self.blueprint
         z = torch.randn(n, self.latent_dim, generator=noise, device=self.device)
-        z = bp.sample_latents(z, noise) if bp.sample_latents is not None else z
+        if bp.sample_latents is not None and not training:
+            z = bp.sample_latents(z, noise)
         labels = torch.multinomial(self.class_share, n, True, generator=noise) if bp.conditional else None
-        if self.game.uses("latents"):
-            empty = z.new_empty(n, bp.channels, bp.size, bp.size)
-            step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
-            z = self.chain.latents(z, step, self._read_state())
-        return z, labels
+        return self._seen(z, labels, noise), labels
+
+    def _seen(self, z: Tensor, labels: Tensor | None, noise: torch.Generator) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) as G sees it."""
+        if not self.game.uses("latents"):
+            return z
+        bp = self.blueprint
+        empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
+        step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
+        return self.chain.latents(z, step, self._read_state())
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
         """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
         noise = torch.Generator(self.device).manual_seed(seed)
-        if self.blueprint.sample_mode == "train":
-            batch_size = self.blueprint.batch_size  # the statistics are those of a batch as in training
+        whole = self.blueprint.sample_mode == "train"
+        if whole:
+            batch_size = self.blueprint.batch_size  # each batch's statistics are those of a batch as in training
+        sizes = [batch_size if whole else min(batch_size, n - k) for k in range(0, n, batch_size)]
         with self.sampling() as generator, self._precision():
-            parts = [
-                to_uint8(generator(*self._prior(min(batch_size, n - k), noise)).float().nan_to_num(-1.0)).cpu()
-                for k in range(0, n, batch_size)
-            ]
-        return torch.cat(parts)
+            parts = [to_uint8(generator(*self._prior(m, noise)).float().nan_to_num(-1.0)).cpu() for m in sizes]
+        return torch.cat(parts)[:n]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them.
@@ -325,8 +333,9 @@ class GANModule(lightning.LightningModule):
         """
         if labels is None and self.blueprint.conditional:
             labels = torch.arange(len(z), device=z.device) % len(self.class_share)
+        noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "forward"))
         with self.sampling() as generator:
-            return generator(z, labels)
+            return generator(self._seen(z, labels, noise), labels)
 
     # -- checkpoints: Lightning's hold no random state, so a resumed run would be another run --------------------
 

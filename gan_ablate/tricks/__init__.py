@@ -8,7 +8,7 @@ from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
 from gan_ablate.presets import preset
 from gan_ablate.recipe import Recipe
-from gan_ablate.trick import REGISTRY, Chain, Trick, build, combine, spec_of, tested_on, unmet
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, spec_of, unmet
 from gan_ablate.tricks import (
     architecture,
     augmentation,
@@ -83,7 +83,7 @@ def not_applicable(recipe: Recipe) -> str | None:
 def beyond_catalogue(model: str, names: list[str]) -> str | None:
     """Why an arm of these tricks is no row of the catalogue for a model, or `None` where it is one."""
     for name in names:
-        wanted = tested_on(REGISTRY[name]) if name in REGISTRY else (model,)
+        wanted = catalogue_models(REGISTRY[name]) if name in REGISTRY else (model,)
         if model not in wanted:
             return f"the catalogue tests {name} on {', '.join(wanted)} only"
     return None

@@ -25,6 +25,7 @@ class FeatureMatching(Trick):
 
     paper = "Salimans et al. 2016, section 3.1"
     recommended_by = "S0 S2 S4"
+    replaces = "g_loss"
     bounds = {"weight": POSITIVE, "layer": (-8, 7)}
     weight: float = 1.0
     layer: int = -1  # of D's stages, 0 the first, -1 the last (what its head reads)
@@ -52,7 +53,6 @@ class AuxiliaryGeneratorLoss(Trick):
     paper = "S4.11 (2023); moments as in Li et al. 2015 (GMMN), section 2"
     recommended_by = "S4.11"
     models = "DN"
-    conflicts = ("feature_matching",)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0
 
@@ -73,7 +73,6 @@ class KLHybrid(Trick):
     recommended_by = "S1.7"
     models = "DN"
     needs = (PROBABILITIES,)
-    conflicts = ("feature_matching",)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0
 
@@ -95,7 +94,6 @@ class VAEHybrid(Trick):
     recommended_by = "S1.7"
     models = "DN"
     needs = (CONVOLUTIONS,)
-    conflicts = ("feature_matching",)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0  # of reconstruction and prior, beside the adversarial loss
 

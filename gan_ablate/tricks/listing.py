@@ -9,7 +9,7 @@ from typing import Any
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Trick, build, parameters_of, tested_on, unmet
+from gan_ablate.trick import REGISTRY, Trick, build, catalogue_models, parameters_of, unmet
 
 
 def _edited(trick: Trick, model: str) -> tuple[Blueprint, Blueprint]:
@@ -28,7 +28,7 @@ def _letters(trick: Trick) -> str:
     for model in MODELS:
         if unmet("it", trick, *_edited(trick, model)) is None:
             letter = model[0]
-            letters.append(letter.upper() if model in tested_on(type(trick)) else letter)
+            letters.append(letter.upper() if model in catalogue_models(type(trick)) else letter)
     return " ".join(letters)
 
 
@@ -40,7 +40,7 @@ def _sources(trick: Trick) -> str:
 
 def _changed(trick: Trick) -> str:
     """The blueprint fields and hooks that it touches on the first model where it acts."""
-    for model in [*tested_on(type(trick)), *MODELS]:
+    for model in [*catalogue_models(type(trick)), *MODELS]:
         base, edited = _edited(trick, model)
         if unmet("it", trick, base, edited) is None:
             return ", ".join([c.name for c in diff(base, edited)] + [f"hook {h}" for h in _hooks(trick, edited)])
@@ -114,7 +114,7 @@ def one(name: str) -> str:
         lines.append(f"  cannot stand beside: {', '.join(cls.conflicts)}")
     for model in MODELS:
         base, edited = _edited(trick, model)
-        lines.append(f"  {model}:" + ("" if model in tested_on(cls) else " (no row of the catalogue)"))
+        lines.append(f"  {model}:" + ("" if model in catalogue_models(cls) else " (no row of the catalogue)"))
         reason = unmet("it", trick, base, edited)
         changes = [f"- {c.name}: {_show(c.before)}  + {c.name}: {_show(c.after)}" for c in diff(base, edited)]
         changes += [f"hook: {h}" for h in _hooks(trick, edited)]

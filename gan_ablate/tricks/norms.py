@@ -125,6 +125,7 @@ class VirtualBatchNorm(Trick):
     paper = "Salimans et al. 2016, section 3.5 (in G only, as there)"
     recommended_by = "S0 S2"
     models = "DN"
+    conflicts = ("uniform_latents", "spherical_latents")  # the reference batch is one of normal z
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         reference = Factory(f"{NORMS}:with_reference")

@@ -135,7 +135,7 @@ class SpectralNorm(Trick):
 
     paper = "Miyato et al. 2018, section 2.1 and algorithm 1; on G too: Zhang et al. 2019, section 4.1"
     recommended_by = "P"
-    conflicts = ("weight_norm", "batch_norm_everywhere")
+    conflicts = ("weight_norm",)
     choices = {"on": PLAYERS}
     on: str = "d"  # d | g | both
 
