@@ -346,5 +346,5 @@ def unmet(name: str, trick: Trick, base: Blueprint, final: Blueprint) -> str | N
     if effects(trick, base, final):
         return None
     used = ", ".join(sorted(trick.overridden))
-    absent = f"uses {used}, which this {base.model} never consults" if used else "is so already"
+    absent = f"acts on {used}, which the objective {final.objective} has not" if used else "is so already"
     return f"{name} would change nothing on {base.model}: it {absent}"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar, cast
 
 import lightning
 import torch
 from torch import Tensor, nn
 
-from gan_ablate.blueprint import Blueprint
-from gan_ablate.data.images import to_float, to_uint8
+from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
+from gan_ablate.models.networks import build_network, frozen, gradient_norm
+from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.constraints import advance
 from gan_ablate.optim import gated_step
 from gan_ablate.recipe import Recipe, seed_for
@@ -22,11 +21,10 @@ from gan_ablate.tricks import assemble
 
 COUNTERS = ("g_steps", "d_steps", "diverged_at", "total_steps")  # Python numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
-STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
 LOG_EVERY = 50  # D steps between records of training health
 
 
-class GANModule(lightning.LightningModule):
+class GANModule(Sampler):
     """A game of G against D. One `training_step` is one D update, and after every `n_critic`-th one G update.
 
     Args:
@@ -39,9 +37,7 @@ class GANModule(lightning.LightningModule):
     """
 
     model: ClassVar[str] = "dcgan"
-    t: Tensor  # () share of training done
     finite: Tensor  # () whether every loss so far was
-    class_share: Tensor  # (K,) share of each class in the data, which labels are drawn by at sampling
 
     def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
         super().__init__()
@@ -237,14 +233,6 @@ class GANModule(lightning.LightningModule):
                     self.state.register_buffer(_key(name), value.clone())
         return self._read_state()
 
-    def _read_state(self) -> State:
-        return {name.replace("/", "."): b for name, b in self.state._buffers.items() if b is not None}
-
-    def _precision(self) -> Any:
-        # a Trainer with its own precision plugin wraps the step already
-        bf16 = self.recipe.precision == "bf16"
-        return torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
-
     # -- training health ---------------------------------------------------------------------------------------
 
     def _log_discriminator(self, played: Played, norm: Tensor | None) -> None:
@@ -257,85 +245,6 @@ class GANModule(lightning.LightningModule):
         row = {name: float(v.detach()) for name, v in values.items() if v is not None}
         for logger in self.loggers:
             logger.log_metrics(row, step=self.g_steps)
-
-    # -- sampling ----------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def sampling(self):
-        """G in evaluation mode, with averaged weights if a trick keeps any; leaves training as it was."""
-        live = self.generator
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.no_grad():
-            torch.manual_seed(seed_for(self.recipe.seed, "sampling"))
-            if self.game.uses("averaged") and self.state._buffers:
-                yield self._averaged_generator()
-                return
-            if self.blueprint.sample_mode == "train":
-                yield copy.deepcopy(live).train()  # a copy, since batch norm's running statistics move in this mode
-                return
-            was = live.training
-            live.eval()
-            try:
-                yield live
-            finally:
-                live.train(was)
-
-    def _averaged_generator(self) -> nn.Module:
-        averaged = copy.deepcopy(self.generator)
-        weights = self.chain.averaged(dict(self.generator.named_parameters()), None, self._read_state())
-        for name, parameter in averaged.named_parameters():
-            parameter.copy_(weights[name])
-        # batch norm's running statistics belong to the live weights: measure those of the averaged ones
-        advance(averaged)
-        norms = [m for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over the batches
-        if norms:
-            noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "statistics"))
-            averaged.train()
-            for _ in range(STATISTICS_BATCHES):
-                averaged(*self._prior(self.blueprint.batch_size, noise, training=True))
-        return averaged.train(self.blueprint.sample_mode == "train")
-
-    def _prior(self, n: int, noise: torch.Generator, training: bool = False) -> tuple[Tensor, Tensor | None]:
-        """z (n, latent_dim) as G sees it, and labels (n,) by their share in the data where G is conditional."""
-        bp = self.blueprint
-        z = torch.randn(n, self.latent_dim, generator=noise, device=self.device)
-        if bp.sample_latents is not None and not training:
-            z = bp.sample_latents(z, noise)
-        labels = torch.multinomial(self.class_share, n, True, generator=noise) if bp.conditional else None
-        return self._seen(z, labels, noise), labels
-
-    def _seen(self, z: Tensor, labels: Tensor | None, noise: torch.Generator) -> Tensor:
-        """z (N, latent_dim) from N(0, 1) as G sees it."""
-        if not self.game.uses("latents"):
-            return z
-        bp = self.blueprint
-        empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
-        step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
-        return self.chain.latents(z, step, self._read_state())
-
-    def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
-        noise = torch.Generator(self.device).manual_seed(seed)
-        whole = self.blueprint.sample_mode == "train"
-        if whole:
-            batch_size = self.blueprint.batch_size  # each batch's statistics are those of a batch as in training
-        sizes = [batch_size if whole else min(batch_size, n - k) for k in range(0, n, batch_size)]
-        with self.sampling() as generator, self._precision():
-            parts = [to_uint8(generator(*self._prior(m, noise)).float().nan_to_num(-1.0)).cpu() for m in sizes]
-        return torch.cat(parts)[:n]
-
-    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them.
-
-        labels: (N,) int64 for a conditional G; the classes in turn where they are not given.
-        """
-        if labels is None and self.blueprint.conditional:
-            labels = torch.arange(len(z), device=z.device) % len(self.class_share)
-        noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "forward"))
-        with self.sampling() as generator:
-            return generator(self._seen(z, labels, noise), labels)
 
     # -- checkpoints: Lightning's hold no random state, so a resumed run would be another run --------------------
 
@@ -359,34 +268,3 @@ class GANModule(lightning.LightningModule):
 
 def _key(name: str) -> str:
     return name.replace(".", "/")  # a buffer's name holds no dot
-
-
-def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: tuple[Any, ...] = ()) -> nn.Module:
-    """A network whose every layer draws its initial weights by (seed, its name): arms that share a layer share them."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, "init", player))
-        network = factory(bp)
-        for name, module in network.named_modules():
-            torch.manual_seed(seed_for(seed, "init", player, name))
-            bp.init(module)
-        for index, each in enumerate(finish):
-            torch.manual_seed(seed_for(seed, "finish", player, index))
-            each(network, bp)
-    return network.to(memory_format=torch.channels_last)
-
-
-@contextmanager
-def frozen(network: nn.Module):
-    """No gradients for a network's parameters: G's step needs D's input gradient only."""
-    for p in network.parameters():
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in network.parameters():
-            p.requires_grad_(True)
-
-
-def gradient_norm(network: nn.Module) -> Tensor:
-    """() the 2-norm over all gradients of a network."""
-    return nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])

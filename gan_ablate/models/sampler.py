@@ -1,0 +1,120 @@
+"""Sampling from a trained G, as evaluation sees it: the half of a GANModule that trains nothing."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor, nn
+
+from gan_ablate.blueprint import Blueprint
+from gan_ablate.data.images import to_uint8
+from gan_ablate.nets.constraints import advance
+from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.step import Game
+from gan_ablate.trick import Chain, State, Step
+
+STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
+
+
+class Sampler(lightning.LightningModule):
+    """`generate`, `forward` and `sampling`; the module that inherits them builds the players."""
+
+    recipe: Recipe
+    blueprint: Blueprint
+    chain: Chain
+    game: Game
+    generator: nn.Module
+    discriminator: nn.Module
+    state: nn.Module  # the tricks' tensors as buffers
+    latent_dim: int
+    t: Tensor  # () share of training done
+    class_share: Tensor  # (K,) share of each class in the data, which labels are drawn by at sampling
+
+    def _read_state(self) -> State:
+        return {name.replace("/", "."): b for name, b in self.state._buffers.items() if b is not None}
+
+    def _precision(self) -> Any:
+        # a Trainer with its own precision plugin wraps the step already
+        bf16 = self.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16) if bf16 else nullcontext()
+
+    @contextmanager
+    def sampling(self):
+        """G in evaluation mode, with averaged weights if a trick keeps any; leaves training as it was."""
+        live = self.generator
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.no_grad():
+            torch.manual_seed(seed_for(self.recipe.seed, "sampling"))
+            if self.game.uses("averaged") and self.state._buffers:
+                yield self._averaged_generator()
+                return
+            if self.blueprint.sample_mode == "train":
+                yield copy.deepcopy(live).train()  # a copy, since batch norm's running statistics move in this mode
+                return
+            was = live.training
+            live.eval()
+            try:
+                yield live
+            finally:
+                live.train(was)
+
+    def _averaged_generator(self) -> nn.Module:
+        averaged = copy.deepcopy(self.generator)
+        weights = self.chain.averaged(dict(self.generator.named_parameters()), None, self._read_state())
+        for name, parameter in averaged.named_parameters():
+            parameter.copy_(weights[name])
+        # batch norm's running statistics belong to the live weights: measure those of the averaged ones
+        advance(averaged)
+        norms = [m for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over the batches
+        if norms:
+            noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "statistics"))
+            averaged.train()
+            for _ in range(STATISTICS_BATCHES):
+                averaged(*self._prior(self.blueprint.batch_size, noise, training=True))
+        return averaged.train(self.blueprint.sample_mode == "train")
+
+    def _prior(self, n: int, noise: torch.Generator, training: bool = False) -> tuple[Tensor, Tensor | None]:
+        """z (n, latent_dim) as G sees it, and labels (n,) by their share in the data where G is conditional."""
+        bp = self.blueprint
+        z = torch.randn(n, self.latent_dim, generator=noise, device=self.device)
+        if bp.sample_latents is not None and not training:
+            z = bp.sample_latents(z, noise)
+        labels = torch.multinomial(self.class_share, n, True, generator=noise) if bp.conditional else None
+        return self._seen(z, labels, noise), labels
+
+    def _seen(self, z: Tensor, labels: Tensor | None, noise: torch.Generator) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) as G sees it."""
+        if not self.game.uses("latents"):
+            return z
+        bp = self.blueprint
+        empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
+        step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
+        return self.chain.latents(z, step, self._read_state())
+
+    def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
+        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
+        noise = torch.Generator(self.device).manual_seed(seed)
+        whole = self.blueprint.sample_mode == "train"
+        if whole:
+            batch_size = self.blueprint.batch_size  # each batch's statistics are those of a batch as in training
+        sizes = [batch_size if whole else min(batch_size, n - k) for k in range(0, n, batch_size)]
+        with self.sampling() as generator, self._precision():
+            parts = [to_uint8(generator(*self._prior(m, noise)).float().nan_to_num(-1.0)).cpu() for m in sizes]
+        return torch.cat(parts)[:n]
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them.
+
+        labels: (N,) int64 for a conditional G; the classes in turn where they are not given.
+        """
+        if labels is None and self.blueprint.conditional:
+            labels = torch.arange(len(z), device=z.device) % len(self.class_share)
+        noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "forward"))
+        with self.sampling() as generator:
+            return generator(self._seen(z, labels, noise), labels)
