@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 import gan_ablate
 from gan_ablate.data import ImageSet, load
 from gan_ablate.data.module import GANDataModule
-from gan_ablate.evaluate import Extractor, load_extractor
+from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
@@ -75,7 +75,7 @@ def carry_out(
     extractor, real = _measure(recipe, images, data_root, weights, trainer_device)
 
     folder.mkdir(parents=True, exist_ok=True)
-    log = RunLog(folder / "metrics.jsonl")
+    log = RunLog(folder / "metrics.jsonl", bp.probabilities)
     outside = outside_loggers(recipe, folder, wandb, logger, group)
 
     def record(point: dict[str, Any]) -> None:
@@ -118,6 +118,8 @@ def carry_out(
     earlier = keeper.seconds_before
     return {
         **_result(module, evaluation),
+        "signs": health.signs(log.records, probabilities=bp.probabilities),
+        "stability": health.card(log.records, evaluation.curve, bp.steps),
         "seconds": round(earlier + now - started, 3),
         "train_seconds": round(earlier + now - fit_started - evaluation.seconds, 3),
         "evaluation_seconds": round(evaluation.seconds, 3),

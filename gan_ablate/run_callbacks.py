@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 
+from gan_ablate.evaluate import health
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import GANModule
 
@@ -97,11 +98,16 @@ class Checkpoints(lightning.Callback):
 
 
 class RunLog(Logger):
-    """Training health and evaluations as JSON lines, each with its G step."""
+    """Training health and evaluations as JSON lines, each with its G step; says so when a sign of failure first shows.
 
-    def __init__(self, path: Path) -> None:
+    probabilities: whether D's answers are (see `evaluate.health`).
+    """
+
+    def __init__(self, path: Path, probabilities: bool = True) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.probabilities = path, probabilities
+        self.records: list[dict[str, Any]] = []  # training health so far, those of a resumed run's earlier lives too
+        self.signs: dict[str, int | None] = {}
 
     @property
     def name(self) -> str:
@@ -120,13 +126,18 @@ class RunLog(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """One line; what is not finite is written as null."""
-        self._write({"step": step, **metrics})
+        self.records.append(self._write({"step": step, **metrics}))
+        found = health.signs(self.records, probabilities=self.probabilities)
+        for name, at in found.items():
+            if at is not None and self.signs.get(name) is None:
+                print(f"step {at}: {name}: {health.SIGNS[name].__doc__}", file=sys.stderr, flush=True)
+        self.signs = found
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step`: the run that logged it died, and its checkpoint is older."""
         if not self.path.exists():
             return
-        kept = []
+        kept, self.records = [], []
         for line in self.path.read_text().splitlines():
             try:
                 row = json.loads(line)
@@ -134,13 +145,16 @@ class RunLog(Logger):
                 continue  # cut short when the process died
             if row.get("step", 0) <= step:
                 kept.append(line + "\n")
+                self.records += [] if "evaluation" in row else [row]
         self.path.write_text("".join(kept))
+        self.signs = health.signs(self.records, probabilities=self.probabilities)  # said in an earlier life
 
     def evaluated(self, point: dict[str, Any]) -> None:
         """One evaluation's record."""
         self._write({"step": point["step"], "evaluation": point})
 
-    def _write(self, row: dict[str, Any]) -> None:
+    def _write(self, row: dict[str, Any]) -> dict[str, Any]:
         plain = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in row.items()}
         with self.path.open("a") as file:
             file.write(json.dumps(plain) + "\n")
+        return plain

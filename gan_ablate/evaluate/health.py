@@ -6,6 +6,7 @@ The signs are those of Chintala et al. 2016, tip 10. Rules and thresholds are fi
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ Series = Sequence[tuple[int, float]]  # (G step, value), in the order of the ste
 NEAR_ZERO, LAST = 0.05, 3  # D's loss is near 0 when the mean of this many records is under it
 EXPLODED = 100.0  # 2-norm of a player's gradient
 BEFORE, SPIKE = 8, 6.0  # a spike is this many median deviations off the median of so many records before
-WINDOW, FALLING = 8, 6  # G's loss falls steadily when so many of the window's steps go down
+WINDOW, FALLING, DROP = 8, 6, 0.25  # G's loss falls steadily: so many of a window's steps go down, by such a share
 
 
 def d_loss_near_zero(rows: Sequence[Mapping[str, Any]]) -> int | None:
@@ -52,8 +53,8 @@ def g_loss_falls(rows: Sequence[Mapping[str, Any]]) -> int | None:
     loss = series(rows, "g_loss")
     for k in range(WINDOW, len(loss) + 1):
         window = [value for _, value in loss[k - WINDOW : k]]
-        down = sum(b < a for a, b in zip(window[:-1], window[1:], strict=True))
-        if down >= FALLING and window[-1] < window[0]:
+        down = sum(b < a for a, b in itertools.pairwise(window))
+        if down >= FALLING and window[-1] < window[0] - DROP * abs(window[0]):
             return loss[k - 1][0]
     return None
 
