@@ -29,7 +29,16 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
 MODELS = tuple(MODEL_DEFAULTS)
 ARCHITECTURES = ("conv", "mlp", "resnet")
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
-CLASSES = {"shapes": {1: 8, 3: 64}, "mnist": 10, "fashion_mnist": 10, "cifar10": 10}  # known before loading
+CLASSES = {  # of datasets, known before loading
+    "shapes": {1: 8, 3: 64},
+    "mnist": 10,
+    "fashion_mnist": 10,
+    "cifar10": 10,
+    "stacked_mnist": 1000,
+    "ring": 8,
+    "grid": 25,
+}
+TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
 
 
 def seed_for(seed: int, *purpose: object) -> int:
@@ -106,11 +115,11 @@ class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
     model: str = "dcgan"  # dcgan | nsgan | wgan_gp
-    dataset: str = "shapes"  # shapes | mnist | fashion_mnist | cifar10 | path of a folder or zip of images
+    dataset: str = "shapes"  # shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | path of images
     tricks: tuple[TrickSpec, ...] = ()
-    architecture: str | None = None  # conv | mlp | resnet
-    size: int = 16  # pixels, height = width: 16, 28, 32 or 64
-    channels: int = 3  # 1 or 3; images are converted
+    architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
+    size: int = 16  # pixels, height = width: 16, 28, 32 or 64; ring and grid: 1
+    channels: int = 3  # 1 or 3; images are converted; ring and grid: 2
     latent_dim: int = 64
     width: int = 16  # channels of the widest-resolution feature map; each halving doubles it
     steps: int = 1000  # generator steps
@@ -142,6 +151,8 @@ class Recipe:
         own = MODEL_DEFAULTS[self.model]
         known = CLASSES.get(self.dataset)
         own = {**own, "classes": known.get(self.channels) if isinstance(known, dict) else known}
+        if self.dataset in TOYS:
+            own["architecture"] = "mlp"
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def validate(self) -> Recipe:
@@ -152,9 +163,7 @@ class Recipe:
         if not isinstance(full.evaluation.extractor, str) or ":" not in full.evaluation.extractor:
             _choice("evaluation.extractor", full.evaluation.extractor, EXTRACTORS)
         _choice("evaluation.split", full.evaluation.split, ("train", "test"))
-        for name, value, options in (("size", full.size, (16, 28, 32, 64)), ("channels", full.channels, (1, 3))):
-            if value not in options:
-                raise InputError(f"{name}={value!r}: choose one of {', '.join(map(str, options))}")
+        full._validate_shape()
         for name, low in (("latent_dim", 1), ("width", 1), ("steps", 1), ("batch_size", 2), ("seed", 0)):
             _whole(name, getattr(full, name), low)
         _whole("evaluation.samples", full.evaluation.samples, 2)
@@ -166,6 +175,31 @@ class Recipe:
             if not _is_number(value) or not 0 <= value < 1:
                 raise InputError(f"{name}={value!r}: needs a number of at least 0 and under 1")
         return full
+
+    def _validate_shape(self) -> None:
+        """That size, channels, architecture and extractor suit the dataset."""
+        if self.dataset in TOYS:
+            if (self.size, self.channels) != (1, 2):
+                raise InputError(
+                    f"size={self.size!r}, channels={self.channels!r}: {self.dataset} has points in the plane, "
+                    "which need size=1, channels=2"
+                )
+            if self.architecture != "mlp":
+                raise InputError(
+                    f"architecture={self.architecture!r}: {self.dataset} has points, not images, which need mlp"
+                )
+            if self.evaluation.extractor != "classifier":
+                raise InputError(
+                    f"evaluation.extractor={self.evaluation.extractor!r}: {self.dataset} has points, not images, "
+                    "which need classifier"
+                )
+            return
+        channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
+        for name, value, options in (("size", self.size, (16, 28, 32, 64)), ("channels", self.channels, channels)):
+            if value not in options:
+                allowed = f"choose one of {', '.join(map(str, options))}" if len(options) > 1 else f"needs {options[0]}"
+                only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
+                raise InputError(f"{name}={value!r}: {allowed}{only}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, defaults filled in: what `recipe.json` holds."""

@@ -44,7 +44,9 @@ MAY_IMPORT = {
     "run_callbacks": {"evaluate", "models"},
     "run_loggers": CORE,
     "sampling": MODELS | {"evaluate"},
-    "cli": CORE | {"__init__"},
+    "measure": MODELS | {"evaluate", "sampling"},
+    "commands": CORE,
+    "cli": CORE | {"__init__", "commands"},
 }
 
 

@@ -1,4 +1,4 @@
-"""Datasets as uint8 tensors: `load` finds one by its name or its path."""
+"""Datasets as tensors: `load` finds one by its name or its path."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from gan_ablate.data import folders, shapes, torchvision_sets
+from gan_ablate.data import folders, shapes, stacked, torchvision_sets, toys
 from gan_ablate.data.images import ImageSet, to_float, to_uint8
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.recipe import TOYS
 
 __all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
-NAMES = ("shapes", *torchvision_sets.SETS)
+NAMES = ("shapes", *torchvision_sets.SETS, stacked.NAME, *TOYS)
 SPLITS = ("train", "test")
 
 
@@ -29,21 +30,23 @@ def load(
     count: int | None = None,
     progress: bool = False,
 ) -> ImageSet:
-    """The dataset `name` as uint8 (N, channels, size, size).
+    """The dataset `name` as uint8 (N, channels, size, size); `ring` and `grid` as float32 (N, 2, 1, 1).
 
-    name: `shapes`, `mnist`, `fashion_mnist`, `cifar10`, or the path of a folder or zip of images.
+    name: `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a folder or
+    zip of images.
     data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
-    count: that many images: generated for `shapes`, spread evenly over the set for the others.
+    count: that many images: generated for `shapes`, `stacked_mnist`, `ring` and `grid`, spread evenly over the set for
+    the others.
     Named sets are kept in memory, so a forked worker gets the one that its server loaded: do not write to the tensors.
     Raises `InputError` for an unknown name, a split or file that is missing, and an image that cannot be read.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if size < 1 or channels not in (1, 3) or (count is not None and count < 1):
+    name = str(name)
+    if (name not in TOYS and (size < 1 or channels not in (1, 3))) or (count is not None and count < 1):
         raise InputError(
             f"{name}: size={size}, channels={channels}, count={count}: needs size >= 1, 1 or 3 channels, count >= 1"
         )
-    name = str(name)
     if name in NAMES:
         root = str(torchvision_sets.root(data_root))
         return _named(name, size=size, channels=channels, split=split, root=root, count=count)
@@ -59,6 +62,10 @@ def load(
 def _named(name: str, *, size: int, channels: int, split: str, root: str, count: int | None) -> ImageSet:
     if name == "shapes":
         return shapes.generate(size, channels, split, count)
+    if name in TOYS:
+        return toys.generate(name, split, count, size=size, channels=channels)
+    if name == stacked.NAME:
+        return stacked.read(size=size, channels=channels, split=split, data_root=root, count=count)
     return _take(torchvision_sets.read(name, size=size, channels=channels, split=split, data_root=root), count)
 
 
@@ -68,9 +75,7 @@ def _take(images: ImageSet, count: int | None) -> ImageSet:
         return images
     if count > len(images):
         raise InputError(f"{images.name}: {count} images asked for, but it has {len(images)}")
-    rows = torch.arange(count) * len(images) // count
-    labels = None if images.labels is None else images.labels[rows]
-    return ImageSet.of(images.images[rows], labels, images.classes, images.name)
+    return images.rows(torch.arange(count) * len(images) // count)
 
 
 def _not_found(name: str) -> InputError:

@@ -1,9 +1,9 @@
-"""Images as one uint8 tensor: the form in which every dataset of the suite is held, and its scaling."""
+"""Images as one tensor: the form in which every dataset of the suite is held, and its scaling."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,8 +16,10 @@ MNIST_SIDE = 28  # the one width that is padded, not resampled: 28 -> 32, as is 
 class ImageSet:
     """A dataset in memory (or mapped from a cache file: treat `images` as read-only).
 
-    images: uint8 (N, C, H, W); labels: int64 (N,), or None where there are no classes;
-    classes: the name of each label; fingerprint: first 16 hex digits of the SHA-256 of the images' and labels' bytes.
+    images: uint8 (N, C, H, W), or float32 in [-1, 1] for points in the plane, (N, 2, 1, 1);
+    labels: int64 (N,), or None where there are no classes; classes: the name of each label;
+    fingerprint: first 16 hex digits of the SHA-256 of the images' and labels' bytes;
+    drawn_from: the one-channel set whose images are the channels of this one's, where it is stacked of them.
     """
 
     images: Tensor
@@ -25,11 +27,17 @@ class ImageSet:
     classes: tuple[str, ...]
     name: str
     fingerprint: str
+    drawn_from: ImageSet | None = None
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor | None, classes: tuple[str, ...], name: str) -> ImageSet:
         """An image set with its fingerprint computed from its content."""
         return cls(images, labels, classes, name, fingerprint(images, labels))
+
+    def rows(self, rows: Tensor) -> ImageSet:
+        """The set of those rows (n,) int64 only."""
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(ImageSet.of(self.images[rows], labels, self.classes, self.name), drawn_from=self.drawn_from)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,9 +57,9 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.float().add(1).mul(127.5).round().clamp(0, 255).nan_to_num(0).to(torch.uint8)
 
 
-def to_float(u8: Tensor) -> Tensor:
-    """From 0..255 to float32 in [-1, 1]: `u8 / 127.5 - 1`; `to_uint8` takes it back exactly."""
-    return u8.to(torch.float32).div(127.5).sub(1)
+def to_float(images: Tensor) -> Tensor:
+    """From 0..255 to float32 in [-1, 1]: `u8 / 127.5 - 1`, which `to_uint8` takes back exactly. Floats stay."""
+    return images if images.is_floating_point() else images.to(torch.float32).div(127.5).sub(1)
 
 
 def convert(images: Tensor, size: int, channels: int, *, chunk: int = 4096) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gan_ablate.data import ImageSet
-from gan_ablate.errors import unknown
+from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate.features import Extractor, Features
 from gan_ablate.recipe import EXTRACTORS
 
@@ -17,15 +17,33 @@ def load_extractor(
 ) -> Extractor:
     """The extractor `classifier` (of `dataset`) or `inception` (`weights`: path of its file), on `device`.
 
-    Raises `InputError` for another name, a dataset without labels (classifier), and weights that are missing, of
-    another SHA-256 or cannot be downloaded (inception).
+    `classifier` is what knows the dataset's modes: a CNN trained on it, or on the digits of stacked ones, or for points
+    in the plane the distance to each mode.
+
+    Raises `InputError` for another name, a dataset without labels (classifier), weights that are missing, of another
+    SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`).
     """
+    points = dataset.images.is_floating_point()
+    if name == "classifier" and points:
+        from gan_ablate.evaluate.toys import points_for
+
+        return points_for(dataset, device)
+    if name == "classifier" and dataset.drawn_from is not None:
+        from gan_ablate.evaluate.stacked import stacked_for
+
+        return stacked_for(dataset, device)
     if name == "classifier":
         from gan_ablate.evaluate.classifier import classifier_for
 
         return classifier_for(dataset, device)
+    if points:
+        raise InputError(f"extractor {name!r}: {dataset.name} has points, not images, which need classifier")
     if name == "inception":
         from gan_ablate.evaluate.inception import inception_for
 
         return inception_for(weights, channels=dataset.images.shape[1], device=device)
+    if ":" in name:
+        from gan_ablate.evaluate.custom import custom_extractor
+
+        return custom_extractor(name, device)
     raise unknown("extractor", name, EXTRACTORS)

@@ -17,22 +17,24 @@ from gan_ablate.data.images import to_uint8
 from gan_ablate.evaluate.cache import write_atomically
 from gan_ablate.evaluate.features import Extractor
 from gan_ablate.evaluate.metrics import NOTHING, RealStatistics, evaluate_images, metric_labels, real_statistics
-from gan_ablate.evaluate.samples import save_grid
+from gan_ablate.evaluate.samples import save_grid, save_points
 from gan_ablate.recipe import Evaluation, seed_for
 
 GRID = 64  # images in a sample grid: 8 x 8
+SCATTER = 2500  # points in a scatter plot
 
 
 class EvaluationCallback(lightning.Callback):
     """Measures the generator after the G steps of `plan.steps(total_steps)`, always from the same z.
 
-    Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)`, which samples in evaluation
-    mode from the averaged weights if there are any. Training goes on as if nothing had happened: random state and
-    module modes are as before. A point that was evaluated before a checkpoint is not evaluated again after resuming.
+    Asks of the model: `g_steps` (int) and `generate(n, *, seed) -> uint8 (n, C, H, W)` (float32 for points in the
+    plane), which samples in evaluation mode from the averaged weights if there are any. Training goes on as if nothing
+    had happened: random state and module modes are as before. A point that was evaluated before a checkpoint is not
+    evaluated again after resuming.
 
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
-    record: called with {"step", "fid", "kid", "is_mean", "is_std", "modes", "mode_kl", "seconds"}; None where a figure
-    does not exist, and all of them None if the weights or the images are not finite.
+    record: called with {"step", "fid", "kid", "is_mean", "is_std", "modes", "mode_kl", "high_quality",
+    "seconds"}; None where a figure does not exist, and all of them None if the weights or the images are not finite.
     samples_dir: gets step_000500.png, ... and final.png; None writes no pictures.
     seed: the run's; the evaluation's z come from `seed_for(seed, "evaluation")`.
 
@@ -59,7 +61,10 @@ class EvaluationCallback(lightning.Callback):
 
     def labels(self) -> dict[str, str]:
         """Names of the figures for tables and axes: {"fid": "FID@2048 (shapes classifier)", ...}."""
-        return metric_labels(self.extractor, self.plan.samples)
+        labels = metric_labels(self.extractor, self.plan.samples)
+        if self._points:
+            labels["high_quality"] = f"high-quality share@{self.plan.samples} ({self.extractor.name})"
+        return labels
 
     def settings(self) -> dict[str, Any]:
         """What the figures were measured with: only figures with equal settings may stand in one table."""
@@ -121,19 +126,29 @@ class EvaluationCallback(lightning.Callback):
         self.seconds = float(state_dict["seconds"])
 
     def _measure(self, module: nn.Module) -> dict[str, float | int | None]:
+        nothing = {**NOTHING, "high_quality": None}
         if not _finite(module):  # uint8 images could not show it
-            return dict(NOTHING)
+            return nothing
         images = module.generate(self.plan.samples, seed=seed_for(self.seed, "evaluation"))  # type: ignore[operator]
-        if images.is_floating_point():
-            if not torch.isfinite(images).all():
-                return dict(NOTHING)
+        if images.is_floating_point() and not torch.isfinite(images).all():
+            return nothing
+        if images.is_floating_point() and not self._points:
             images = to_uint8(images)
-        return evaluate_images(images, self.extractor, self._real())
+        metrics = evaluate_images(images, self.extractor, self._real())
+        return {**metrics, "high_quality": self.extractor.high_quality(images)}
+
+    @property
+    def _points(self) -> bool:
+        return self.extractor.dtype.is_floating_point
 
     def _save_samples(self, module: nn.Module, step: int, folder: Path) -> None:
-        images: Tensor = module.generate(GRID, seed=seed_for(self.seed, "samples"))  # type: ignore[operator]
+        count = SCATTER if self._points else GRID
+        images: Tensor = module.generate(count, seed=seed_for(self.seed, "samples"))  # type: ignore[operator]
         path = folder / f"step_{step:06d}.png"
-        save_grid(to_uint8(images) if images.is_floating_point() else images, path)
+        if self._points:
+            save_points(images, path, self.real.images[:count])
+        else:
+            save_grid(to_uint8(images) if images.is_floating_point() else images, path)
         if step == self.total_steps:
             write_atomically(folder / "final.png", lambda temporary: shutil.copyfile(path, temporary))
 

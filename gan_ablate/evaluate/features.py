@@ -24,7 +24,8 @@ class Features(NamedTuple):
 class Extractor(nn.Module):
     """Base of the extractors: frozen, always in evaluation mode, without randomness.
 
-    `forward` takes uint8 (N, C, H, W); subclasses define it, give the attributes below and call `freeze`.
+    `forward` takes uint8 (N, C, H, W), or what `dtype` says; subclasses define it, give the attributes below and call
+    `freeze`.
     """
 
     name: str  # as metric labels print it: "shapes classifier", "inception"
@@ -33,6 +34,7 @@ class Extractor(nn.Module):
     classes: tuple[
         str, ...
     ] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
+    dtype: torch.dtype = torch.uint8  # of the images that it takes: float32 for points in the plane
     note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
     batch_size: int = 256  # fixed: results must not depend on how many images are asked for
     real_images: int = 20_000  # at most this many real images make the statistics
@@ -49,19 +51,27 @@ class Extractor(nn.Module):
     def __call__(self, images: Tensor) -> Features:
         return super().__call__(images)
 
+    def high_quality(self, images: Tensor) -> float | None:
+        """Share of images that lie on a mode, where that can be said (points in the plane); `None` elsewhere."""
+        return None
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
 
 def extract(extractor: Extractor, images: Tensor) -> Features:
-    """Features of uint8 images (N, C, H, W), N >= 1, in batches of `extractor.batch_size`; they stay on its device.
+    """Features of images (N, C, H, W), N >= 1, of the extractor's type, in batches of `extractor.batch_size`.
+
+    They stay on the extractor's device.
 
     Without autocast, gradients or TF32, and without touching any random state.
-    Raises `TypeError` for images that are not uint8: the one conversion lies in `gan_ablate.data.to_uint8`.
+    Raises `TypeError` for images of another type than the extractor's: the one conversion to uint8 lies in
+    `gan_ablate.data.to_uint8`.
     """
-    if images.dtype != torch.uint8 or images.dim() != 4:
-        raise TypeError(f"expected uint8 images (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
+    if images.dtype != extractor.dtype or images.dim() != 4:
+        wanted = str(extractor.dtype).removeprefix("torch.")
+        raise TypeError(f"expected {wanted} images (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
     device = extractor.device
     with torch.no_grad(), _exact(device):
         parts = [extractor(part.to(device)) for part in images.split(extractor.batch_size)]

@@ -1,7 +1,8 @@
-"""FID, KID and Inception score, by torchmetrics on stored features.
+"""Every metric of generated images, from stored features: one forward pass per image feeds them all.
 
-torchmetrics' metrics accept any extractor; here it is the identity, so one forward pass per image feeds all three.
-float64 throughout, one process, and the random state of the caller is left alone.
+FID is our own (frechet.py), so are precision, recall, density and coverage (prdc.py) and modes (modes.py). KID and IS
+are torchmetrics', which accepts any extractor: here the identity. float64 throughout, one process, and the random state
+of the caller is left alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +18,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan_ablate.data import ImageSet
+from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate.cache import cache_folder, read_or_make
 from gan_ablate.evaluate.features import Extractor, Features, extract
+from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity
 from gan_ablate.evaluate.modes import mode_coverage
+from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
 
-STATISTICS = 1  # raise it when what a statistics file holds changes
-KID_REAL = 5000  # real feature rows kept for KID's subsets
+STATISTICS = 2  # raise it when what a statistics file holds changes
+KID_REAL = 5000  # real feature rows kept, for KID's subsets and as the neighbours of prdc
+PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real ones would only cost time
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
 SPLIT_FROM = 5000  # IS is the mean over 10 splits from here on, over one below: a split needs 500 images
 SEED = 0  # of KID's subsets and of the choice of real images: the same at every evaluation
-NAMES = ("fid", "kid", "is_mean", "is_std", "modes", "mode_kl")
+METRICS = {  # what can be asked for, and the figures that each gives
+    "fid": ("fid",),
+    "kid": ("kid",),
+    "is": ("is_mean", "is_std"),
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "modes": ("modes", "mode_kl"),
+    "fid_infinity": ("fid_infinity",),
+}
+DEFAULT = tuple(name for name in METRICS if name != "fid_infinity")  # that one costs fifteen FIDs: on request
+NAMES = tuple(figure for name in DEFAULT for figure in METRICS[name])
 NOTHING: dict[str, float | int | None] = dict.fromkeys(NAMES)  # the result for images that are not finite
 
 
@@ -39,18 +52,24 @@ NOTHING: dict[str, float | int | None] = dict.fromkeys(NAMES)  # the result for 
 class RealStatistics:
     """What the metrics need to know of the real images. Tensors lie on the CPU."""
 
-    count: int  # real images that the sums run over
-    feature_sum: Tensor  # (d,) float64
-    outer_sum: Tensor  # (d, d) float64: sum of x x^T
+    count: int  # real images that mean and factor come from
+    mean: Tensor  # (d,) float64
+    factor: Tensor  # (d, d) float64, lower triangular: factor factor^T is the covariance
     kid_features: Tensor  # (m, d) float32, m <= KID_REAL
+    radii: Tensor  # (m, 2) float64: squared distances of each of them to its 3rd and its 5th neighbour among them
     class_counts: Tensor | None  # (K,) int64: images per class in the whole set; None where modes are not known
 
     @classmethod
     def of(cls, features: Tensor, class_counts: Tensor | None = None) -> RealStatistics:
-        """From features (N, d) of N >= 2 real images in random order."""
+        """From features (N, d) of real images in random order; `InputError` for N < 2."""
+        if len(features) < 2:
+            raise InputError(f"statistics of real images need at least 2 images, got {len(features)}")
         x = features.double()
-        kept = features[:KID_REAL].float().cpu()
-        return cls(len(x), x.sum(0).cpu(), (x.T @ x).cpu(), kept, class_counts)
+        mean = x.mean(0)
+        x = x - mean
+        lower = factor(x.T @ x / (len(x) - 1))
+        kept = features[:KID_REAL].float()
+        return cls(len(x), mean.cpu(), lower.cpu(), kept.cpu(), squared_radii(kept).cpu(), class_counts)
 
 
 class Stored(nn.Module):
@@ -75,41 +94,47 @@ def real_statistics(real: ImageSet, extractor: Extractor) -> RealStatistics:
     return read_or_make(path, _read, lambda: _compute(real, extractor, count), lambda made, to: _write(to, made))
 
 
-def evaluate_images(images: Tensor, extractor: Extractor, real: RealStatistics) -> dict[str, float | int | None]:
+def evaluate_images(
+    images: Tensor, extractor: Extractor, real: RealStatistics, *, only: Collection[str] | None = None
+) -> dict[str, float | int | None]:
     """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `NAMES`.
 
-    `is_std` is None with one split; `modes` and `mode_kl` are None where the classes are not known.
+    only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "fid_infinity"): nothing else is computed, and
+    the result has their figures alone. None: all but `fid_infinity`.
+    `is_std` is None with one split; `modes` and `mode_kl` are None where the classes are not known; all are None where
+    features are not finite. Raises `InputError` for fewer than 2 images, and for names that are not in `METRICS`.
     """
-    return evaluate_features(extract(extractor, images), real, kid_subsets=extractor.kid_subsets)
+    _chosen(only)  # before the expensive part
+    return evaluate_features(extract(extractor, images), real, kid_subsets=extractor.kid_subsets, only=only)
 
 
-def evaluate_features(fake: Features, real: RealStatistics, *, kid_subsets: int = 3) -> dict[str, float | int | None]:
+def evaluate_features(
+    fake: Features, real: RealStatistics, *, kid_subsets: int = 3, only: Collection[str] | None = None
+) -> dict[str, float | int | None]:
     """`evaluate_images` from features that are already there. Computed on the device of the features."""
-    if not (torch.isfinite(fake.features).all() and torch.isfinite(fake.logits).all()):
-        return dict(NOTHING)
-    is_mean, is_std = inception_score(fake.logits)
-    result: dict[str, float | int | None] = {
-        "fid": frechet_distance(fake.features, real),
-        "kid": kernel_distance(fake.features, real, subsets=kid_subsets),
-        "is_mean": is_mean,
-        "is_std": is_std,
-        "modes": None,
-        "mode_kl": None,
-    }
-    if real.class_counts is not None:
-        result["modes"], result["mode_kl"] = mode_coverage(fake.logits.cpu(), real.class_counts)
+    chosen = _chosen(only)
+    features, logits = fake
+    if len(features) < 2:
+        raise InputError(f"evaluation needs at least 2 generated images, got {len(features)}")
+    if features.shape[1] != len(real.mean):
+        raise InputError(f"{features.shape[1]} features per image, but the real statistics have {len(real.mean)}")
+    result: dict[str, float | int | None] = {figure: None for name in chosen for figure in METRICS[name]}
+    if not (torch.isfinite(features).all() and torch.isfinite(logits).all()):
+        return result
+    if "fid" in chosen:
+        result["fid"] = frechet_distance(features, real)
+    if "kid" in chosen:
+        result["kid"] = kernel_distance(features, real, subsets=kid_subsets)
+    if "is" in chosen:
+        result["is_mean"], result["is_std"] = inception_score(logits)
+    if "prdc" in chosen:
+        kept, radii = real.kid_features.to(features.device), real.radii.to(features.device)
+        result |= precision_recall_density_coverage(features[:PRDC_FAKE], kept, radii)
+    if "modes" in chosen and real.class_counts is not None:
+        result["modes"], result["mode_kl"] = mode_coverage(logits.cpu(), real.class_counts)
+    if "fid_infinity" in chosen:
+        result["fid_infinity"] = frechet_distance_infinity(features, real)
     return {k: v if v is None or math.isfinite(v) else None for k, v in result.items()}
-
-
-def frechet_distance(features: Tensor, real: RealStatistics) -> float:
-    """Frechet distance of the Gaussians with the moments of features (N, d) and of `real` (Heusel et al. 2017)."""
-    with _quiet(features):
-        metric = FrechetInceptionDistance(Stored(features.shape[1]), sync_on_compute=False).to(features.device)
-        metric.update(features.double(), real=False)
-        metric.real_features_sum = real.feature_sum.to(features.device)
-        metric.real_features_cov_sum = real.outer_sum.to(features.device)
-        metric.real_features_num_samples = torch.tensor(real.count, device=features.device)
-        return max(0.0, metric.compute().item())  # equal moments come out as +-1e-10
 
 
 def kernel_distance(features: Tensor, real: RealStatistics, *, subsets: int = 3) -> float:
@@ -148,6 +173,16 @@ def metric_labels(extractor: Extractor, samples: int) -> dict[str, str]:
     return {key: f"{name}@{samples}{suffix}" for key, name in (("fid", "FID"), ("kid", "KID"), ("is_mean", "IS"))}
 
 
+def _chosen(only: Collection[str] | None) -> tuple[str, ...]:
+    """The metrics asked for, in the order of `METRICS`."""
+    if only is None:
+        return DEFAULT
+    asked = {only} if isinstance(only, str) else set(only)
+    for name in sorted(asked - set(METRICS)):
+        raise unknown("metric", name, METRICS)
+    return tuple(name for name in METRICS if name in asked)
+
+
 @contextmanager
 def _quiet(like: Tensor) -> Iterator[None]:
     """torchmetrics draws permutations from the global generator, and warns that it keeps features in memory."""
@@ -173,9 +208,10 @@ def _write(path: Path, statistics: RealStatistics) -> None:
         np.savez(
             file,
             count=statistics.count,
-            feature_sum=statistics.feature_sum.numpy(),
-            outer_sum=statistics.outer_sum.numpy(),
+            mean=statistics.mean.numpy(),
+            factor=statistics.factor.numpy(),
             kid_features=statistics.kid_features.numpy(),
+            radii=statistics.radii.numpy(),
             class_counts=np.empty(0, np.int64) if counts is None else counts.numpy(),
         )
 

@@ -11,7 +11,8 @@ CONFIDENCE = 0.9  # the classifier's probability from which a sample counts as a
 def mode_coverage(logits: Tensor, real_counts: Tensor, *, confidence: float = CONFIDENCE) -> tuple[int, float]:
     """Modes covered, and KL of the mode histogram, of generated images with class logits (N, K).
 
-    A mode is covered when at least one sample is assigned to it with probability >= `confidence`.
+    A mode is covered when at least one sample is assigned to it with probability >= `confidence` (points in the plane
+    have that probability where they are of high quality, see `toys`).
     The KL is KL(generated || real) in nats over *all* samples, each counted for its most likely class, as for stacked
     digits (Metz et al. 2017); `real_counts` (K,) are the real images per class. It is 0 for the real proportions,
     log K for one of K equal classes, and infinite if a class without real images is generated.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.data.images import to_uint8
 from gan_ablate.nets.constraints import advance
-from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.recipe import TOYS, Recipe, seed_for
 from gan_ablate.step import Game
 from gan_ablate.trick import Chain, State, Step
 
@@ -98,15 +98,22 @@ class Sampler(lightning.LightningModule):
         return self.chain.latents(z, step, self._read_state())
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0."""
+        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
+
+        For points in the plane float32 (n, 2, 1, 1), as G gives them.
+        """
         noise = torch.Generator(self.device).manual_seed(seed)
         whole = self.blueprint.sample_mode == "train"
         if whole:
             batch_size = self.blueprint.batch_size  # each batch's statistics are those of a batch as in training
         sizes = [batch_size if whole else min(batch_size, n - k) for k in range(0, n, batch_size)]
         with self.sampling() as generator, self._precision():
-            parts = [to_uint8(generator(*self._prior(m, noise)).float().nan_to_num(-1.0)).cpu() for m in sizes]
+            parts = [self._shown(generator(*self._prior(m, noise)).float()).cpu() for m in sizes]
         return torch.cat(parts)[:n]
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """G's output (N, C, H, W) in [-1, 1] as the dataset holds its images."""
+        return x if self.recipe.dataset in TOYS else to_uint8(x.nan_to_num(-1.0))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         """z (N, latent_dim) from N(0, 1) -> images (N, C, H, W) in [-1, 1], as evaluation sees them.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.presets import with_networks
 from gan_ablate.trick import Trick, register
+from gan_ablate.tricks.needs import IMAGES
 
 FACTOR = {"factor": (0.125, 16.0)}
 
@@ -46,6 +47,7 @@ class Residual(Trick):
 
     paper = "Miyato et al. 2018, appendix B.4; Gulrajani et al. 2017, appendix F"
     recommended_by = "S3"
+    needs = (IMAGES,)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return with_networks(blueprint, "resnet")

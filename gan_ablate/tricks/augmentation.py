@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.errors import InputError
 from gan_ablate.trick import Step, Trick, register
+from gan_ablate.tricks.needs import IMAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,7 @@ class DiffAugment(Trick):
     paper = "Zhao et al. 2020, section 3.2 and appendix B"
     recommended_by = "P"
     conflicts = ("ada",)
+    needs = (IMAGES,)
     policy: str = "color+translation+cutout"
 
     def __post_init__(self) -> None:
@@ -47,6 +49,7 @@ class AdaptiveAugmentation(Trick):
 
     paper = "Karras et al. 2020, section 3.1 and appendix B (pipeline bgc)"
     recommended_by = "P"
+    needs = (IMAGES,)
     bounds = {"target": (-1.0, 1.0), "images": (1, 10**9)}
     target: float = 0.6  # of r_t = E[sign(D(real))]
     images: int = 500_000  # images while the probability goes from 0 to 1, a batch counted per G step
@@ -73,6 +76,7 @@ class ConsistencyRegularisation(Trick):
 
     paper = "Zhang et al. 2020 (CR-GAN), equation 3"
     recommended_by = "P"
+    needs = (IMAGES,)
     bounds = {"weight": (0.0, 1e6)}
     weight: float = 10.0
 

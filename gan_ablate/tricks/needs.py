@@ -17,6 +17,7 @@ def _convolutional(bp: Blueprint) -> bool:
 
 
 LABELS = Need("a dataset with classes", lambda bp: bp.classes != 0)
+IMAGES = Need("images, not points in the plane", lambda bp: bp.size > 1)
 CONVOLUTIONS = Need("convolutional networks", _convolutional)
 PLAIN_CONVOLUTIONS = Need("DCGAN's plain convolutions", lambda bp: "nets.conv:" in getattr(bp.generator, "target", ""))
 PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp: bp.probabilities)

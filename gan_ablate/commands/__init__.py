@@ -1,0 +1,46 @@
+"""The commands of `gan-ablate`, one file per family: each has `add(subcommands)` and `COMMANDS`, name -> function.
+
+Nothing here imports torch at module level: only the functions of commands that train or measure do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from gan_ablate.errors import InputError, unknown
+
+
+class Parser(ArgumentParser):
+    """Bad arguments raise `InputError`: one line, and exit code 2."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        raise InputError(" ".join(str(message).split()))
+
+
+def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentParser:
+    """A new subcommand whose help ends in an example that can be copied."""
+    parser = Parser(description=f"{help} Example: {example}", exit_on_error=True)
+    subcommands.add_subcommand(name, parser, help=help)
+    return parser
+
+
+def add_run_options(command: ArgumentParser, logger: str) -> None:
+    """The options of commands that carry out runs."""
+    command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
+    command.add_argument("--weights", default=None, help="path of Inception's weights file")
+    command.add_argument("--accelerator", default="auto", help="auto or cpu")
+    command.add_argument("--wandb", default="disabled", help="online, offline or disabled")
+    command.add_argument("--logger", default=logger, help="csv, tensorboard or none")
+
+
+def run_options(args: Namespace) -> dict[str, Any]:
+    """What `run.carry_out` is told by them. Raises `InputError` for a choice that does not exist."""
+    from gan_ablate.run_loggers import LOGGERS, WANDB_MODES
+
+    for name, options in (("wandb", WANDB_MODES), ("logger", LOGGERS), ("accelerator", ("auto", "cpu"))):
+        if args[name] not in options:
+            raise unknown(f"--{name}", args[name], options)
+    names = ("data_root", "weights", "accelerator", "wandb", "logger")
+    return {name: args[name] for name in names}

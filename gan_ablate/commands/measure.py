@@ -1,0 +1,85 @@
+"""`gan-ablate evaluate` and `gan-ablate sample`: what a generator, or a folder of images, is worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from gan_ablate.commands import command
+from gan_ablate.errors import InputError
+
+
+def _sample(args: Namespace) -> int:
+    if args.count < 1:
+        raise InputError(f"--count {args.count}: needs at least 1")
+    from gan_ablate.sampling import sample
+
+    print(sample(Path(args.checkpoint), args.count, args.seed, Path(args.out)))
+    return 0
+
+
+def _evaluate(args: Namespace) -> int:
+    if args.samples < 0 or args.samples == 1 or args.size < 0:
+        raise InputError(f"--samples {args.samples}, --size {args.size}: give 2 samples or more, and a size over 0")
+    from gan_ablate import measure
+
+    shared = {
+        "samples": args.samples or None,
+        "metrics": [name.strip() for name in args.metrics.split(",") if name.strip()],
+        "data_root": args.data_root,
+        "weights": args.weights,
+    }
+    if args.generated:
+        size, extractor = args.size or None, args.extractor or "inception"
+        paths = Path(args.real), Path(args.generated)
+        found = measure.folders(*paths, size=size, channels=args.channels, extractor=extractor, **shared)
+    else:
+        found = measure.checkpoint(Path(args.real), extractor=args.extractor or None, seed=args.seed, **shared)
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for key, value in found["metrics"].items():
+        print(f"{found['labels'].get(key, key)}: {value:.5g}")
+    print(f"{found['samples']} samples against {found['real_images']} images of {found['real']}; {found['extractor']}")
+    if "note" in found:
+        print(f"note: {found['note']}")
+    return 0
+
+
+def add(subcommands: Any) -> None:
+    evaluate = command(
+        subcommands,
+        "evaluate",
+        "Measure a checkpoint's samples, or a folder or zip of images against another.",
+        "gan-ablate evaluate runs/train/runs/<run>/checkpoints/last.ckpt --metrics fid,kid,interpolation",
+    )
+    evaluate.add_argument("real", help="a checkpoint; or the real images: a folder, a zip or the name of a dataset")
+    evaluate.add_argument("generated", nargs="?", default="", help="the generated images: a folder or a zip")
+    evaluate.add_argument("--metrics", default="", help="fid,kid,is,prdc,fid_infinity,modes,checkerboard, and for a "
+                          "checkpoint interpolation,sampling (default: the quick ones)")  # fmt: skip
+    evaluate.add_argument("--extractor", default="", help="classifier, inception or module:attribute of your own "
+                          "(default: the checkpoint's, or inception)")  # fmt: skip
+    evaluate.add_argument("--samples", type=int, default=0, help="generated images (0: the checkpoint's plan, or all)")
+    evaluate.add_argument("--size", type=int, default=0, help="pixels that two folders are brought to")
+    evaluate.add_argument("--channels", type=int, default=3, help="1 or 3, of two folders")
+    evaluate.add_argument("--seed", type=int, default=0, help="of z")
+    evaluate.add_argument("--json", action="store_true", help="print all of it as JSON")
+    evaluate.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
+    evaluate.add_argument("--weights", default=None, help="path of Inception's weights file")
+
+    sample = command(
+        subcommands,
+        "sample",
+        "Draw a grid of images from a checkpoint.",
+        "gan-ablate sample runs/train/runs/<run>/checkpoints/last.ckpt --out grid.png",
+    )
+    sample.add_argument("checkpoint")
+    sample.add_argument("--count", type=int, default=64, help="images")
+    sample.add_argument("--seed", type=int, default=0, help="of z")
+    sample.add_argument("--out", default="samples.png", help="the PNG to write")
+
+
+COMMANDS = {"evaluate": _evaluate, "sample": _sample}

@@ -1,0 +1,174 @@
+"""`gan-ablate train`: one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from gan_ablate.commands import add_run_options, command, run_options
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Evaluation, Recipe
+
+RECIPE_HELP = {
+    "model": "dcgan, nsgan or wgan_gp",
+    "dataset": "shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or zip of "
+    "images",
+    "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
+    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for shapes, 1 for ring and grid, "
+    "else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for mnist and fashion_mnist, 2 for ring and grid, else 3)",
+    "latent_dim": "numbers in z",
+    "width": "channels of the widest-resolution feature map",
+    "steps": "generator steps",
+    "batch_size": "images per step (default: the model's own)",
+    "lr": "Adam's learning rate (default: the model's own)",
+    "beta1": "Adam's first beta (default: the model's own)",
+    "beta2": "Adam's second beta (default: the model's own)",
+    "precision": "fp32 or bf16",
+    "seed": "of everything random",
+}
+EVALUATION_HELP = {
+    "extractor": "classifier or inception",
+    "samples": "generated images per evaluation",
+    "points": "evaluations spread over training",
+}
+SHAPES = {  # dataset -> its usual size and channels
+    "shapes": (16, 3),
+    "mnist": (28, 1),
+    "fashion_mnist": (28, 1),
+    "stacked_mnist": (28, 3),
+    "ring": (1, 2),
+    "grid": (1, 2),
+}
+TYPES = {
+    "size": int,
+    "channels": int,
+    "architecture": str,
+    "batch_size": int,
+    "lr": float,
+    "beta1": float,
+    "beta2": float,
+}
+
+
+def _train(args: Namespace) -> int:
+    from gan_ablate.recipe import TrickSpec
+    from gan_ablate.sweep.store import Store
+    from gan_ablate.tricks import complete, not_applicable
+
+    fields = {name: args[name] for name in RECIPE_HELP}
+    for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
+        fields[name] = usual if fields[name] is None else fields[name]
+    evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
+    recipe = Recipe(tricks=tuple(TrickSpec.parse(t) for t in args.trick), evaluation=evaluation, **fields)
+    recipe = complete(recipe)
+    if reason := not_applicable(recipe):
+        raise InputError(reason)
+    options = run_options(args)
+    root = Path(args.root)
+    if (root / "study.yaml").exists() and Store.open(root).name != TRAIN:
+        raise InputError(f"{root} belongs to study {Store.open(root).name!r}: give single runs another --root")
+    with Store(root).claim(recipe.run_id) as claim:
+        if claim is None:
+            raise InputError(f"{root}: run {recipe.run_id} is being trained by another process: wait for it")
+        if (done := claim.finished()) is not None and "outcome" in done:
+            print(f"already done: {Store(root).folder(recipe.run_id)}")
+            _tell(done)
+            return 0
+        claim.forget_failure()
+        folder = claim.prepare(recipe)
+        print(f"{recipe.model}/{recipe.arm}/seed {recipe.seed} in {folder}", flush=True)
+        return _carry_out(recipe, folder, claim, args, options)
+
+
+TRAIN = "train"  # the name of the study that single runs are cells of
+
+
+def _list_cell(root: Path, recipe: Recipe) -> None:
+    """Add the run to the root's study.yaml, so that `status` and `report` know it."""
+    from gan_ablate.sweep.store import Store
+
+    known: list[Recipe] = []
+    if (root / "study.yaml").exists():
+        held = Store.open(root)
+        for cell in held.cells:
+            if cell.run_id != recipe.run_id:
+                data = json.loads((held.folder(cell.run_id) / "recipe.json").read_bytes())
+                known.append(Recipe.from_dict({**data["recipe"], "arm": cell.arm}))
+    Store.create(root, name=TRAIN, source={"name": TRAIN}, recipes=[*known, recipe])
+
+
+def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, options: dict[str, Any]) -> int:
+    import signal
+
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("stopping at the next step; once more: now", file=sys.stderr)
+
+    threads = args.threads or len(os.sched_getaffinity(0))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    from gan_ablate.run import Stopped, carry_out
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+    try:
+        result = carry_out(
+            recipe,
+            folder,
+            threads=threads,
+            progress=sys.stdout.isatty(),
+            should_stop=lambda: bool(asked),
+            **options,
+        )
+    except Stopped as stopped:
+        _list_cell(Path(args.root), recipe)
+        print(stopped)
+        return 130
+    _list_cell(Path(args.root), recipe)  # not before: bad input must leave nothing behind for `status` to wait for
+    claim.publish_result(result)
+    _tell(result)
+    return 0
+
+
+def _tell(result: dict[str, Any]) -> None:
+    print(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
+    for key, label in result["labels"].items():
+        value = result["metrics"].get(key)
+        if value is not None:
+            print(f"  {label}: {value:.4g}")
+    if result["metrics"].get("modes") is not None:
+        print(f"  modes covered: {result['metrics']['modes']}")
+
+
+def add(subcommands: Any) -> None:
+    train = command(
+        subcommands,
+        "train",
+        "Train and evaluate one run; the same command again resumes it or says that it is done.",
+        "gan-ablate train --model dcgan --dataset shapes --trick label_smoothing --trick instance_noise:std=0.2 "
+        "--steps 1000 --seed 0",
+    )
+    for name, text in RECIPE_HELP.items():
+        default = None if name in ("size", "channels") else getattr(Recipe, name)
+        train.add_argument(
+            f"--{name.replace('_', '-')}", type=TYPES.get(name, type(default)), default=default, help=text
+        )
+    for name, text in EVALUATION_HELP.items():
+        default = getattr(Evaluation, name)
+        train.add_argument(f"--{name}", type=type(default), default=default, help=text)
+    train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
+    train.add_argument("--root", default="runs/train", help="where runs are kept")
+    train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all cores)")
+    add_run_options(train, logger="csv")
+
+
+COMMANDS = {"train": _train}
