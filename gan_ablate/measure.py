@@ -18,7 +18,7 @@ from gan_ablate.data import ImageSet, load
 from gan_ablate.data.folders import list_entries
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate import Extractor, load_extractor
-from gan_ablate.evaluate.metrics import evaluate_images, metric_labels, real_statistics
+from gan_ablate.evaluate.metrics import METRICS, RealStatistics, evaluate_images, metric_labels, real_statistics
 from gan_ablate.evaluate.quality import checkerboard_energy
 from gan_ablate.models import GANModule
 from gan_ablate.recipe import seed_for
@@ -66,7 +66,7 @@ def checkpoint(
 
     def figures(only: list[str] | None) -> dict[str, Any]:
         made = module.generate(count, seed=seed_for(seed, "evaluation"))
-        return evaluate_images(made, measured, real, only=only)
+        return _figures(made, measured, real, only)
 
     found = figures(named or None) if named or not ours else {}
     for name in ours:
@@ -111,7 +111,7 @@ def folders(
     images = sets[1].images[:count]
     found: dict[str, Any] = {}
     if named or not ours:
-        found |= evaluate_images(images, measured, real_statistics(sets[0], measured), only=named or None)
+        found |= _figures(images, measured, real_statistics(sets[0], measured), named or None)
     if "checkerboard" in ours:
         found |= _checkerboard(images, sets[0].images)
     return _report(found, measured, count, sets[0], {"generated": str(generated), "size": size})
@@ -134,8 +134,6 @@ def _own_size(source: Path) -> int:
 
 def _split(metrics: Sequence[str]) -> tuple[list[str], list[str]]:
     """The names that are answered here, and those of `evaluate_images`."""
-    from gan_ablate.evaluate.metrics import METRICS
-
     own = ["checkerboard", *VARIANTS]
     for name in metrics:
         if name not in (*own, *METRICS):
@@ -156,6 +154,14 @@ def _sampled_by(module: GANModule, changes: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         module.blueprint = own
+
+
+def _figures(images: Tensor, extractor: Extractor, real: RealStatistics, only: list[str] | None) -> dict[str, Any]:
+    """`evaluate_images`; `InputError` where the extractor's features are not finite, which makes all figures `None`."""
+    found = evaluate_images(images, extractor, real, only=only)
+    if found and all(value is None for name, value in found.items() if name not in ("modes", "mode_kl")):
+        raise InputError(f"extractor {extractor.name}: its features of these images are not finite: nothing to measure")
+    return found
 
 
 def _report(

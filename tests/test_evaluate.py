@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import math
 import threading
 import time
@@ -295,27 +294,6 @@ def test_without_labels_the_classifier_says_what_to_use():
 
 
 # -- Inception -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def random_weights(tmp_path_factory) -> Path:
-    """A file of the right form with random weights that keep the activations' variance."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        torch.manual_seed(0)
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network = FeatureExtractorInceptionV3("random", ["2048"], empty)
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.normal_(network.fc.weight, std=2 / math.sqrt(2048))
-    path = tmp_path_factory.mktemp("inception") / "random.pth"
-    torch.save(network.state_dict(), path)
-    return path
 
 
 @needs_fidelity

