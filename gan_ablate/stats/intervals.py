@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import special  # scipy.stats takes longer to import than a report of 1,000 runs to analyse
 
 BOOTSTRAP_FROM = 10  # seeds; below, the percentile bootstrap covers far less than it says (78 % at n = 3)
+RESAMPLES = 9999
 
 
 class Interval(NamedTuple):
@@ -20,20 +21,37 @@ class Interval(NamedTuple):
     high: float
 
 
-def mean_interval(x: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = 9999) -> Interval:
-    """Mean of x (n,): t interval under 10 values, seeded percentile bootstrap from 10 on."""
+NONE = Interval(math.nan, math.nan, math.nan)
+
+
+def t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
+    """Mean of x (n,) with its t interval; one value has no bounds."""
     x = np.asarray(x, dtype=float)
-    if len(x) == 0:
-        return Interval(np.nan, np.nan, np.nan)
-    if len(x) == 1:
-        return Interval(float(x[0]), np.nan, np.nan)
-    mean = float(x.mean())
-    if len(x) < BOOTSTRAP_FROM:
-        half = special.stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / np.sqrt(len(x))
-        return Interval(mean, mean - half, mean + half)
+    if len(x) < 2:
+        return Interval(float(x[0]), math.nan, math.nan) if len(x) else NONE
+    mean, half = float(x.mean()), special.stdtrit(len(x) - 1, (1 + level) / 2) * x.std(ddof=1) / math.sqrt(len(x))
+    return Interval(mean, float(mean - half), float(mean + half))
+
+
+def bootstrap_interval(x: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean of x (n,) with its expanded percentile bootstrap interval (Hesterberg 2015, section 5.3), seeded.
+
+    The plain percentile interval is too narrow by sqrt((n - 1) / n) and by normal in place of t quantiles: at n = 10 it
+    covers 90 % instead of 95 (docs/statistics.md). The expanded one takes percentiles further out by just that much.
+    """
+    x = np.asarray(x, dtype=float)
+    if len(x) < 2:
+        return t_interval(x, level)
     rows = np.random.default_rng(seed).integers(0, len(x), (resamples, len(x)))
-    low, high = np.quantile(x[rows].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean, float(low), float(high))
+    tail = float(special.ndtr(-math.sqrt(len(x) / (len(x) - 1)) * special.stdtrit(len(x) - 1, (1 + level) / 2)))
+    low, high = np.quantile(x[rows].mean(axis=1), [tail, 1 - tail])
+    return Interval(float(x.mean()), float(low), float(high))
+
+
+def mean_interval(x: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean of x (n,): t interval under 10 values, seeded bootstrap from 10 on."""
+    x = np.asarray(x, dtype=float)
+    return t_interval(x, level) if len(x) < BOOTSTRAP_FROM else bootstrap_interval(x, level, seed, resamples)
 
 
 def geometric_mean_interval(x: ArrayLike, level: float = 0.95, seed: int = 0) -> Interval:
@@ -44,7 +62,7 @@ def geometric_mean_interval(x: ArrayLike, level: float = 0.95, seed: int = 0) ->
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """A proportion by Wilson's score interval (Wilson 1927)."""
     if n == 0:
-        return Interval(np.nan, np.nan, np.nan)
+        return NONE
     p, z = successes / n, float(special.ndtri((1 + level) / 2))
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
     low, high = ((middle + side * half) / (1 + z * z / n) for side in (-1, 1))

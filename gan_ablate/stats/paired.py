@@ -1,59 +1,147 @@
-"""One arm against its control, seed by seed, on log FID."""
+"""One arm against its control, seed by seed: the building block of every verdict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from typing import Literal
 
 import numpy as np
-from scipy import special
 
-from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats import estimates
+from gan_ablate.stats.corrections import holm
+from gan_ablate.stats.effects import improvement
+from gan_ablate.stats.estimates import Estimate, break_even, pooled_correlation
+from gan_ablate.stats.exact import least_rank_p, rank_sum_p, ranks, scored
+from gan_ablate.stats.intervals import NONE, Interval, wilson
+from gan_ablate.stats.power import detectable
 
-NONE = Interval(math.nan, math.nan, math.nan)
-EXACT_UP_TO = 20_000  # splits of the ranks to enumerate: 8 against 8 runs and below; beyond, the normal approximation
+Scores = Mapping[int, float | None]  # by seed; `None`: the run failed without a score
+Scale = Literal["log", "linear"]
+Better = Literal["lower", "higher"]
+POOL_FROM = 3  # arms, beside the control: with fewer, deciding by their correlation rejects too often
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A treatment against its control. `ratio` under 1 says that the treatment's score is lower."""
+    """A treatment against its control. On the log scale `ratio` under 1 says that the treatment's score is lower."""
 
     test: str  # "paired t" | "Welch" | "rank" | "" where nothing can be tested
     p: float  # two-sided; NaN where nothing can be tested
-    ratio: Interval  # geometric mean of treatment / control, with its interval
-    correlation: float  # of log scores over pairs of seeds
+    ratio: Interval  # geometric mean of treatment / control, with its interval; NaN on the linear scale
+    correlation: float  # of the scores as analysed over pairs of seeds
     n: int  # runs of the treatment (rank, Welch) or pairs (paired t)
-    detectable: float  # smallest ratio over 1 found with 80 % power at `alpha` (approximate); NaN where unknown
+    detectable: float  # smallest ratio over 1 (linear: difference) found with 80 % power at `alpha`; NaN where unknown
     favours: int  # -1: the treatment's score is lower, +1: higher, 0: no direction
+    difference: Interval = NONE  # treatment - control on the scale analysed (log: of logarithms)
+    improvement: float = math.nan  # P(a treatment run beats a control run), failed runs worst
+    delta: float = math.nan  # Cliff's, positive where the treatment tends to be worse
+    failures: Interval = NONE  # rate of failed treatment runs, Wilson
+    control_failures: Interval = NONE
+    least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
+
+    @property
+    def worse(self) -> bool:
+        """Whether the treatment's runs tend to be worse than the control's, failed runs counted."""
+        return self.delta > 0
+
+
+@dataclass(frozen=True)
+class Family:
+    """Pre-declared comparisons with one control, corrected together."""
+
+    comparisons: Mapping[str, Comparison]
+    adjusted: Mapping[str, float]  # Holm's p by arm; NaN where nothing could be tested
+    correlation: float  # mean over all pairs of arms, the control among them: decides whether seeds are paired
 
 
 def compare(
-    treatment: Mapping[int, float | None],
-    control: Mapping[int, float | None],
+    treatment: Scores,
+    control: Scores,
     level: float = 0.95,
     alpha: float = 0.05,
+    *,
+    pooled: float | None = None,
+    scale: Scale = "log",
+    better: Better = "lower",
 ) -> Comparison:
-    """Compare scores by seed (positive, lower is better); `None` is a run that failed without a score.
+    """Compare scores by seed (positive on the log scale); `None` is a run that failed without a score.
 
-    Paired t test on log scores where the pairs correlate, Welch's where they do not (pairing then loses power).
-    A failed run has no log: with any, the test is the exact Mann-Whitney test on ranks, failed runs ranked worst,
-    and the ratio (over the runs with scores) has no interval. `level` is that of the interval, `alpha` that of the
-    test which `detectable` speaks of: give it corrected where p will be.
+    Paired t test where the pairs correlate enough for pairing to pay, Welch's where they do not. Give `pooled`, the
+    correlation over a whole family of arms (`compare_family` does): then seeds are paired where it exceeds
+    `estimates.break_even`. Without it the sign of these few pairs' own correlation decides, and the same noise that
+    makes them correlate makes the paired error small: under no effect such tests reject at 6 % in place of 5
+    (docs/statistics.md).
+
+    A failed run has no score: with any, the test is the exact Mann-Whitney test on ranks, failed runs ranked worst,
+    and the ratio (over the runs with scores) has no interval. Ranks are not paired, since signed ranks of 5 pairs never
+    fall under p = 0.06. `level` is that of the interval, which inverts the test; `alpha` that of the test which
+    `detectable` speaks of: give it corrected where p will be.
     """
-    scored_t = {s: math.log(v) for s, v in treatment.items() if v is not None}
-    scored_c = {s: math.log(v) for s, v in control.items() if v is not None}
-    if len(scored_t) < len(treatment) or len(scored_c) < len(control):
-        return _ranks(treatment, control, scored_t, scored_c)
-    seeds = sorted(scored_t.keys() & scored_c.keys())
-    a, b = (np.array([side[s] for s in seeds]) for side in (scored_t, scored_c))
-    r = correlation(a, b)
-    if len(seeds) >= 2 and r > 0:
-        d = a - b
-        error = d.std(ddof=1) / math.sqrt(len(d))
-        return _result("paired t", float(d.mean()), error, len(d) - 1, r, len(d), level, alpha)
-    return _welch(np.array(list(scored_t.values())), np.array(list(scored_c.values())), r, level, alpha)
+    plain = scale == "linear"
+    if not plain and any(v is not None and not v > 0 for side in (treatment, control) for v in side.values()):
+        raise ValueError("a score that is not positive has no logarithm: compare it with scale='linear'")
+    a, b = ({s: v if plain else math.log(v) for s, v in side.items() if v is not None} for side in (treatment, control))
+    seeds = sorted(a.keys() & b.keys())
+    r = correlation(np.array([a[s] for s in seeds]), np.array([b[s] for s in seeds]))
+    failed = len(a) < len(treatment) or len(b) < len(control)
+    if failed:
+        test, p, favours, n = _ranked(treatment, control, better)
+        estimate, r = _no_error(a, b), math.nan
+    else:
+        test, estimate, n = estimate_difference(a, b, r, alpha, pooled)
+        p, favours = (float(estimate.p()) if test else math.nan), int(np.nan_to_num(np.sign(estimate.mean)))
+    wins = improvement(list(treatment.values()), list(control.values()), better)
+    difference = Interval(float(estimate.mean), *map(float, estimate.bounds(level)))
+    smallest = detectable(float(estimate.error), float(estimate.dof), alpha) if test else math.nan
+    return Comparison(
+        test=test,
+        p=p,
+        ratio=NONE if plain else Interval(*map(_exp, difference)),
+        correlation=r,
+        n=n,
+        detectable=smallest if plain else _exp(smallest),
+        favours=favours,
+        difference=difference,
+        improvement=wins,
+        delta=1 - 2 * wins,
+        failures=wilson(len(treatment) - len(a), len(treatment)),
+        control_failures=wilson(len(control) - len(b), len(control)),
+        least_p=least_rank_p(len(treatment), len(control)) if failed else 0.0,
+    )
+
+
+def compare_family(
+    arms: Mapping[str, Scores],
+    control: Scores,
+    level: float = 0.95,
+    alpha: float = 0.05,
+    *,
+    pooled: float | None = None,
+    scale: Scale = "log",
+    better: Better = "lower",
+) -> Family:
+    """Each arm against the control, Holm-corrected; their common correlation decides whether seeds are paired.
+
+    `pooled` gives that correlation from a larger table of the same model. Without it, under three arms, it could not be
+    told from the tests' own noise: then Welch's test, whose level holds for any correlation that is not negative.
+    """
+    measured = family_correlation([control, *arms.values()], scale) if pooled is None else pooled
+    pooled = 0.0 if pooled is None and len(arms) < POOL_FROM else measured
+    share = alpha / max(1, len(arms))
+    done = {k: compare(v, control, level, share, pooled=pooled, scale=scale, better=better) for k, v in arms.items()}
+    adjusted = holm([c.p for c in done.values()])
+    return Family(done, dict(zip(done, map(float, adjusted))), measured)
+
+
+def family_correlation(sides: list[Scores], scale: Scale = "log") -> float:
+    """`estimates.pooled_correlation` of scores by seed; 0 where there is none to measure, so that nothing is paired."""
+    seeds = sorted({s for side in sides for s in side})
+    table = np.array([[math.nan if (v := side.get(s)) is None else v for s in seeds] for side in sides], dtype=float)
+    if table.size == 0:
+        return 0.0
+    return float(np.nan_to_num(pooled_correlation(table if scale == "linear" else np.log(table))))
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -63,72 +151,35 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _welch(a: np.ndarray, b: np.ndarray, r: float, level: float, alpha: float) -> Comparison:
-    if len(a) == 0 or len(b) == 0:
-        return Comparison("", math.nan, NONE, r, len(a), math.nan, 0)
-    mean = float(a.mean() - b.mean())
+def estimate_difference(
+    a: Mapping[int, float], b: Mapping[int, float], r: float, alpha: float, pooled: float | None
+) -> tuple[str, Estimate, int]:
+    """(test, estimate, n) of complete scores by seed; the test is "" where none can be made."""
+    seeds = sorted(a.keys() & b.keys())
+    pairs = r > 0 if pooled is None else pooled > max(0.0, break_even(len(seeds), alpha))
+    if len(seeds) >= 2 and pairs:
+        return "paired t", estimates.paired([a[s] for s in seeds], [b[s] for s in seeds]), len(seeds)
+    if len(a) >= 2 and len(b) >= 2:
+        return "Welch", estimates.welch(list(a.values()), list(b.values())), len(a)
+    return "", _no_error(a, b), len(a)
+
+
+def _ranked(treatment: Scores, control: Scores, better: Better) -> tuple[str, float, int, int]:
+    """(test, p, favours, n) of the rank test."""
+    worst = math.inf if better == "lower" else -math.inf
+    a, b = (scored(list(side.values()), worst) for side in (treatment, control))
     if len(a) < 2 or len(b) < 2:
-        only = Interval(_exp(mean), math.nan, math.nan)
-        return Comparison("", math.nan, only, r, len(a), math.nan, int(np.sign(mean)))
-    va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    if va + vb == 0:
-        return _result("Welch", mean, 0.0, len(a) + len(b) - 2, r, len(a), level, alpha)
-    dof = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return _result("Welch", mean, math.sqrt(va + vb), dof, r, len(a), level, alpha)
+        return "", math.nan, 0, len(a)
+    ranked = ranks(np.concatenate([a, b]))
+    excess = ranked[: len(a)].sum() - len(a) * (len(ranked) + 1) / 2  # over its mean under no effect
+    return "rank", rank_sum_p(ranked, len(a)), int(np.sign(np.round(excess, 6))), len(a)
 
 
-def _result(  # noqa: PLR0917
-    test: str, mean: float, error: float, dof: float, r: float, n: int, level: float, alpha: float
-) -> Comparison:
-    if error == 0:
-        p = 1.0 if mean == 0 else 0.0
-    else:
-        p = float(2 * special.stdtr(dof, -abs(mean) / error))
-    half = float(special.stdtrit(dof, (1 + level) / 2)) * error
-    interval = Interval(*(_exp(x) for x in (mean, mean - half, mean + half)))
-    detectable = _exp((float(special.stdtrit(dof, 1 - alpha / 2)) + float(special.stdtrit(dof, 0.8))) * error)
-    return Comparison(test, p, interval, r, n, detectable, int(np.sign(mean)))
-
-
-def _ranks(
-    treatment: Mapping[int, float | None],
-    control: Mapping[int, float | None],
-    scored_t: Mapping[int, float],
-    scored_c: Mapping[int, float],
-) -> Comparison:
-    a, b = ([math.inf if v is None else v for v in side.values()] for side in (treatment, control))
-    ratio, r = NONE, math.nan
-    if scored_t and scored_c:
-        ratio = NONE._replace(point=math.exp(np.mean(list(scored_t.values())) - np.mean(list(scored_c.values()))))
-    if len(a) < 2 or len(b) < 2:
-        return Comparison("", math.nan, ratio, r, len(a), math.nan, 0)
-    _, place, ties = np.unique([*a, *b], return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(ties) - (ties - 1) / 2)[place]  # (n + m,) ties share their mean rank; infinities are the worst
-    excess = float(
-        ranks[: len(a)].sum() - len(a) * (len(ranks) + 1) / 2
-    )  # of the rank sum over its mean under no effect
-    return Comparison("rank", _rank_p(ranks, len(a)), ratio, r, len(a), math.nan, int(np.sign(round(excess, 6))))
-
-
-def _rank_p(ranks: np.ndarray, n: int) -> float:
-    """Two-sided p of the rank sum of the first n of `ranks` (n + m,), ties and all, over every split into n and m.
-
-    scipy turns to the normal approximation where values tie, and failed runs always tie: at 3 against 3 it then says
-    0.064 where no split can give less than 0.1.
-    """
-    if math.comb(len(ranks), n) > EXACT_UP_TO:
-        from scipy import stats  # slow to import, seldom needed
-
-        return float(stats.mannwhitneyu(ranks[:n], ranks[n:], alternative="two-sided").pvalue)
-    splits = np.array(list(combinations(range(len(ranks)), n)))  # (splits, n)
-    away = np.abs(ranks[splits].sum(axis=1) - n * ranks.mean())
-    return float((away >= away[0] - 1e-9).mean())  # the first split is the one observed
+def _no_error(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
+    """The difference of the means of what scores there are; NaN where a side has none."""
+    mean = np.mean(list(a.values())) - np.mean(list(b.values())) if a and b else np.float64(math.nan)
+    return Estimate(np.asarray(mean), np.asarray(math.nan), np.asarray(math.nan))
 
 
 def _exp(x: float) -> float:
-    return math.exp(x) if x < 709 else math.inf
-
-
-def least_rank_p(n: int, m: int) -> float:
-    """The smallest two-sided p that a rank test of n against m runs can give."""
-    return min(1.0, 2 / math.comb(n + m, n))
+    return math.exp(x) if x < 709 else x if math.isnan(x) else math.inf

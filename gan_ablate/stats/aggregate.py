@@ -1,0 +1,131 @@
+"""Over several tasks (datasets or models), and the best of several runs. Scores: lower is better, `None` failed.
+
+What is scored is the caller's: scores of different tasks must be comparable before they are pooled, as FID relative to
+the base's on the same task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from gan_ablate.stats.exact import scored
+from gan_ablate.stats.intervals import NONE, Interval
+
+Tasks = Sequence[Sequence[float | None]]  # per task the scores of its runs
+RESAMPLES = 2000
+
+
+def interquartile_mean(x: ArrayLike) -> np.ndarray:
+    """Mean of the middle half of x (..., n) along the last axis: the lowest and highest n // 4 are left out.
+
+    Infinite (failed) runs count as the worst, so it is infinite where over a quarter failed (Agarwal et al. 2021,
+    section 4.3; equal to `scipy.stats.trim_mean(x, 0.25)`).
+    """
+    x = np.sort(np.asarray(x, dtype=float), axis=-1)
+    cut = x.shape[-1] // 4
+    return x[..., cut : x.shape[-1] - cut].mean(-1)
+
+
+def over_tasks(
+    tasks: Tasks,
+    statistic: Callable[[np.ndarray], np.ndarray] = interquartile_mean,
+    level: float = 0.95,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """A statistic of all runs of all tasks, (..., runs) -> (...), with its stratified bootstrap percentile interval.
+
+    Runs are drawn with replacement within each task (Agarwal et al. 2021, section 4.1). Bounds are order statistics,
+    not interpolated, so infinite ones stay infinite.
+    """
+    strata = _strata(tasks)
+    if not strata:
+        return NONE
+    drawn = statistic(_resampled(strata, seed, resamples))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    return Interval(float(statistic(np.concatenate(strata))), float(low), float(high))
+
+
+def probability_of_improvement(
+    treatment: Tasks, control: Tasks, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Mean over tasks of P(a treatment run beats a control run), with its stratified bootstrap percentile interval
+    (Agarwal et al. 2021, section 4.3). Raises `ValueError` where the sides have not the same tasks."""
+    if len(treatment) != len(control) or not all(map(len, [*treatment, *control])):
+        raise ValueError("both sides need the same tasks, each with at least one run")
+    if not treatment:
+        return NONE
+    rng = np.random.default_rng(seed)
+    point, drawn = 0.0, np.zeros(resamples)
+    for a, b in zip(map(scored, treatment), map(scored, control)):
+        wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)  # (n, m)
+        point += wins.mean()
+        rows, columns = (rng.integers(0, k, (resamples, k)) for k in wins.shape)
+        drawn += wins[rows[:, :, None], columns[:, None, :]].mean((1, 2))
+    low, high = np.quantile(drawn / len(treatment), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(point / len(treatment), float(low), float(high))
+
+
+def performance_profile(
+    tasks: Tasks, thresholds: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Share of runs at or under each threshold (t,), mean over tasks, with pointwise bootstrap bounds: three (t,).
+
+    The run-score distribution of Agarwal et al. 2021, section 4.2, for scores where lower is better. Failed runs are
+    under no threshold.
+    """
+    tau, strata = np.asarray(thresholds, dtype=float), _strata(tasks)
+    if not strata:
+        return tuple(np.full(tau.shape, math.nan) for _ in range(3))  # type: ignore[return-value]
+    rng = np.random.default_rng(seed)
+    point, drawn = np.zeros(tau.shape), np.zeros((resamples, *tau.shape))
+    for x in strata:
+        under = np.isfinite(x)[:, None] & (x[:, None] <= tau)  # (n, t)
+        counts = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), resamples)  # the bootstrap by its counts
+        point += under.mean(0)
+        drawn += counts @ under / len(x)
+    low, high = np.quantile(drawn / len(strata), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return point / len(strata), low, high
+
+
+def expected_best(scores: Sequence[float | None], budget: int) -> float:
+    """Expected lowest score of `budget` runs, exact: the mean over all subsets of that size (Tang et al. 2020).
+
+    The i-th lowest of n is the best of C(n - i, k - 1) of the C(n, k) subsets. Drawing with replacement instead, as
+    Dodge et al. 2019 do, is biased towards worse. Infinite where as many runs failed as the budget has: some budgets
+    then end with nothing. NaN where fewer runs than the budget were made.
+    """
+    n = len(scores)
+    if not 1 <= budget <= n:
+        return math.nan
+    x = np.sort(scored(scores))
+    weight = np.array([math.comb(n - i, budget - 1) / math.comb(n, budget) for i in range(1, n + 1)])
+    return float(x[weight > 0] @ weight[weight > 0])
+
+
+def chance_of_nothing(scores: Sequence[float | None], budget: int) -> float:
+    """The chance that all of `budget` runs fail, over all subsets of that size; NaN where fewer runs were made."""
+    failed = sum(v is None for v in scores)
+    if not 1 <= budget <= len(scores):
+        return math.nan
+    return math.comb(failed, budget) / math.comb(len(scores), budget)
+
+
+def runs_to_reach(rate: float, certainty: float = 0.95) -> float:
+    """Runs until at least one succeeds with `certainty`, when each does with `rate`; infinite at rate 0."""
+    return 1.0 if rate >= 1 else math.inf if rate <= 0 else math.ceil(special.log1p(-certainty) / special.log1p(-rate))
+
+
+def _strata(tasks: Tasks) -> list[np.ndarray]:
+    return [scored(list(t)) for t in tasks if len(t)]
+
+
+def _resampled(strata: list[np.ndarray], seed: int, resamples: int) -> np.ndarray:
+    """(resamples, all runs), each stratum resampled on its own."""
+    rng = np.random.default_rng(seed)
+    return np.concatenate([x[rng.integers(0, len(x), (resamples, len(x)))] for x in strata], axis=1)

@@ -1,0 +1,82 @@
+"""Differences of two means with their standard errors, along the last axis, and what decides between the two kinds."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+
+class Estimate(NamedTuple):
+    """Mean of a - b, its standard error and degrees of freedom; arrays (...,) or floats."""
+
+    mean: np.ndarray
+    error: np.ndarray
+    dof: np.ndarray
+
+    def p(self, null: float = 0.0) -> np.ndarray:
+        """Two-sided p of the t test against a difference of `null`; where the error is 0: 1 if equal, else 0."""
+        away = np.abs(self.mean - null)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = 2 * special.stdtr(self.dof, -away / self.error)
+        return np.where(self.error > 0, p, np.where(away == 0, 1.0, 0.0))
+
+    def bounds(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        half = special.stdtrit(self.dof, (1 + level) / 2) * self.error
+        return self.mean - half, self.mean + half
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> Estimate:
+    """Pairs a, b (..., n), n >= 2."""
+    d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    n = d.shape[-1]
+    return Estimate(d.mean(-1), d.std(-1, ddof=1) / math.sqrt(n), np.full(d.shape[:-1], n - 1.0))
+
+
+def welch(a: ArrayLike, b: ArrayLike) -> Estimate:
+    """Two samples (..., n), (..., m) of at least 2, unequal variances (Welch 1947)."""
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    n, m = a.shape[-1], b.shape[-1]
+    va, vb = a.var(-1, ddof=1) / n, b.var(-1, ddof=1) / m
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dof = (va + vb) ** 2 / (va**2 / (n - 1) + vb**2 / (m - 1))
+    return Estimate(a.mean(-1) - b.mean(-1), np.sqrt(va + vb), np.where(va + vb > 0, dof, n + m - 2.0))
+
+
+def pooled_correlation(scores: ArrayLike) -> np.ndarray:
+    """Mean correlation over all pairs of arms of scores (..., arms, seeds): what the shared seeds are worth.
+
+    NaN is a missing or failed run: each pair of arms counts the seeds that both have, and only if those are 3 or more
+    and neither arm is constant on them. NaN where no pair of arms is left.
+    """
+    x = np.asarray(scores, dtype=float)
+    there = ~np.isnan(x)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centre = np.where(there, x, 0).sum(-1, keepdims=True) / there.sum(-1, keepdims=True)
+        x = np.where(there, x - centre, 0.0)  # each pair is centred again below; this keeps the sums well conditioned
+        m = there.astype(float)
+        mt, xt = np.swapaxes(m, -1, -2), np.swapaxes(x, -1, -2)
+        n, sums, squares = m @ mt, x @ mt, (x * x) @ mt  # (..., arms, arms): row arm over the seeds of both
+        other, other_squares = np.swapaxes(sums, -1, -2), np.swapaxes(squares, -1, -2)
+        spread = (squares - sums**2 / n) * (other_squares - other**2 / n)
+        r = (x @ xt - sums * other / n) / np.sqrt(spread)
+    tiny = 1e-24 * squares * other_squares
+    use = (n >= 3) & (spread > tiny) & ~np.eye(x.shape[-2], dtype=bool)
+    count = use.sum((-1, -2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(use, np.clip(np.nan_to_num(r), -1, 1), 0).sum((-1, -2)) / np.where(count, count, np.nan)
+
+
+def break_even(n: int, alpha: float = 0.05) -> float:
+    """The correlation from which pairing n seeds pays: there both tests need the same difference to reject at `alpha`.
+
+    Pairing shrinks the error by sqrt(1 - r) and costs n - 1 of 2n - 2 degrees of freedom, which weigh the more the
+    smaller alpha is: 0.31 at n = 5, 0.64 after a correction for 40 tests.
+    """
+    if n < 2:
+        return math.inf
+    unpaired, pairs = special.stdtrit([2 * n - 2, n - 1], 1 - alpha / 2)
+    return float(1 - (unpaired / pairs) ** 2)

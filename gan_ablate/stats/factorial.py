@@ -1,0 +1,159 @@
+"""Main effects and two-way interactions from any two-level design, by least squares with seeds as blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from gan_ablate.stats.corrections import holm
+from gan_ablate.stats.intervals import NONE, Interval
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One factor, or the interaction of two ("a:b"): half the difference of a's effects at b high and at b low."""
+
+    name: str
+    difference: Interval  # score at high less score at low on the scale analysed; NaN where the design cannot tell
+    p: float  # two-sided t test; NaN where there is none
+    p_holm: float  # corrected over all effects estimated
+    aliases: tuple[str, ...]  # what the estimate also contains (or what it cannot be told from), "-" for opposite sign
+
+    @property
+    def ratio(self) -> Interval:
+        """The effect of log scores as a ratio: high / low; of an interaction, its square is how many times
+        a's ratio at b low its ratio at b high is."""
+        return Interval(*(math.exp(v) if v < 709 else v if math.isnan(v) else math.inf for v in self.difference))
+
+
+@dataclass(frozen=True)
+class Factorial:
+    """Effects of a design in the order of the factors, then of their pairs."""
+
+    effects: tuple[Effect, ...]
+    dof: int  # of the residual; 0: the design is saturated and no effect has an interval
+    sd: float  # residual, on the scale analysed; NaN where dof is 0
+    runs: int
+    failed: int  # runs that stand at the worst score seen
+
+    def __getitem__(self, name: str) -> Effect:
+        return next(e for e in self.effects if e.name == name)
+
+
+def factorial(  # noqa: PLR0917
+    design: ArrayLike,
+    scores: Sequence[float | None],
+    names: Sequence[str],
+    blocks: Sequence[Hashable] | None = None,
+    interactions: bool = True,
+    aliases: Mapping[str, Sequence[str]] | None = None,
+    level: float = 0.95,
+    scale: Literal["log", "linear"] = "log",
+) -> Factorial:
+    """Fit `scores` (runs,) on `design` (runs, factors) of -1 (low) and +1 (high), one row per run that was made.
+
+    Full and fractional factorials, Plackett-Burman, with any cells missing (Box, Hunter and Hunter 2005, chapters 5 to
+    7). `blocks` (the seeds) take up what all runs of a seed share. A term is estimated where the runs made can tell it
+    from all others; terms that are copies of an earlier one, or lie within several, are left out of the model, and then
+    stand as aliases at those whose estimates they enter (alias matrix: Box and Wilson 1951). `aliases`, known of the
+    design, are added. A failed run (`None`) takes the worst, highest, score seen: the least that its failure can mean.
+    Raises `ValueError` for shapes or codes that do not fit and where no run has a score.
+    """
+    x = np.asarray(design, dtype=float)
+    if x.shape != (len(scores), len(names)) or not np.isin(x, (-1, 1)).all():
+        raise ValueError(f"design {x.shape}: wanted -1 and +1 of shape ({len(scores)} scores, {len(names)} names)")
+    seen = [v for v in scores if v is not None]
+    if not seen or (scale == "log" and min(seen) <= 0):
+        raise ValueError("no run has a score, or one has no logarithm")
+    y = np.array([max(seen) if v is None else v for v in scores], dtype=float)
+    y = np.log(y) if scale == "log" else y
+
+    terms = {name: x[:, i] for i, name in enumerate(names)}
+    if interactions:
+        terms |= {f"{names[i]}:{names[j]}": x[:, i] * x[:, j] for i, j in combinations(range(len(names)), 2)}
+    nuisance = _blocks(blocks, len(y))
+    fitted = _estimable(terms, names, nuisance)
+    columns = np.column_stack([nuisance, *(terms[t] for t in fitted)])
+    inverse = np.linalg.pinv(columns.T @ columns)
+    beta = inverse @ columns.T @ y
+    dof = len(y) - columns.shape[1]
+    sd = math.sqrt(float(((y - columns @ beta) ** 2).sum()) / dof) if dof > 0 else math.nan
+    t = float(special.stdtrit(dof, (1 + level) / 2)) if dof > 0 else math.nan
+
+    estimates: dict[str, tuple[Interval, float]] = {}
+    for i, name in enumerate(fitted, nuisance.shape[1]):
+        effect, error = 2 * float(beta[i]), 2 * sd * math.sqrt(inverse[i, i])
+        p = float(2 * special.stdtr(dof, -abs(effect) / error)) if error > 0 else math.nan
+        estimates[name] = Interval(effect, effect - t * error, effect + t * error), p
+    adjusted = dict(zip(estimates, holm([p for _, p in estimates.values()])))
+    found = _aliases(terms, fitted, columns, inverse, nuisance.shape[1])
+    effects = []
+    for name in terms:
+        interval, p = estimates.get(name, (NONE, math.nan))
+        known = tuple(aliases.get(name, ())) if aliases else ()
+        also = tuple(dict.fromkeys([*found[name], *known]))
+        effects.append(Effect(name, interval, p, float(adjusted.get(name, math.nan)), also))
+    return Factorial(tuple(effects), dof, sd, len(y), len(scores) - len(seen))
+
+
+def _blocks(blocks: Sequence[Hashable] | None, n: int) -> np.ndarray:
+    """(n, blocks) indicators; without blocks the constant."""
+    if blocks is None:
+        return np.ones((n, 1))
+    if len(blocks) != n:
+        raise ValueError(f"{len(blocks)} blocks for {n} scores")
+    return np.array([[b == k for k in dict.fromkeys(blocks)] for b in blocks], dtype=float)
+
+
+def _estimable(terms: Mapping[str, np.ndarray], names: Sequence[str], nuisance: np.ndarray) -> list[str]:
+    """The terms to fit: main effects first, each if it adds to those before; then the interactions that main effects
+    and all other interactions (copies counted once) together cannot make up."""
+    kept: list[str] = []
+    space = nuisance
+    for name in names:
+        if _adds(terms[name], space):
+            kept.append(name)
+            space = np.column_stack([space, terms[name]])
+    candidates: list[str] = []
+    for name in (t for t in terms if t not in names):
+        column = terms[name]
+        copy = any(abs(column @ terms[c]) > len(column) * (1 - 1e-9) for c in candidates)
+        if not copy and _adds(column, space):
+            candidates.append(name)
+    for name in candidates:
+        others = [terms[c] for c in candidates if c != name]
+        if _adds(terms[name], np.column_stack([space, *others])):
+            kept.append(name)
+    return kept
+
+
+def _adds(column: np.ndarray, space: np.ndarray) -> bool:
+    """Whether `column` (n,) lies outside the span of `space` (n, k)."""
+    left = column - space @ np.linalg.lstsq(space, column, rcond=None)[0]
+    return bool(np.linalg.norm(left) > 1e-6 * np.linalg.norm(column))
+
+
+def _aliases(
+    terms: Mapping[str, np.ndarray], fitted: list[str], columns: np.ndarray, inverse: np.ndarray, skip: int
+) -> dict[str, list[str]]:
+    """Per term the others that its estimate contains: "c", "-c", or with their share "+0.33 c"."""
+    found: dict[str, list[str]] = {name: [] for name in terms}
+    for left_out in (t for t in terms if t not in fitted):
+        shares = (inverse @ columns.T @ terms[left_out])[skip:]
+        for name, share in zip(fitted, shares):
+            if abs(share) > 1e-6:
+                exact = abs(abs(share) - 1) < 1e-6
+                found[name].append(_named(left_out, share, exact))
+                found[left_out].append(_named(name, share, exact))
+    return found
+
+
+def _named(name: str, share: float, exact: bool) -> str:
+    return f"{'-' if share < 0 else ''}{name}" if exact else f"{share:+.2f} {name}"
