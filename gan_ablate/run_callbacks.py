@@ -28,10 +28,17 @@ class Untrained(lightning.Callback):
 
     def __init__(self, evaluation: EvaluationCallback, log: RunLog) -> None:
         self.evaluation, self.run_log = evaluation, log  # Lightning sets `log` on every callback
+        self._rows: int | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.run_log.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._rows = state_dict["rows"]
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GANModule)
-        self.run_log.rewind(pl_module.g_steps if pl_module.d_steps else -1)
+        self.run_log.rewind(self._rows if pl_module.d_steps else 0)
         if pl_module.d_steps == 0:
             self.evaluation.evaluate(pl_module)
 
@@ -84,6 +91,11 @@ class Checkpoints(lightning.Callback):
         if last.exists():
             last.replace(self.folder / "previous.ckpt")
         temporary.replace(last)
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else a power cut may leave neither name
+        finally:
+            os.close(folder)
 
     def state_dict(self) -> dict[str, Any]:
         return {"resumed": self.resumed, "seconds": self.seconds_before + time.perf_counter() - self._began}
@@ -107,6 +119,7 @@ class RunLog(Logger):
         super().__init__()
         self.path, self.probabilities = path, probabilities
         self.records: list[dict[str, Any]] = []  # training health so far, those of a resumed run's earlier lives too
+        self.rows = 0  # lines in the file
         self.signs: dict[str, int | None] = {}
 
     @property
@@ -133,20 +146,27 @@ class RunLog(Logger):
                 print(f"step {at}: {name}: {health.SIGNS[name].__doc__}", file=sys.stderr, flush=True)
         self.signs = found
 
-    def rewind(self, step: int) -> None:
-        """Drop what was logged after `step`: the run that logged it died, and its checkpoint is older."""
+    def rewind(self, rows: int | None) -> None:
+        """Keep the first `rows` lines (None: all): a run that died logged the others after its last checkpoint.
+
+        By count and not by step: with several D steps per G step, some of a step's lines come after its checkpoint.
+        """
+        self.records, self.rows = [], 0
         if not self.path.exists():
             return
-        kept, self.records = [], []
+        kept: list[str] = []
         for line in self.path.read_text().splitlines():
             try:
                 row = json.loads(line)
             except ValueError:
                 continue  # cut short when the process died
-            if row.get("step", 0) <= step:
+            if rows is None or len(kept) < rows:
                 kept.append(line + "\n")
                 self.records += [] if "evaluation" in row else [row]
-        self.path.write_text("".join(kept))
+        self.rows = len(kept)
+        whole = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        whole.write_text("".join(kept))
+        whole.replace(self.path)  # a run killed here again has the lines of before or those kept
         self.signs = health.signs(self.records, probabilities=self.probabilities)  # said in an earlier life
 
     def evaluated(self, point: dict[str, Any]) -> None:
@@ -157,4 +177,5 @@ class RunLog(Logger):
         plain = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in row.items()}
         with self.path.open("a") as file:
             file.write(json.dumps(plain) + "\n")
+        self.rows += 1
         return plain

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_runs import carry_out, count
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
@@ -37,7 +41,8 @@ def expansion(seeds: int = 3, arms: int = 2, steps: int = 4, first: int = 0) -> 
 
 def sweep(root: Path, run: str = "carry_out", seconds: float = 0.0, **more: object) -> pool.Summary:
     options = {"workers": 2, "display": Quiet(), "expansion": expansion(), **more}
-    return pool.sweep(STUDY, root, run=f"fake_runs:{run}", options={"seconds": seconds}, **options)  # type: ignore[arg-type]
+    run = run if ":" in run else f"fake_runs:{run}"
+    return pool.sweep(STUDY, root, run=run, options={"seconds": seconds}, **options)  # type: ignore[arg-type]
 
 
 SWEEPER = """
@@ -205,29 +210,156 @@ def test_a_second_signal_and_a_spent_grace_kill(tmp_path: Path) -> None:
         assert not list(root.glob("runs/*/failed.json"))
 
 
-def test_nothing_listens_on_a_network_address(tmp_path: Path) -> None:
-    def listeners() -> set[str]:
-        found = set()
-        for table in ("tcp", "tcp6", "udp", "udp6"):
-            path = Path("/proc/net") / table
-            for line in path.read_text().splitlines()[1:] if path.exists() else ():
-                if line.split()[3] in ("0A", "07"):
-                    found.add(line.split()[9])  # the socket's inode
-        return found
+def hungry(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """Wants more memory than there is; at seed 0 always, at seed 1 the first time."""
+    if recipe.seed == 0 or (recipe.seed == 1 and count(folder, "attempts") == 1):
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        bytearray(1 << 31)
+    return carry_out(recipe, folder, **options)
 
+
+def test_a_run_out_of_memory_is_tried_again_then_recorded(tmp_path: Path) -> None:
+    summary = sweep(tmp_path, "test_pool:hungry")
+    assert (summary.done, summary.failed) == (4, 2)
+    failed = [r for r in Store.open(tmp_path).results() if "error" in r]
+    assert {(r["recipe"]["seed"], r["error"], r["attempts"]) for r in failed} == {(0, "MemoryError: MemoryError", 2)}
+
+
+def limits(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
+    """How the kernel would choose this process when memory runs out, and what signals it does not hear."""
+    status = Path("/proc/self/status").read_text()
+    blocked = int(next(line for line in status.splitlines() if line.startswith("SigBlk")).split()[1], 16)
+    facts = {"oom": int(Path("/proc/self/oom_score_adj").read_text()), "blocked": blocked}
+    return {"recipe": recipe.to_dict(), "outcome": "ok", "parent": os.getppid(), **facts}
+
+
+def test_where_memory_runs_out_a_run_dies_and_not_the_sweeper(tmp_path: Path) -> None:
+    sweep(tmp_path, "test_pool:limits", expansion=expansion(1, 1))
+    (record,) = Store.open(tmp_path).results()
+    assert record["oom"] > int(Path("/proc/self/oom_score_adj").read_text())
+    assert record["blocked"] == 1 << (signal.SIGTERM - 1)  # which `should_stop` sees, and Lightning does not
+
+
+def deaf_once(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """The first attempt hangs after a checkpoint."""
+    if count(folder, "attempts") == 1:
+        (folder / "checkpoint").write_text("2")
+        time.sleep(60)
+    return carry_out(recipe, folder, **options)
+
+
+def test_a_run_over_the_time_limit_is_cut_tried_again_then_recorded(tmp_path: Path) -> None:
+    one = expansion(1, 1)
+    begun = time.monotonic()
+    limit = {"expansion": one, "time_limit": 0.5, "grace": 0.5}
+    assert sweep(tmp_path / "hung", "deaf", **limit).failed == 1  # does not hear the signal: killed
+    (record,) = Store.open(tmp_path / "hung").results()
+    assert (record["error"], record["attempts"]) == ("over the time limit of 0:00:00", 2)
+    assert time.monotonic() - begun < 10
+    assert sweep(tmp_path / "hung", "deaf", **limit).skipped == 1
+    assert sweep(tmp_path / "again", "test_pool:deaf_once", **limit).done == 1  # goes on from its checkpoint
+    (record,) = Store.open(tmp_path / "again").results()
+    assert record["resumed"] == 2
+    # a slow one writes its checkpoint when told, and what one attempt cannot do two may
+    assert sweep(tmp_path / "slow", seconds=1.6, expansion=one, time_limit=1.0, grace=5.0).done == 1
+    (record,) = Store.open(tmp_path / "slow").results()
+    assert record["resumed"] >= 2
+    with pytest.raises(InputError, match="time_limit=0"):
+        sweep(tmp_path, time_limit=0)
+
+
+def test_the_time_limit_cuts_only_the_run_that_is_over_it(tmp_path: Path) -> None:
+    summary = sweep(tmp_path, "test_pool:one_hangs", seconds=0.4, time_limit=2.0, grace=0.2, workers=3)
+    assert (summary.done, summary.failed) == (5, 1)
+    assert tally(tmp_path, "ends") == [1] * 5
+    assert tally(tmp_path, "starts") == [1] * 5
+
+
+def one_hangs(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    if (recipe.arm, recipe.seed) == ("base", 0):
+        time.sleep(60)
+    return carry_out(recipe, folder, **options)
+
+
+def test_a_signal_from_outside_costs_a_run_no_attempt(tmp_path: Path) -> None:
+    sweeper = start(tmp_path, seconds=2.0)
+    until(lambda: len(list(tmp_path.glob("runs/*/checkpoint"))) == 2)
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        os.kill(pids(tmp_path)[0], number)
+    out, _ = sweeper.communicate(timeout=30)
+    assert "done=6, failed=0" in out
+    assert sorted(r["resumed"] > 0 for r in Store.open(tmp_path).results()) == [False] * 5 + [True]
+
+
+def test_a_signal_to_every_process_is_for_the_runs(tmp_path: Path) -> None:
+    """As Slurm sends it: the server must live on, or its runs die without a checkpoint."""
+    sweeper = start(tmp_path, seconds=4.0)
+    until(lambda: len(list(tmp_path.glob("runs/*/checkpoint"))) == 2)
+    server = parent(pids(tmp_path)[0])
+    for pid in (server, *pids(tmp_path), sweeper.pid):
+        os.kill(pid, signal.SIGTERM)
+    out, _ = sweeper.communicate(timeout=30)
+    assert "left=6, stopped=15" in out
+    assert sweep(tmp_path).done == 6
+    assert sum(r["resumed"] > 0 for r in Store.open(tmp_path).results()) == 2
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def listeners() -> set[str]:
+    """Inodes of the sockets that wait for others on a network address: TCP in LISTEN, UDP without a peer."""
+    found = set()
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        path = Path("/proc/net") / table
+        for line in path.read_text().splitlines()[1:] if path.exists() else ():
+            if line.split()[3] in ("0A", "07"):
+                found.add(line.split()[9])
+    return found
+
+
+def sockets(pid: int) -> set[str]:
+    """Inodes of all sockets that a process and its descendants hold."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            children.setdefault(parent(int(path.name)), []).append(int(path.name))
+    found, family = set(), [pid]
+    for member in family:
+        family += children.get(member, [])
+        for link in Path(f"/proc/{member}/fd").iterdir():
+            with suppress(OSError):
+                found.add(os.readlink(link))
+    assert len(family) >= 3  # sweeper, server, a run
+    return {name[8:-1] for name in found if name.startswith("socket:[")}
+
+
+REAL = """
+name: real
+base: {dataset: shapes, size: 16, channels: 3, width: 4, batch_size: 8, steps: 100000, precision: fp32}
+models: [dcgan]
+seeds: 1
+"""
+
+
+@pytest.mark.slow
+def test_nothing_of_a_local_sweep_listens_on_a_network_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as control:  # the check sees a listener where there is one
         assert str(os.fstat(control.fileno()).st_ino) in listeners()
-    sweeper = start(tmp_path, seconds=4.0)
-    until(lambda: len(pids(tmp_path)) == 2)
-    worker = pids(tmp_path)[0]
-    server = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-    family = [sweeper.pid, server, *pids(tmp_path)]
-    links = [os.readlink(f) for pid in family for f in Path(f"/proc/{pid}/fd").iterdir() if os.path.lexists(f)]
-    sockets = {link[8:-1] for link in links if link.startswith("socket:[")}
-    assert sockets  # the pair they talk over
-    assert not sockets & listeners()
+    (tmp_path / "real.yml").write_text(REAL)
+    command = "sweep real.yml --root root --accelerator cpu --logger tensorboard"
+    sweeper = subprocess.Popen(
+        [sys.executable, "-m", "gan_ablate", *command.split()], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    until(lambda: list(tmp_path.glob("root/runs/*/metrics.jsonl")), 200)
+    held = sockets(sweeper.pid)
+    assert held  # the pair that sweeper and server talk over
+    assert not held & listeners()
     sweeper.send_signal(signal.SIGINT)
-    sweeper.communicate(timeout=10)
+    sweeper.communicate(timeout=60)
+    assert sweeper.returncode == 130
+    assert list(tmp_path.glob("root/runs/*/checkpoints/last.ckpt"))
 
 
 def test_slots_spread_over_gpus_and_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -238,9 +370,41 @@ def test_slots_spread_over_gpus_and_cores(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert slots.gpus() == ()
     assert len(slots.slots()) == slots.cores()
     assert len(slots.slots(threads=10_000)) == 1
+    monkeypatch.setattr(slots, "cores", lambda: 16)
+    assert slots.threads_each(slots.slots(devices=["0", "1"], per_gpu=4)) == 2  # beside GPUs the cores are divided
+    assert slots.threads_each(slots.slots(devices=["0"], workers=40)) == 1
+    assert slots.threads_each(slots.slots(devices=[], workers=2)) == 1
+    assert [s.gpu for s in pool.Way(options={"accelerator": "cpu"}, workers=2).places()] == [None, None]
+    monkeypatch.undo()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     sweep(tmp_path)
     assert {r["cuda"] for r in Store.open(tmp_path).results()} == {"7"}
+
+
+LISTED = """GPU 0: NVIDIA H200 (UUID: GPU-aaaa-1)
+GPU 1: NVIDIA H200 (UUID: GPU-bbbb-2)
+"""
+
+
+def test_where_mps_runs_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MPS numbers the GPUs that it serves anew, so that a number may name another one or none."""
+    nvidia_smi = tmp_path / "nvidia-smi"
+    nvidia_smi.write_text(f"#!/bin/sh\ncat <<'E'\n{LISTED}E\n")
+    nvidia_smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "mps"))
+    assert slots.gpus() == ("0", "1")
+    (tmp_path / "mps").mkdir()
+    (tmp_path / "mps" / "control").touch()
+    daemon = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "mps" / "nvidia-cuda-mps-control.pid").write_text(f"{daemon.pid}\n")
+    try:
+        assert slots.gpus() == ("GPU-aaaa-1", "GPU-bbbb-2")
+    finally:
+        daemon.kill()
+        daemon.wait()
+    assert slots.gpus() == ("0", "1")  # it left its files behind
 
 
 def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ import yaml
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.store import Claim, Status, Store, publish, to_json
+from gan_ablate.sweep.progress import Status, overview
+from gan_ablate.sweep.store import Claim, Store, publish, to_json
 from gan_ablate.sweep.study import NotApplicable
 
 RECIPES = [
@@ -75,6 +76,50 @@ def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:
         create(tmp_path / "study.yaml" / "below_a_file")
 
 
+def test_a_root_of_another_schema_says_what_to_do_and_is_not_changed(tmp_path: Path) -> None:
+    create(tmp_path)
+    path = tmp_path / "study.yaml"
+    for schema, which in ((0, "an older"), (2, "a newer")):
+        text = path.read_text().replace(f"schema: {1 if schema == 0 else 0}", f"schema: {schema}")
+        path.write_text(text)
+        with pytest.raises(
+            InputError, match=rf"schema {schema}, written by {which} version .*give another root, or use"
+        ):
+            create(tmp_path)
+        assert path.read_text() == text
+
+
+def test_the_study_file_is_yaml_and_reads_the_same_either_way(tmp_path: Path) -> None:
+    """Written with a JSON object per cell; by hand, in any YAML; with names that need quoting."""
+    odd = [
+        replace(RECIPES[0], arm=arm, seed=k) for k, arm in enumerate(("a: b", "é \u20ac", '"q"', "- x", "no", "1e3"))
+    ]
+    design, factors = {"name": "factorial", "factors": ["x"]}, {"a: b": {"x": 1.5, "y": "low"}}
+    store = Store.create(tmp_path, name="one", source={}, recipes=odd, design=design, factors=factors)
+    held = Store.open(tmp_path)
+    assert (held, held.design, held.factors) == (store, design, factors)
+    data = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    assert [cell["arm"] for cell in data["cells"]] == [r.arm for r in odd]
+    for style in (None, True, False):
+        (tmp_path / "study.yaml").write_text(yaml.safe_dump(data, default_flow_style=style, sort_keys=True))
+        again = Store.open(tmp_path)
+        assert (again, again.design, again.factors) == (store, design, factors)
+    old = {k: v for k, v in data.items() if k not in ("design", "factors")}  # a root of before there were designs
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(old))
+    assert (Store.open(tmp_path).cells, Store.open(tmp_path).design) == (store.cells, {})
+    empty = Store.create(tmp_path / "e", name="one", source={}, recipes=[])
+    assert Store.open(tmp_path / "e") == empty
+
+
+@pytest.mark.parametrize("run_id", ["../../etc", "a/b", ".", "..", "", ".hidden"])
+def test_a_run_id_that_leads_out_of_the_root_is_refused(tmp_path: Path, run_id: str) -> None:
+    create(tmp_path)
+    path = tmp_path / "study.yaml"
+    path.write_text(path.read_text().replace(RECIPES[0].run_id, run_id))
+    with pytest.raises(InputError, match="leads out of the root"):
+        Store.open(tmp_path)
+
+
 def test_json_is_strict_and_takes_what_runs_return() -> None:
     data = {
         "nan": float("nan"),
@@ -125,7 +170,7 @@ def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> No
         assert claim is None
     assert time.monotonic() - start < 1  # never waits
     assert store.is_running(run_id)
-    assert store.status()[0] == Status("dcgan", "shapes", "base", running=1, left=1)
+    assert overview(store).rows[0] == Status("dcgan", "shapes", "base", running=1, left=1)
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     assert not store.is_running(run_id)
@@ -140,7 +185,7 @@ def test_status_and_results(tmp_path: Path) -> None:
         assert claim is not None
         claim.prepare(RECIPES[1])
         claim.publish_failed(RECIPES[1], "Boom: it broke", "Traceback ..", 2)
-    assert store.status() == (
+    assert overview(store).rows == (
         Status("dcgan", "shapes", "base", done=1, left=1),
         Status("dcgan", "shapes", "n", failed=1, left=1),
     )
@@ -183,9 +228,29 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
         folder = claim.prepare(RECIPES[0])
         (folder / ".result.json.1-ab.tmp").write_text("left by kill -9")
         claim.prepare(replace(RECIPES[0], arm="another label"))  # the label is not part of the identity
-        assert sorted(p.name for p in folder.iterdir()) == ["lock", "recipe.json"]
+        assert sorted(p.name for p in folder.iterdir()) == ["attempts.jsonl", "lock", "recipe.json"]
         with pytest.raises(InputError, match="holds another recipe"):
             claim.prepare(RECIPES[1])
         (folder / "recipe.json").write_text("{")  # damaged: written anew, the folder's name is the hash
         claim.prepare(RECIPES[0])
         assert json.loads((folder / "recipe.json").read_text())["run_id"] == run_id
+
+
+def test_single_runs_are_added_one_by_one_also_by_two_processes_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys; from gan_ablate.recipe import Recipe; from gan_ablate.sweep.store import Store\n"
+        "for k in range(20): Store.add(sys.argv[1], 'train', Recipe(seed=2 * k + int(sys.argv[2])))"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(odd)]) for odd in (0, 1)]
+    assert [w.wait(120) for w in writers] == [0, 0]
+    assert sorted(cell.seed for cell in Store.open(tmp_path).cells) == list(range(40))
+    Store.add(tmp_path, "train", Recipe(seed=7))  # known already
+    assert len(Store.open(tmp_path).cells) == 40
+    with pytest.raises(InputError, match="belongs to study 'train', not 'other'"):
+        Store.add(tmp_path, "other", Recipe())
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file: is a file; a root is a folder"):
+        Store(tmp_path / "file")

@@ -1,26 +1,133 @@
-"""Commands that look at what a root holds."""
+"""Commands that look at what a root holds, and tidy and join roots."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from jsonargparse import Namespace
 
 from gan_ablate.commands import command
+from gan_ablate.errors import InputError, unknown
 
 
 def _status(args: Namespace) -> int:
+    from gan_ablate.sweep.progress import overview, table, watch
+    from gan_ablate.sweep.publishing import to_json
     from gan_ablate.sweep.store import Store
 
-    print(f"{'model':10} {'arm':32} {'done':>5} {'running':>8} {'failed':>7} {'left':>5}")
-    for row in Store.open(args.root).status():
-        print(f"{row.model:10} {row.arm:32} {row.done:5} {row.running:8} {row.failed:7} {row.left:5}")
+    if args.watch and args.json:
+        raise InputError("--watch and --json: give one of them")
+    if not args.every >= 0.5:
+        raise InputError(f"--every {args.every}: needs at least 0.5 seconds")
+    if args.watch:
+        Store.open(args.root)  # no root: said before the screen is taken
+        _watch(lambda show: watch(lambda: overview(Store.open(args.root)), show, args.every))
+        return 0
+    seen = overview(Store.open(args.root))
+    print(to_json(seen.to_dict()).decode() if args.json else table(seen))
+    return 0
+
+
+def _watch(run: Any) -> None:
+    """In place in a terminal, one table after the other elsewhere; Ctrl-C ends it."""
+    try:
+        if not sys.stdout.isatty():
+            run(lambda text: print(text, "\n", flush=True))
+            return
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        console = Console()
+        with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
+            run(lambda text: live.update(Text(_fitted(text, console.height), no_wrap=True), refresh=True))
+    except KeyboardInterrupt:
+        pass
+
+
+def _fitted(text: str, height: int) -> str:
+    """The head and the foot of a table that is longer than the screen: totals and pace stay in sight."""
+    lines = text.splitlines()
+    over = len(lines) - height + 1
+    if over <= 0:
+        return text
+    keep = max(2, len(lines) - over - 4)
+    return "\n".join([*lines[:keep], f"({len(lines) - keep - 3} lines more)", *lines[-3:]])
+
+
+def _show(args: Namespace) -> int:
+    from gan_ablate.sweep.inspecting import describe, find
+
+    print(describe(find(args.run, args.root)))
+    return 0
+
+
+def _merge(args: Namespace) -> int:
+    from gan_ablate.sweep.merging import merge
+
+    out = args.out or args.roots[0]
+    done = merge(args.roots, out, say=lambda line: print(line, flush=True))
+    counts = f"{done.copied} runs copied, {done.kept} there before, {done.open} not begun"
+    print(f"{out}: {counts}" + (f", {done.skipped} skipped" if done.skipped else ""))
+    return int(done.skipped > 0)
+
+
+def _gc(args: Namespace) -> int:
+    from gan_ablate.sweep.cleaning import KINDS, describe, find, in_words, remove
+    from gan_ablate.sweep.store import Store
+
+    if args.yes and args.dry_run:
+        raise InputError("--yes and --dry-run: give one of them")
+    kinds = [kind.strip() for kind in args.what.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("--what", kind, KINDS)
+    store = Store.open(args.root)
+    found = list(find(store, kinds))
+    print("\n".join(describe(found)) or "nothing to remove")
+    if not found:
+        return 0
+    if not args.yes:
+        print(f"nothing was removed: the same command with --yes frees {in_words(sum(w.bytes for w in found))}")
+        return 0
+    gone = [waste for waste in found if remove(store, waste)]
+    locked = f"; {len(found) - len(gone)} left alone, in use by now" if len(gone) < len(found) else ""
+    print(f"removed {len(gone)}, freed {in_words(sum(w.bytes for w in gone))}{locked}")
     return 0
 
 
 def add(subcommands: Any) -> None:
-    status = command(subcommands, "status", "How far a sweep is, per model and arm.", "gan-ablate status runs/smoke")
+    status = command(
+        subcommands, "status", "How far a sweep is, per model and arm.", "gan-ablate status runs/smoke --watch"
+    )
     status.add_argument("root")
+    status.add_argument("--watch", action="store_true", help="again and again, until nothing is left")
+    status.add_argument("--every", type=float, default=2.0, help="seconds between two looks")
+    status.add_argument("--json", action="store_true", help="one JSON object, for other programs")
+    show = command(
+        subcommands, "show", "All about one run.", "gan-ablate show dcgan/label_smoothing/0 --root runs/ablation"
+    )
+    show.add_argument("run", help="a run id or its beginning, model/arm/seed, or the path of a run's folder")
+    show.add_argument("--root", default=None, help="where to look (default: every root under runs/)")
+    merge = command(
+        subcommands,
+        "merge",
+        "Join stores of one study, as from two machines; refuses runs that contradict each other.",
+        "gan-ablate merge runs/here runs/there --out runs/both",
+    )
+    merge.add_argument("roots", nargs="+", help="roots of one study")
+    merge.add_argument("--out", default="", help="the joined root, new or one of them (default: the first)")
+    gc = command(
+        subcommands,
+        "gc",
+        "What a root can do without, and with --yes its removal; runs being trained are never touched.",
+        "gan-ablate gc runs/ablation --what checkpoints,temporaries --yes",
+    )
+    gc.add_argument("root")
+    gc.add_argument("--what", default="checkpoints,temporaries,strays", help="which of them, with commas")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go (as without --yes)")
+    gc.add_argument("--yes", action="store_true", help="remove it")
 
 
-COMMANDS = {"status": _status}
+COMMANDS = {"status": _status, "show": _show, "merge": _merge, "gc": _gc}

@@ -1,23 +1,79 @@
-"""`gan-ablate sweep`: every cell of a study that is not done yet."""
+"""`gan-ablate sweep`: every cell of a study that is not done yet, on this machine or on a Slurm cluster."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from typing import Any
 
 from jsonargparse import Namespace
 
 from gan_ablate.commands import add_run_options, command, run_options
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, unknown
+
+EXECUTORS = ("local", "slurm")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+SLURM_HELP = {  # option -> type, help
+    "partition": (str, "partition of the cluster"),
+    "time": (int, "minutes of a job; it is queued again and goes on when they are over (default 60)"),
+    "gpus_per_node": (int, "GPUs of a job"),
+    "cpus_per_task": (int, "cores of a job"),
+    "mem_gb": (float, "memory of a job in GB"),
+    "array_parallelism": (int, "jobs at a time (default 32)"),
+    "runs_per_job": (int, "runs that share the start-up of a job (default 8)"),
+    "account": (str, "account to charge"),
+    "qos": (str, "quality of service"),
+    "constraint": (str, "features that a node must have"),
+    "exclude": (str, "nodes to keep away from"),
+    "signal_delay": (int, "seconds before the time limit at which runs write a checkpoint (default 120)"),
+    "max_timeouts": (int, "how often a job is queued again at its time limit (default 20)"),
+}
+SLURM_LISTS = {
+    "setup": "a shell line to run in the job first, as 'module load cuda'; may be repeated",
+    "sbatch": "any other option of sbatch, as nice=100; may be repeated",
+}
+
+
+def duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `30m`, `2h` or `1d`. Raises `InputError`.
+
+    >>> duration("1.5h")
+    5400.0
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if not found or not float(found[1]):
+        raise InputError(f"--time-limit {text!r}: write a time as 90s, 30m, 2h or 1d")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def _slurm_options(args: Namespace) -> Any:
+    """`SlurmOptions`, or None for the local pool. Raises `InputError`."""
+    from gan_ablate.sweep.slurm import SlurmOptions
+
+    if args.executor not in EXECUTORS:
+        raise unknown("--executor", args.executor, EXECUTORS)
+    given: dict[str, Any] = {
+        f.name: args.slurm[f.name] for f in fields(SlurmOptions) if args.slurm[f.name] not in (None, [])
+    }
+    if args.executor == "slurm":
+        lists: dict[str, Any] = {name: tuple(args.slurm[name]) for name in SLURM_LISTS}
+        return SlurmOptions(**{**given, **lists})
+    for name, flag in ((next(iter(given), ""), "--slurm."), ("no_wait" if args.no_wait else "", "--")):
+        if name:
+            raise InputError(f"{flag}{name.replace('_', '-')} is for --executor slurm")
+    return None
 
 
 def _sweep(args: Namespace) -> int:
     from gan_ablate.sweep import display
-    from gan_ablate.sweep.pool import sweep
+    from gan_ablate.sweep.pool import Way, sweep
+    from gan_ablate.sweep.slurm import sweep_on_slurm
     from gan_ablate.sweep.study import expand, override, read, select
 
-    for name, low in (("workers", 0), ("per_gpu", 1)):
+    for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
         if args[name] < low:
             raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+    slurm = _slurm_options(args)
     changes: dict[str, Any] = {
         name: args[name]
         for name in ("seeds", "steps", "samples", "size", "width", "batch_size")
@@ -31,27 +87,29 @@ def _sweep(args: Namespace) -> int:
     root = args.root or f"runs/{study.name}"
     expansion = expand(study)
     only = args.only or None
-    from gan_ablate.sweep.slots import slots
-
-    workers = args.workers or len(slots(per_gpu=args.per_gpu))
+    way = Way(
+        workers=args.workers or None,
+        threads=args.threads or None,
+        per_gpu=args.per_gpu,
+        time_limit=duration(args.time_limit) if args.time_limit else None,
+        options={**run_options(args), "group": study.name},
+    )
     if args.dry_run:
         chosen = select(expansion.recipes, only) if only else None
+        workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
         print(display.matrix(expansion, root, workers=workers, chosen=chosen))
         return 0
-    summary = sweep(
-        study,
-        root,
-        workers=workers,
-        per_gpu=args.per_gpu,
-        options={**run_options(args), "group": study.name},
-        only=only,
-        display=display.choose(),
-        expansion=expansion,
-        retry_failed=args.retry_failed,
-    )
+    more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_failed}
+    if slurm:
+        summary = sweep_on_slurm(study, root, way=way, options=slurm, wait=not args.no_wait, **more)
+        if args.no_wait:
+            print(f"{summary.skipped} done before, {summary.left} with Slurm; the same command looks after them")
+            return 0
+    else:
+        summary = sweep(study, root, **vars(way), **more)
     counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} done before, {summary.left} left"
-    more = f"the same command goes on from here; gan-ablate report {root} shows what there is"
-    print(f"{counts}; {more}" if summary.left else counts)
+    hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
+    print(f"{counts}; {hint}" if summary.left else counts)
     return summary.exit_code
 
 
@@ -66,6 +124,10 @@ def add(subcommands: Any) -> None:
     sweep.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     sweep.add_argument("--workers", type=int, default=0, help="runs at a time (0: one per core or GPU slot)")
     sweep.add_argument("--per-gpu", type=int, default=1, help="runs at a time on each GPU")
+    sweep.add_argument(
+        "--threads", type=int, default=0, help="of each run (0: its part of the cores, or 1 without GPU)"
+    )
+    sweep.add_argument("--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then failed")
     sweep.add_argument("--dry-run", action="store_true", help="print the matrix of runs and leave")
     sweep.add_argument("--only", action="append", default=[], metavar="PATTERN", help="e.g. dcgan/*/0; may be repeated")
     sweep.add_argument("--retry-failed", action="store_true", help="train runs again that are recorded as failed")
@@ -77,6 +139,12 @@ def add(subcommands: Any) -> None:
         sweep.add_argument(
             f"--{name.replace('_', '-')}", type=int, default=None, help=f"in place of the study's {name}"
         )
+    sweep.add_argument("--executor", default="local", help="local or slurm (docs/slurm.md)")
+    sweep.add_argument("--no-wait", action="store_true", help="with slurm: submit and leave")
+    for name, (kind, text) in SLURM_HELP.items():
+        sweep.add_argument(f"--slurm.{name.replace('_', '-')}", type=kind, default=None, help=text)
+    for name, text in SLURM_LISTS.items():
+        sweep.add_argument(f"--slurm.{name}", action="append", default=[], metavar="TEXT", help=text)
     add_run_options(sweep, logger="none")
 
 

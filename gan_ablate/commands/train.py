@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -89,20 +88,6 @@ def _train(args: Namespace) -> int:
 TRAIN = "train"  # the name of the study that single runs are cells of
 
 
-def _list_cell(root: Path, recipe: Recipe) -> None:
-    """Add the run to the root's study.yaml, so that `status` and `report` know it."""
-    from gan_ablate.sweep.store import Store
-
-    known: list[Recipe] = []
-    if (root / "study.yaml").exists():
-        held = Store.open(root)
-        for cell in held.cells:
-            if cell.run_id != recipe.run_id:
-                data = json.loads((held.folder(cell.run_id) / "recipe.json").read_bytes())
-                known.append(Recipe.from_dict({**data["recipe"], "arm": cell.arm}))
-    Store.create(root, name=TRAIN, source={"name": TRAIN}, recipes=[*known, recipe])
-
-
 def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, options: dict[str, Any]) -> int:
     import signal
 
@@ -117,6 +102,7 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
     threads = args.threads or len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from gan_ablate.run import Stopped, carry_out
+    from gan_ablate.sweep.store import Store
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
@@ -130,10 +116,11 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
             **options,
         )
     except Stopped as stopped:
-        _list_cell(Path(args.root), recipe)
+        Store.add(args.root, TRAIN, recipe)
+        claim.ended("stopped")
         print(stopped)
         return 130
-    _list_cell(Path(args.root), recipe)  # not before: bad input must leave nothing behind for `status` to wait for
+    Store.add(args.root, TRAIN, recipe)  # not before: bad input must leave nothing behind for `status` to wait for
     claim.publish_result(result)
     _tell(result)
     return 0

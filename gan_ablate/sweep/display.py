@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.cells import dataset_names
+from gan_ablate.sweep.planning import describe
 from gan_ablate.sweep.store import Store, seconds_of
 from gan_ablate.sweep.study import Expansion
 
@@ -159,28 +161,43 @@ class TimeLeft:
         return max([(ahead + sum(rest)) / max(workers, 1), *rest])
 
 
+WIDEST = 80  # letters of an arm in the plan
+
+
 def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequence[Recipe] | None = None) -> str:
     """The plan of a sweep as text: arms x models, what is not applicable, runs, done, and the time they will take."""
     chosen = expansion.recipes if chosen is None else chosen
     store = Store(Path(root))
     done = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}
-    models = list(dict.fromkeys([r.model for r in expansion.recipes] + [n.model for n in expansion.not_applicable]))
-    arms = list(dict.fromkeys([r.arm for r in expansion.recipes] + [n.arm for n in expansion.not_applicable]))
-    blank = {(n.model, n.arm) for n in expansion.not_applicable}
-    count: dict[tuple[str, str], list[int]] = {}
+    every = [(r.model, r.dataset) for r in expansion.recipes]
+    every += [(n.model, n.dataset) for n in expansion.not_applicable]
+    called = dataset_names(list(dict.fromkeys(dataset for _, dataset in every)))
+    columns = {(m, d): f"{m}@{called[d]}" if len(called) > 1 else m for m, d in dict.fromkeys(every)}
+    blank = {(n.model, n.dataset, n.arm) for n in expansion.not_applicable}
+    # factors and levels that a model's design leaves out are listed below, and are no arms
+    left_out = [n.arm for n in expansion.not_applicable if not expansion.design or n.arm in expansion.factors]
+    arms = list(dict.fromkeys([r.arm for r in expansion.recipes] + left_out))
+    count: dict[tuple[str, str, str], list[int]] = {}
     for recipe in chosen:
-        entry = count.setdefault((recipe.model, recipe.arm), [0, 0])
+        entry = count.setdefault((recipe.model, recipe.dataset, recipe.arm), [0, 0])
         entry[0] += recipe.run_id in done
         entry[1] += 1
-    wide = max(map(len, [*arms, "arm (done/runs)"]))
-    lines = ["  ".join(["arm (done/runs)".ljust(wide), *(m.rjust(max(9, len(m))) for m in models)])]
+    named = {arm: arm if len(arm) <= WIDEST else f"{arm[: WIDEST - 2]}.." for arm in arms}
+    if expansion.design.get("name") == "random":  # its arms are numbered, so their values stand beside them
+        values = {arm: ", ".join(f"{k}={v}" for k, v in expansion.factors.get(arm, {}).items()) for arm in arms}
+        named = {arm: f"{arm}  {values[arm]}" for arm in arms}
+    wide = max(map(len, [*named.values(), "arm (done/runs)"]))
+    lines = ["  ".join(["arm (done/runs)".ljust(wide), *(c.rjust(max(9, len(c))) for c in columns.values())])]
     for arm in arms:
-        shown = {m: "n/a" for m in models if (m, arm) in blank}
-        shown |= {m: "{}/{}".format(*count[m, arm]) for m in models if (m, arm) in count}
-        cells = [shown.get(m, "-") for m in models]
-        lines.append("  ".join([arm.ljust(wide), *(c.rjust(max(9, len(m))) for c, m in zip(cells, models))]))
+        shown = {c: "n/a" for c in columns if (*c, arm) in blank}
+        shown |= {c: "{}/{}".format(*count[*c, arm]) for c in columns if (*c, arm) in count}
+        cells = [shown.get(c, "-").rjust(max(9, len(name))) for c, name in columns.items()]
+        lines.append("  ".join([named[arm].ljust(wide), *cells]))
     if expansion.not_applicable:
-        lines += ["", "not applicable:", *(f"  {n.model}/{n.arm}: {n.reason}" for n in expansion.not_applicable)]
+        listed = [f"  {columns[n.model, n.dataset]}/{n.arm}: {n.reason}" for n in expansion.not_applicable]
+        lines += ["", "not applicable:", *listed]
+    if expansion.design:
+        lines += ["", "design:", *(f"  {line}" for line in describe(expansion.design))]
     waiting = [r for r in chosen if r.run_id not in done]
     seconds = TimeLeft.of(seconds_of(done.values())).left(waiting, [], workers)
     estimate = "time not known before one is done"

@@ -6,34 +6,67 @@ and publishes by itself, so killing any of them at any moment loses at most the 
 
 from __future__ import annotations
 
-import os
-import select
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
-from gan_ablate.sweep.server import Message, Setup, Task, receive, send
-from gan_ablate.sweep.slots import Slot, slots
+from gan_ablate.sweep.client import Server
+from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, clock, run_line
+from gan_ablate.sweep.server import Message, Order, Setup, Task
+from gan_ablate.sweep.slots import Slot, slots, threads_each
 from gan_ablate.sweep.store import Store, log, seconds_of
 from gan_ablate.sweep.study import Expansion, Study, expand, run_name
 from gan_ablate.sweep.study import select as select_runs
 
 ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as failed
-GRACE = 20.0  # seconds that runs get to checkpoint and leave after Ctrl-C
+GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
 POLL = 0.2  # seconds between redraws and looks at runs that others hold
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How runs are carried out, on this machine or in a job of a cluster. Raises `InputError` for numbers under 1.
+
+    workers: runs at a time (None: `per_gpu` on each GPU or, without GPUs, one per `threads` cores).
+    threads: of each run (None: its part of the cores beside a GPU, else 1).
+    time_limit: seconds of one attempt; a run over it writes a checkpoint and leaves, or is killed `grace` s later.
+    run: names a function `(recipe, folder, *, should_stop, **options) -> result`.
+    """
+
+    workers: int | None = None
+    threads: int | None = None
+    per_gpu: int = 1
+    time_limit: float | None = None
+    grace: float = GRACE
+    run: str = "gan_ablate.run:carry_out"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "per_gpu"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value}: needs a whole number of at least 1")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"time_limit={self.time_limit}: needs a time over 0")
+
+    def places(self) -> tuple[Slot, ...]:
+        """The slots that this machine has for it."""
+        devices = () if self.options.get("accelerator") == "cpu" else None
+        return slots(self.workers, self.threads or 1, self.per_gpu, devices)
+
+    def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
+        threads = self.threads or threads_each(places)
+        return Setup(str(root.resolve()), self.run, {"threads": threads, **self.options}, threads, list(path))
 
 
 @dataclass(frozen=True)
@@ -48,34 +81,40 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """For the shell: 130 after Ctrl-C (128 + signal), 1 if a run failed, else 0."""
-        return 128 + self.stopped if self.stopped else int(self.failed > 0)
+        """For the shell: 130 after Ctrl-C (128 + signal), 1 if a run failed or is left, else 0."""
+        return 128 + self.stopped if self.stopped else int(self.failed + self.left > 0)
 
 
 def sweep(
     study: Study,
     root: str | Path,
     *,
-    workers: int | None = None,
-    threads: int = 1,
-    per_gpu: int = 1,
-    run: str = "gan_ablate.run:carry_out",
-    options: Mapping[str, Any] | None = None,
     only: str | Sequence[str] | None = None,
     display: Display | None = None,
     expansion: Expansion | None = None,
     retry_failed: bool = False,
-    grace: float = GRACE,
+    **way: Any,
 ) -> Summary:
-    """Carries out what is left of a study in `root`, over `workers` processes of `threads` threads each.
+    """Carries out what is left of a study in `root` on this machine; `way` are the fields of `Way`.
 
-    `run` names a function `(recipe, folder, *, should_stop, **options) -> result`. Runs that another sweeper holds
-    are waited for. Ctrl-C (or SIGTERM, SIGHUP) asks the runs to checkpoint and leave, a second one kills them.
-    Raises `InputError` for a root of another study, and for bad input that only a run could notice.
+    Runs that another sweeper holds are waited for. Ctrl-C (or SIGTERM, SIGHUP) asks the runs to checkpoint and leave,
+    a second one kills them. Raises `InputError` for a root of another study, and for bad input that only a run notices.
     """
-    for name, value in (("workers", workers), ("threads", threads), ("per_gpu", per_gpu)):
-        if value is not None and value < 1:
-            raise InputError(f"{name}={value}: needs a whole number of at least 1")
+    carried = Way(**way)
+    store, chosen = prepare(study, root, only, expansion)
+    places = carried.places()
+    display = display or choose()
+    try:
+        setup = carried.setup(store.root, places, sys.path)
+        return _Sweep(store, chosen, places, setup, display, carried, retry_failed).run()
+    finally:
+        display.close()
+
+
+def prepare(
+    study: Study, root: str | Path, only: str | Sequence[str] | None, expansion: Expansion | None
+) -> tuple[Store, tuple[Recipe, ...]]:
+    """The root with its `study.yaml` up to date, and the runs that `only` chooses."""
     expansion = expand(study) if expansion is None else expansion
     chosen = select_runs(expansion.recipes, only)
     store = Store.create(
@@ -84,14 +123,23 @@ def sweep(
         source=study.source,
         recipes=expansion.recipes,
         not_applicable=expansion.not_applicable,
+        design=expansion.design,
+        factors=expansion.factors,
     )
-    places = slots(workers, threads, per_gpu)
-    setup = Setup(str(Path(root).resolve()), run, {"threads": threads, **(options or {})}, threads, list(sys.path))
-    display = display or choose()
-    try:
-        return _Sweep(store, chosen, places, setup, display, retry_failed, grace).run()
-    finally:
-        display.close()
+    return store, chosen
+
+
+def carry_out_share(
+    root: Path, recipes: Sequence[Recipe], way: Way, *, display: Display, path: Sequence[str], numbers: Sequence[int]
+) -> Summary:
+    """Carries out some runs of a study that another process watches over, in a job of a cluster.
+
+    Runs that others hold are left to them. Each of the signals `numbers` lets runs checkpoint and leave; none of them,
+    however often it comes, shortens the `grace` that runs have for it. `path` is the submitter's `sys.path`.
+    """
+    places = way.places()
+    setup = way.setup(root, places, path)
+    return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
 
 
 @dataclass
@@ -104,6 +152,8 @@ class _Job:
     since: float = 0.0
     said: Message | None = None
     look_again: float = 0.0
+    cut: float | None = None  # when it was told that its time is over
+    killed: bool = False
 
 
 @dataclass
@@ -113,8 +163,10 @@ class _Sweep:
     places: Sequence[Slot]
     setup: Setup
     display: Display
-    retry_failed: bool
-    grace: float
+    way: Way
+    retry_failed: bool = False
+    numbers: Sequence[int] = STOP_SIGNALS
+    own: bool = True  # the study's own sweeper: waits for runs that others hold, and heeds a second Ctrl-C
     waiting: deque[_Job] = field(default_factory=deque)
     held: list[_Job] = field(default_factory=list)
     running: dict[Slot, _Job] = field(default_factory=dict)
@@ -129,29 +181,30 @@ class _Sweep:
     estimate: TimeLeft = field(default_factory=TimeLeft)
 
     def run(self) -> Summary:
-        records = []
+        spent: list[tuple[str, str, float]] = []  # not the records: 10,000 of them are 100 MB
         for recipe in self.recipes:
             run_id = recipe.run_id
             record = self.store.finished(run_id)
             if record is None or (self.retry_failed and "error" in record):
                 self.waiting.append(_Job(recipe, run_id))
             else:
-                records.append(record)
+                spent += seconds_of([record])
                 self.failed_before += "error" in record
                 self.skipped += 1
-        self.estimate = TimeLeft.of(seconds_of(records))
+        self.estimate = TimeLeft.of(spent)
         if not self.waiting:
             self.display.note(f"nothing to do: all {self.skipped} runs are finished")
             return self._summary()
-        with _signals(self.signals), _Server(self.setup) as server:
+        with catching(self.signals, self.numbers), Server(self.setup) as server:
             self._loop(server)
         if self.refusal:
             raise InputError(self.refusal)
         return self._summary()
 
-    def _loop(self, server: _Server) -> None:
-        while self.running or ((self.waiting or self.held) and self.stop_since is None):
+    def _loop(self, server: Server) -> None:
+        while self.running or ((self.waiting or (self.held and self.own)) and self.stop_since is None):
             self._heed_signals(server)
+            self._heed_time(server)
             if self.stop_since is None:
                 self._look_at_held()
                 self._start(server)
@@ -168,14 +221,14 @@ class _Sweep:
                     self._handle(message)
             self.display.update(self._progress())
 
-    def _start(self, server: _Server) -> None:
+    def _start(self, server: Server) -> None:
         if not server.ready:
             return
         for place in self.places:
             if place not in self.running and self.waiting:
                 job = self.waiting.popleft()
                 job.attempt += 1
-                job.since, job.said = time.monotonic(), None
+                job.since, job.said, job.cut, job.killed = time.monotonic(), None, None, False
                 self.running[place] = job
                 last = job.attempt >= ATTEMPTS
                 retry = self.retry_failed and job.attempt == 1
@@ -208,8 +261,11 @@ class _Sweep:
             self.waiting.append(job)
         elif self.stop_since is not None:  # told to leave, or killed because it did not
             self.waiting.append(job)
-        elif said.outcome == "stopped":
-            self._crashed(job, "told to stop by a signal from outside", "")
+        elif job.cut is not None and self.way.time_limit is not None:
+            self._crashed(job, f"over the time limit of {clock(self.way.time_limit)}", said.traceback)
+        elif said.outcome == "stopped":  # by a signal from outside: it has its checkpoint and goes on from there
+            job.attempt -= 1
+            self.waiting.append(job)
         else:
             self._crashed(job, said.error, said.traceback, recorded=bool(job.said))
 
@@ -230,6 +286,8 @@ class _Sweep:
                 if claim is not None and claim.finished() is None:
                     said = traceback or _tail(claim.folder / "log.txt")
                     claim.publish_failed(job.recipe, error, said, job.attempt)
+        except InputError as problem:  # the disk is full, read-only ..: the next run would fare no better
+            self.refusal = self.refusal or str(problem)
         except OSError as problem:
             log.warning("%s: the failure cannot be recorded: %s", run_name(job.recipe), problem)
 
@@ -245,16 +303,29 @@ class _Sweep:
                 self.held.remove(job)
                 self.waiting.append(job)
 
-    def _heed_signals(self, server: _Server) -> None:
+    def _heed_signals(self, server: Server) -> None:
         if (self.signals or self.refusal) and self.stop_since is None:
             self.stop_since = time.monotonic()
             if not self.refusal and self.running:
-                self.display.note("stopping: runs write a checkpoint and leave (again: kill them)")
-            server.order("stop")
-        late = self.stop_since is not None and time.monotonic() - self.stop_since > self.grace
-        if not self.killed and (late or len(self.signals) > 1):
+                again = " (again: kill them)" if self.own else ""
+                self.display.note(f"stopping: runs write a checkpoint and leave{again}")
+            server.order(Order("stop"))
+        late = self.stop_since is not None and time.monotonic() - self.stop_since > self.way.grace
+        if not self.killed and (late or (self.own and len(self.signals) > 1)):
             self.killed = True
-            server.order("kill")
+            server.order(Order("kill"))
+
+    def _heed_time(self, server: Server) -> None:
+        """Cuts runs that are over the time limit: asks first, kills those that do not answer within the grace."""
+        limit, now = self.way.time_limit, time.monotonic()
+        for job in self.running.values() if limit is not None else ():
+            assert limit is not None
+            if job.cut is None and now - job.since > limit:
+                job.cut = now
+                server.order(Order("stop", job.run_id))
+            elif job.cut is not None and not job.killed and now - job.cut > self.way.grace:
+                job.killed = True
+                server.order(Order("kill", job.run_id))
 
     def _tell(self, job: _Job, facts: Mapping[str, Any]) -> None:
         self.display.finished(self._progress(), run_line(job.recipe, facts))
@@ -276,91 +347,12 @@ class _Sweep:
         return Summary(self.done, self.failed, self.skipped, left, self.signals[0] if self.signals and left else 0)
 
 
-class _Server:
-    """The sweeper's end of the warm server."""
-
-    def __init__(self, setup: Setup) -> None:
-        self.setup = setup
-        self.ready = False
-        self.deaths = 0
-
-    def __enter__(self) -> _Server:
-        self._launch()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()  # the server sees the end of file, kills its workers and leaves
-        try:
-            self.process.wait(5 if self.ready else 0)
-        except subprocess.TimeoutExpired:  # still importing: it has no workers yet
-            self.process.kill()
-            self.process.wait()
-        self.output.close()
-
-    def _launch(self) -> None:
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.setup.threads))
-        # counting GPUs through NVML makes no CUDA context, which would not survive a fork
-        environment = {**os.environ, **threads, "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": _path(self.setup)}
-        self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        code = f"from gan_ablate.sweep.server import serve; serve({theirs.fileno()})"
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", code],
-                env=environment,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=self.output,
-                stderr=self.output,
-                start_new_session=True,  # Ctrl-C in the terminal reaches the sweeper alone
-            )
-        self.socket = mine
-        self.ready = False
-        send(mine, self.setup)
-
-    def restart(self) -> None:
-        self.deaths += 1
-        if self.deaths > 3:
-            raise RuntimeError(f"the worker server died {self.deaths} times; its last words:\n{self.tail()}")
-        self.socket.close()
-        self.process.kill()
-        self.process.wait()
-        self.output.close()
-        self._launch()
-
-    def order(self, what: Task | str) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # its death is seen by `messages`
-            send(self.socket, what)
-
-    def messages(self, seconds: float) -> Iterator[Message | None]:
-        """Waits up to `seconds`, then yields all that has come; None when the server is gone."""
-        while select.select([self.socket], [], [], seconds)[0]:
-            message = receive(self.socket)
-            if isinstance(message, Message) and message.event == "ready":
-                self.ready = True
-            else:
-                yield message
-            if message is None:
-                return
-            seconds = 0.0
-
-    def tail(self) -> str:
-        self.output.seek(0)
-        return self.output.read()[-4000:].decode(errors="replace")
-
-
-def _path(setup: Setup) -> str:
-    """The server finds this package, and the run function, where the sweeper did."""
-    return os.pathsep.join(filter(None, setup.path))
-
-
 @contextmanager
-def _signals(came: list[int]) -> Iterator[None]:
-    """Collects SIGINT, SIGTERM and SIGHUP instead of dying of them (in the main thread, as Python asks)."""
+def catching(came: list[int], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
+    """Collects signals instead of dying of them (in the main thread, as Python asks)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {n: signal.signal(n, lambda number, _: came.append(number)) for n in numbers}
     try:
         yield

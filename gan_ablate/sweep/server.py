@@ -25,6 +25,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.publishing import trouble
 from gan_ablate.sweep.store import Store
 
 MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,000
@@ -52,6 +53,14 @@ class Task:
     last_attempt: bool = False
     attempt: int = 1
     retry_failed: bool = False
+
+
+@dataclass(frozen=True)
+class Order:
+    """To one run, or without `run_id` to all: `stop` (write a checkpoint and leave) or `kill`."""
+
+    what: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,8 @@ def load_function(name: str) -> Callable[..., dict[str, Any]]:
 
 def serve(descriptor: int) -> None:
     """The server's life. `descriptor` is its end of the socket pair."""
+    # stays so in a fork until it can answer: no order is lost, and a signal to all processes of a job kills none
+    signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL, signal.SIGTERM})
     sock = socket.socket(fileno=descriptor)
     setup: Setup = receive(sock)
     sys.path[:] = setup.path
@@ -136,15 +147,16 @@ def serve(descriptor: int) -> None:
             with suppress(OSError):
                 os.setpgid(pid, pid)  # the worker does the same: whoever is first
             workers[pid] = order.run_id
-        elif order == "stop":
-            for pid in workers:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, STOP_SIGNAL)
-        else:  # "kill", or the sweeper is gone
-            for pid in workers:
-                _signal_group(pid, signal.SIGKILL)
-            if order is None:
-                return
+            continue
+        for pid, run_id in workers.items():
+            if order is None or order.run_id in ("", run_id):
+                if order is None or order.what == "kill":
+                    _signal_group(pid, signal.SIGKILL)
+                else:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, STOP_SIGNAL)
+        if order is None:  # the sweeper is gone
+            return
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -160,8 +172,11 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the sweeper's to handle
-        signal.signal(signal.SIGTERM, stop)
         signal.signal(STOP_SIGNAL, stop)
+        # Lightning answers SIGTERM by leaving without a checkpoint: it stays blocked, and `should_stop` sees it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {STOP_SIGNAL})
+        with suppress(OSError):  # where memory runs out, this process goes first and not the server or the sweeper
+            Path("/proc/self/oom_score_adj").write_text("500")
         with suppress(OSError):
             os.setpgid(0, 0)
         _die_with(parent)
@@ -169,7 +184,10 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
             os.environ["CUDA_VISIBLE_DEVICES"] = task.gpu
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(setup.threads)
-        message = _attempt(setup, task, function, stop)
+        try:
+            message = _attempt(setup, task, function, stop)
+        except InputError as error:  # the disk refuses the claim or the record
+            message = Message("said", task.run_id, "refused", error=_one_line(error))
         send(sock, message)
         code = 0
     except BaseException:
@@ -182,7 +200,7 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
 
 
 class _Stop:
-    """Set by a signal; a run asks it between steps."""
+    """Set by `STOP_SIGNAL` or by a pending SIGTERM; a run asks it between steps."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -191,6 +209,7 @@ class _Stop:
         self.asked = True
 
     def should_stop(self) -> bool:
+        self.asked = self.asked or signal.SIGTERM in signal.sigpending()
         return self.asked
 
 
@@ -202,22 +221,29 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
         if task.retry_failed:
             claim.forget_failure()
         if (record := claim.finished()) is not None:
-            return Message("said", task.run_id, "already", facts=_facts(record))
+            return Message("said", task.run_id, "already", facts=facts_of(record))
         try:
             folder = claim.prepare(task.recipe)
             _write_output_to(folder / "log.txt")
             result = function(task.recipe, folder, should_stop=stop.should_stop, **setup.options)
             claim.publish_result(result)
-            return Message("said", task.run_id, "ok", facts=_facts(result))
+            return Message("said", task.run_id, "ok", facts=facts_of(result))
         except InputError as error:
+            claim.ended("refused", error=_one_line(error))
             return Message("said", task.run_id, "refused", error=_one_line(error))
         except BaseException as error:
-            if _is_stop(error) or stop.asked:
+            if _is_stop(error) or stop.should_stop():
+                claim.ended("stopped")
                 return Message("said", task.run_id, "stopped", error=_one_line(error))
+            if (line := trouble(error, claim.folder)) is not None:  # a full disk is not this run's failure
+                claim.ended("refused", error=line)
+                return Message("said", task.run_id, "refused", error=line)
             lines, text = traceback.format_exc(), f"{type(error).__name__}: {_one_line(error)}"
             sys.stderr.write(lines)
             if task.last_attempt:
                 claim.publish_failed(task.recipe, text, lines, task.attempt)
+            else:
+                claim.ended("crashed", error=text, traceback=lines)
             return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
 
 
@@ -226,7 +252,7 @@ def _is_stop(error: BaseException) -> bool:
     return any(c.__name__ == "Stopped" for c in type(error).__mro__)
 
 
-def _facts(record: dict[str, Any]) -> dict[str, Any]:
+def facts_of(record: dict[str, Any]) -> dict[str, Any]:
     """What a progress line says about a finished run."""
     metrics, labels = record.get("metrics") or {}, record.get("labels") or {}
     return {

@@ -20,18 +20,37 @@ class Slot:
 
 
 def cores() -> int:
-    """CPU cores this process may use: its affinity, or its control group's quota where that is smaller."""
+    """CPU cores this process may use: its affinity; where smaller, its control group's quota or its Slurm job's part.
+
+    Slurm without cgroups leaves the affinity at the whole node, which other jobs use too.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         count = min(count, max(1, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no quota ("max"), or no such file
         pass
-    return count
+    share = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(count, max(1, int(share))) if share.isdecimal() else count
+
+
+def mps_runs() -> bool:
+    """Whether the control daemon of NVIDIA's Multi-Process Service runs, where this process would look for it."""
+    folder = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
+    try:
+        daemon = int((folder / "nvidia-cuda-mps-control.pid").read_text())
+    except (OSError, ValueError):
+        return False
+    return (folder / "control").exists() and Path(f"/proc/{daemon}").exists()
 
 
 def gpus() -> tuple[str, ...]:
-    """The GPUs as `CUDA_VISIBLE_DEVICES` names them: what that variable allows, else what nvidia-smi lists."""
+    """The GPUs as `CUDA_VISIBLE_DEVICES` names them: what that variable allows, else what nvidia-smi lists.
+
+    Where MPS runs, by UUID: its daemon may have renumbered the GPUs it serves (NVIDIA's MPS manual, appendix on the
+    environment). Runs connect to MPS by themselves. `CUDA_MPS_ACTIVE_THREAD_PERCENTAGE` is left to the user: it
+    reserves nothing, it only caps, and small GANs seldom fill their part of a GPU.
+    """
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is not None:
         return tuple(name.strip() for name in allowed.split(",") if name.strip() and name.strip() != "-1")
@@ -40,7 +59,9 @@ def gpus() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     # a GPU that is cut into MIG slices is used by its slices' UUIDs
-    return tuple(re.findall(r"UUID: (MIG-[^)\s]+)", listed)) or tuple(re.findall(r"^GPU (\d+):", listed, re.MULTILINE))
+    names = re.findall(r"UUID: (MIG-[^)\s]+)", listed)
+    plain = r"UUID: (GPU-[^)\s]+)" if mps_runs() else r"^GPU (\d+):"
+    return tuple(names or re.findall(plain, listed, re.MULTILINE))
 
 
 def slots(
@@ -54,3 +75,8 @@ def slots(
     if workers is None:
         workers = len(devices) * per_gpu if devices else max(1, cores() // threads)
     return tuple(Slot(k, devices[k % len(devices)] if devices else None) for k in range(workers))
+
+
+def threads_each(places: Sequence[Slot]) -> int:
+    """Threads of one run: beside a GPU its part of the cores, without GPUs one (see docs/architecture.md)."""
+    return max(1, cores() // len(places)) if any(p.gpu is not None for p in places) else 1

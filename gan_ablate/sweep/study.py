@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import MODELS, Evaluation, Recipe, TrickSpec
-from gan_ablate.sweep.designs import BASE, DESIGNS, Arm
+from gan_ablate.recipe import MODELS, Recipe, TrickSpec
+from gan_ablate.sweep.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
+from gan_ablate.sweep.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
+from gan_ablate.sweep.entries import (
+    BASE,
+    EVALUATION_FIELDS,
+    Arm,
+    kind,
+    merge,
+    read_arm,
+    read_datasets,
+    read_models,
+    read_recipe_fields,
+    read_seeds,
+    set_twice,
+    without,
+)
+from gan_ablate.sweep.factors import Factor, read_factors
+from gan_ablate.sweep.planning import plan, summary
 from gan_ablate.sweep.reading import read_yaml
 
-ALL = "all"  # in a list of arms: every registered trick with its default parameters
-KEYS = ("name", "design", "base", "models", "arms", "seeds", "beyond_catalogue")
-EVALUATION_FIELDS = tuple(f.name for f in fields(Evaluation))
-# what a study says elsewhere, and so may not stand among the recipe fields
-ELSEWHERE = {"model": "models", "arm": "arms", "seed": "seeds"}
-RECIPE_FIELDS = tuple(f.name for f in fields(Recipe) if f.name not in ELSEWHERE)
+KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "beyond_catalogue")
 
 
 @dataclass(frozen=True)
@@ -31,27 +43,12 @@ class Study:
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     design: str = "one_at_a_time"
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the design, defaults filled in
+    factors: tuple[Factor, ...] = ()  # what a factor design varies
+    datasets: tuple[Mapping[str, Any], ...] = ()  # recipe fields of each; none: the base's dataset
     beyond_catalogue: bool = False  # train arms also on models that the catalogue does not put them to the test on
     source: Mapping[str, Any] = field(default_factory=dict)  # the YAML's plain data, kept in the store
     path: str = "study"  # where it was read, for error lines
-
-
-@dataclass(frozen=True)
-class NotApplicable:
-    """A cell that is listed and not trained: it means nothing on its model, or is no row of the catalogue."""
-
-    model: str
-    dataset: str
-    arm: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """What a study asks for. `recipes` come seed by seed (all arms at the first seed first)."""
-
-    recipes: tuple[Recipe, ...]
-    not_applicable: tuple[NotApplicable, ...] = ()
 
 
 def read(path: str | Path) -> Study:
@@ -62,31 +59,40 @@ def read(path: str | Path) -> Study:
 def from_dict(data: object, where: str = "study") -> Study:
     """A study from plain data (see `sweeps/*.yaml` for the keys). Raises `InputError`."""
     if not isinstance(data, Mapping):
-        raise InputError(f"{where}: a study is a mapping with the keys {', '.join(KEYS)}; got {_kind(data)}")
+        raise InputError(f"{where}: a study is a mapping with the keys {', '.join(KEYS)}; got {kind(data)}")
     for key in data:
         if key not in KEYS:
             raise unknown("key", key, KEYS, where)
     name = data.get("name", Path(where).stem)
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{where}: name={name!r}: needs a text")
-    design = data.get("design", "one_at_a_time")
-    if design not in DESIGNS:
-        raise unknown("design", design, DESIGNS, where)
+    design, options = read_design(data.get("design", "one_at_a_time"), where)
     beyond = data.get("beyond_catalogue", False)
     if not isinstance(beyond, bool):
         raise InputError(f"{where}: beyond_catalogue={beyond!r}: needs true or false")
     arms = data.get("arms", ())
     entries = [arms] if isinstance(arms, str) else arms or ()
     if not isinstance(entries, Sequence):
-        raise InputError(f"{where}: arms: expected a list of tricks or the word all, got {_kind(arms)}")
+        raise InputError(f"{where}: arms: expected a list of tricks or the word all, got {kind(arms)}")
+    factors = read_factors(data.get("factors") or (), where)
+    base, datasets = read_recipe_fields(data.get("base"), f"{where}: base"), read_datasets(data.get("datasets"), where)
+    if factors and design in DESIGNS:
+        raise InputError(f"{where}: design {design} takes arms, not factors: use factorial, fractional, ..")
+    if entries and design in FACTOR_DESIGNS:
+        raise InputError(f"{where}: design {design} makes its arms from factors: take arms: out")
+    if datasets and "dataset" in base:
+        raise InputError(f"{where}: dataset stands in the base and under datasets: take it out of the base")
     return Study(
         name=name,
-        design=str(design),
+        design=design,
+        options=options,
+        factors=factors,
+        datasets=datasets,
         beyond_catalogue=beyond,
-        base=_recipe_fields(data.get("base"), f"{where}: base"),
-        models=_models(data.get("models", list(MODELS)), where),
-        arms=tuple(_arm(entry, f"{where}: arms") for entry in entries),
-        seeds=_seeds(data.get("seeds", 5), where),
+        base=base,
+        models=read_models(data.get("models", list(MODELS)), where),
+        arms=tuple(read_arm(entry, f"{where}: arms") for entry in entries),
+        seeds=read_seeds(data.get("seeds", 5), where),
         source=dict(data),
         path=where,
     )
@@ -104,23 +110,26 @@ def override(
 
     `arms` picks arms of the study by label or pattern, or adds `trick:key=value`. Recipe fields (`steps=100`,
     `size=28`, also `samples`, `points`, `extractor` of the evaluation) win over the base and over the per-model
-    values, and leave the arms' own fields alone: those are what the study compares.
+    values (and per-dataset ones), and leave the arms' own fields alone: those are what the study compares.
     """
     where = f"{study.path} with options"
     given = {k: v for k, v in recipe_fields.items() if v is not None}
     evaluation = {k: given.pop(k) for k in EVALUATION_FIELDS if k in given}
     if evaluation:
         given["evaluation"] = {**evaluation, **given.get("evaluation", {})}
-    given = _recipe_fields(given, where)
+    given = read_recipe_fields(given, where)
     if models is not None:
-        study = replace(study, models={m: study.models.get(m, {}) for m in _models(list(models), where)})
+        study = replace(study, models={m: study.models.get(m, {}) for m in read_models(list(models), where)})
     if seeds is not None:
-        study = replace(study, seeds=_seeds(seeds, where))
+        study = replace(study, seeds=read_seeds(seeds, where))
     if arms is not None:
+        if study.design in FACTOR_DESIGNS:
+            raise InputError(f"{where}: --arms: design {study.design} makes its arms from factors: choose by --only")
         study = replace(study, arms=tuple(_pick(study.arms, arms, where)))
     if given:
-        kept = {m: _without(own, given) for m, own in study.models.items()}
-        study = replace(study, base=_merge(study.base, given), models=kept)
+        kept = {m: without(own, given) for m, own in study.models.items()}
+        datasets = tuple(without(own, given) for own in study.datasets)
+        study = replace(study, base=merge(study.base, given), models=kept, datasets=datasets)
     return study
 
 
@@ -136,57 +145,86 @@ def expand(
     `complete`, `not_applicable` and `trick_names` default to those of `gan_ablate.tricks`. An arm that equals
     base on some model is not applicable there; one that equals base on every model, or another arm, is an error.
     """
-    from gan_ablate.tricks import beyond_catalogue
+    from gan_ablate import tricks
 
-    if complete is None or not_applicable is None or trick_names is None:
-        from gan_ablate import tricks
-
-        complete = complete or tricks.complete
-        not_applicable = not_applicable or tricks.not_applicable
-        trick_names = trick_names or tricks.trick_names
+    rules = Rules(
+        complete or tricks.complete,
+        not_applicable or tricks.not_applicable,
+        (lambda model, names: None) if study.beyond_catalogue else tricks.beyond_catalogue,
+    )
     try:
-        arms = DESIGNS[study.design](_spell_out(study, trick_names), _base_tricks(study))
+        settings = _settings(study, rules)
+        if study.design in FACTOR_DESIGNS:
+            return _expand_factors(study, settings)
+        return _expand_arms(study, settings, trick_names or tricks.trick_names)
     except InputError as error:
         raise InputError(f"{study.path}: {error}") from None
+
+
+def _settings(study: Study, rules: Rules) -> list[Setting]:
+    """Every model on every dataset. Raises `InputError` for a field that a model and a dataset both set."""
+    names = dataset_names([d["dataset"] for d in study.datasets])
+    settings = []
+    for dataset in study.datasets or ({},):
+        for model, own in study.models.items():
+            name = f"{model}@{names[dataset['dataset']]}" if len(study.datasets) > 1 else model
+            for key in set_twice(own, dataset):
+                raise InputError(f"{name}: {key} is set under models and under datasets: set it in one of them")
+            settings.append(Setting(name, model, merge(merge(study.base, own), dataset), study.seeds[0], rules))
+    return settings
+
+
+def _expand_arms(study: Study, settings: Sequence[Setting], trick_names: Callable[[], Iterable[str]]) -> Expansion:
+    arms = DESIGNS[study.design](_spell_out(study, trick_names), _base_tricks(study))
     labels: set[str] = set()
     for arm in arms:
         if arm.label in labels:
-            raise InputError(f"{study.path}: two arms are called {arm.label!r}: give one another label with `arm:`")
+            raise InputError(f"two arms are called {arm.label!r}: give one another label with `arm:`")
         labels.add(arm.label)
     cells: list[Recipe] = []
     skipped: list[NotApplicable] = []
-    for model, own in study.models.items():
-        seen: dict[str, str] = {}
-        for arm in arms:
-            fields_ = _merge(_merge(study.base, own), arm.overrides)
-            held = fields_.pop("tricks", ())
-            tricks_ = (*(t for t in held if t.name != arm.without), *arm.tricks)
-            try:
-                recipe = Recipe.from_dict({**fields_, "model": model, "arm": arm.label, "seed": study.seeds[0]})
-                recipe = complete(replace(recipe, tricks=tricks_))
-            except InputError as error:
-                raise InputError(f"{study.path}: {model}/{arm.label}: {error}") from None
-            twin = seen.setdefault(recipe.run_id, arm.label)
-            reason = not_applicable(recipe)
-            if reason is not None and arm.label == BASE:
-                raise InputError(f"{study.path}: {model}/base: {reason}: set it per model, under models:")
-            if reason is None and arm.without and arm.without not in [t.name for t in held]:
-                reason = f"{arm.without} is not in this model's base"
-            if reason is None and not study.beyond_catalogue:
-                reason = beyond_catalogue(model, [t.name for t in arm.tricks])
-            if reason is None and twin == BASE and arm.label != BASE:
-                reason = "the same recipe as base"
-            if reason is not None:
-                skipped.append(NotApplicable(model, recipe.dataset, arm.label, reason))
-            elif twin != arm.label:
-                raise InputError(f"{study.path}: {model}: arms {twin!r} and {arm.label!r} are the same run")
-            else:
-                cells.append(recipe)
+    for setting in settings:
+        found = expand_arms(setting, arms, made=False)
+        cells += found[0]
+        skipped += found[1]
     for arm in arms:
         same = [n for n in skipped if n.arm == arm.label and n.reason == "the same recipe as base"]
-        if len(same) == len(study.models):
-            raise InputError(f"{study.path}: arm {arm.label!r} is the same run as base on every model")
-    return Expansion(tuple(replace(c, seed=s) for s in study.seeds for c in cells), tuple(skipped))
+        if len(same) == len(settings):
+            raise InputError(f"arm {arm.label!r} is the same run as base on every model")
+    return Expansion(_over_seeds(cells, study), tuple(skipped))
+
+
+def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:
+    check_factors(study.design, study.options, study.factors)
+    cells: list[Recipe] = []
+    skipped: list[NotApplicable] = []
+    levels: dict[str, dict[str, Any]] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
+    for setting in settings:
+        base, _ = expand_arms(setting, [Arm(BASE)], made=True)
+        try:
+            planned = plan(study.design, study.options, study.factors, setting.probe)
+        except InputError as error:
+            raise InputError(f"{setting.name}: {error}") from None
+        if len({cell.label for cell in planned.cells}) < len(planned.cells):
+            raise InputError(f"{setting.name}: two cells have one label: give levels other labels with `arm:`")
+        arms = [setting.arm(cell.label, list(cell.levels.values())) for cell in planned.cells]
+        found = expand_arms(setting, arms, made=True)
+        cells += found[0]
+        skipped += [NotApplicable(setting.model, base[0].dataset, *entry) for entry in planned.skipped] + found[1]
+        facts[setting.name] = planned.facts
+        for cell in planned.cells:
+            levels[cell.label] = {name: level.value for name, level in cell.levels.items()}
+    for factor in study.factors:
+        if not any(factor.name in found["factors"] for found in facts.values()):
+            reason = next(n.reason for n in skipped if n.arm == factor.name)
+            raise InputError(f"factor {factor.name!r} can be varied on none of the models: {reason}")
+    kept = {label: levels[label] for label in dict.fromkeys(c.arm for c in cells)}
+    return Expansion(_over_seeds(cells, study), tuple(skipped), kept, summary(study.design, facts, study.factors))
+
+
+def _over_seeds(cells: Sequence[Recipe], study: Study) -> tuple[Recipe, ...]:
+    return tuple(replace(cell, seed=seed) for seed in study.seeds for cell in cells)
 
 
 def run_name(recipe: Recipe) -> str:
@@ -197,22 +235,26 @@ def run_name(recipe: Recipe) -> str:
 def select(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
     """The recipes that any of the patterns names: `model/arm/seed`, an arm or a model, with * ? [..].
 
-    Raises `InputError` for a pattern that names nothing.
+    `model@dataset` may stand in place of the model. Raises `InputError` for a pattern that names nothing.
     """
     if only is None:
         return tuple(recipes)
+    short = dataset_names(list(dict.fromkeys(r.dataset for r in recipes)))
     chosen: set[int] = set()
     for pattern in [only] if isinstance(only, str) else only:
-        hits = {
-            k
-            for k, r in enumerate(recipes)
-            if any(fnmatchcase(text, pattern) for text in (run_name(r), r.arm, r.model, f"{r.model}/{r.arm}"))
-        }
+        hits = {k for k, r in enumerate(recipes) if any(fnmatchcase(t, pattern) for t in _called(r, short))}
         if not hits:
             arms = dict.fromkeys(r.arm for r in recipes)
             raise InputError(f"--only {pattern!r} matches no run of model/arm/seed; arms: {', '.join(arms)}")
         chosen |= hits
     return tuple(r for k, r in enumerate(recipes) if k in chosen)
+
+
+def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
+    """What a pattern may name a run by."""
+    models = [recipe.model, *(f"{recipe.model}@{d}" for d in (recipe.dataset, short[recipe.dataset]))]
+    ends = ("", f"/{recipe.arm}", f"/{recipe.arm}/{recipe.seed}")
+    return [recipe.arm, *(model + end for model in models for end in ends)]
 
 
 def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[Arm]:
@@ -233,119 +275,9 @@ def _base_tricks(study: Study) -> list[str]:
     return list(dict.fromkeys(t.name for fields_ in held for t in fields_.get("tricks", ())))
 
 
-def _arm(entry: object, where: str) -> Arm | str:
-    if entry == ALL:
-        return ALL
-    if entry == BASE:
-        return Arm(BASE)
-    if isinstance(entry, str):
-        return _trick_arm(entry, where)
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{where}: {entry!r}: write trick, {{trick: {{key: value}}}} or {{arm: .., tricks: ..}}")
-    if not {"arm", "tricks"} & set(entry):
-        if len(entry) == 1 and next(iter(entry)) not in RECIPE_FIELDS:
-            return _trick_arm(entry, where)
-        raise InputError(f"{where}: {dict(entry)!r}: recipe fields need a label, as in {{arm: wide, width: 32}}")
-    overrides = _recipe_fields({k: v for k, v in entry.items() if k != "arm"}, f"{where}: {entry.get('arm', '')}")
-    tricks = tuple(overrides.pop("tricks", ()))
-    label = entry.get("arm", "+".join(map(str, tricks)))
-    if not isinstance(label, str) or not label or (overrides and "arm" not in entry):
-        raise InputError(f"{where}: {dict(entry)!r}: needs a label, as in {{arm: my_label, ..}}")
-    return Arm(label, tricks, overrides)
-
-
-def _trick_arm(text: str | Mapping[str, Any], where: str) -> Arm:
-    try:
-        spec = TrickSpec.parse(text)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    return Arm(str(spec), (spec,))
-
-
 def _pick(known: Sequence[Arm | str], wanted: Sequence[str], where: str) -> list[Arm | str]:
     picked: list[Arm | str] = []
     for text in wanted:
         hits: list[Arm | str] = [a for a in known if isinstance(a, Arm) and fnmatchcase(a.label, text)]
-        picked.extend(arm for arm in hits or [_arm(text, where)] if arm not in picked)
+        picked.extend(arm for arm in hits or [read_arm(text, where)] if arm not in picked)
     return picked
-
-
-def _models(given: object, where: str) -> dict[str, dict[str, Any]]:
-    if isinstance(given, str):
-        given = [given]
-    if isinstance(given, Sequence):
-        given = {model: {} for model in map(_hashable, given)}
-    if not isinstance(given, Mapping) or not given:
-        raise InputError(f"{where}: models: expected a list of {', '.join(MODELS)}, got {_kind(given)}")
-    for model in given:
-        if model not in MODELS:
-            raise unknown("model", model, MODELS, where)
-    return {model: _recipe_fields(own, f"{where}: models: {model}") for model, own in given.items()}
-
-
-def _hashable(item: object) -> object:
-    return item if isinstance(item, str | int | float) else str(item)
-
-
-def _seeds(given: Any, where: str) -> tuple[int, ...]:
-    if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
-        return tuple(range(given))
-    whole = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-    if whole and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in given):
-        if len(set(given)) == len(given):
-            return tuple(given)
-        raise InputError(f"{where}: seeds={list(given)!r}: a seed is given twice")
-    raise InputError(f"{where}: seeds={given!r}: needs a whole number of at least 1 (5 means 0..4) or a list of seeds")
-
-
-def _recipe_fields(given: object, where: str) -> dict[str, Any]:
-    """Recipe fields of the base, of a model or of an arm: known names, tricks parsed, evaluation a mapping."""
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
-        raise InputError(f"{where}: expected recipe fields, as in steps: 1000; got {_kind(given)}")
-    result = dict(given)
-    for key in result:
-        if key in ELSEWHERE:
-            raise InputError(f"{where}: {key!r} is not set here: use the study's key {ELSEWHERE[key]!r}")
-        if key not in RECIPE_FIELDS:
-            raise unknown("recipe field", key, RECIPE_FIELDS, where)
-    evaluation = result.get("evaluation", {})
-    if not isinstance(evaluation, Mapping):
-        raise InputError(f"{where}: evaluation: expected {', '.join(EVALUATION_FIELDS)}; got {_kind(evaluation)}")
-    for key in evaluation:
-        if key not in EVALUATION_FIELDS:
-            raise unknown("field", key, EVALUATION_FIELDS, f"{where}: evaluation")
-    if "tricks" in result:
-        tricks = result["tricks"] or ()
-        if isinstance(tricks, str | Mapping):
-            tricks = [tricks]
-        if not isinstance(tricks, Sequence):
-            raise InputError(f"{where}: tricks: expected a list, got {_kind(tricks)}")
-        try:
-            result["tricks"] = tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in tricks)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-    return result
-
-
-def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `under`: tricks are appended, the evaluation's fields are merged one by one."""
-    merged = {**under, **over}
-    if "evaluation" in under and "evaluation" in over:
-        merged["evaluation"] = {**under["evaluation"], **over["evaluation"]}
-    if "tricks" in under and "tricks" in over:
-        merged["tricks"] = (*under["tricks"], *over["tricks"])
-    return merged
-
-
-def _without(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's own fields less those the command line gives."""
-    rest = {k: v for k, v in own.items() if k not in given or k in ("evaluation", "tricks")}
-    if "evaluation" in rest:
-        rest["evaluation"] = {k: v for k, v in rest["evaluation"].items() if k not in given.get("evaluation", {})}
-    return rest
-
-
-def _kind(value: object) -> str:
-    return "nothing" if value is None else f"{type(value).__name__} {str(value)[:40]!r}"

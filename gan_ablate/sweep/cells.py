@@ -1,0 +1,142 @@
+"""Cells of a study: one model on one dataset with one arm, completed to a recipe or listed as not applicable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe, TrickSpec
+from gan_ablate.sweep.entries import BASE, Arm, merge
+from gan_ablate.sweep.factors import Level
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """A cell that is listed and not trained: it means nothing on its model, or is no row of the catalogue.
+
+    In a factor design `arm` may also be a factor or a level of one that is no part of the model's design.
+    """
+
+    model: str
+    dataset: str
+    arm: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """What a study asks for. `recipes` come seed by seed (all arms at the first seed first).
+
+    factors: arm -> {factor: level as plain data}, of a factor design. design: see `planning.summary`.
+    """
+
+    recipes: tuple[Recipe, ...]
+    not_applicable: tuple[NotApplicable, ...] = ()
+    factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    design: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the tricks say of a recipe; see the functions of these names in `gan_ablate.tricks`."""
+
+    complete: Callable[[Recipe], Recipe]
+    not_applicable: Callable[[Recipe], str | None]
+    beyond: Callable[[str, list[str]], str | None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model on one dataset, with the recipe fields that base, model and dataset give together."""
+
+    name: str  # dcgan, or dcgan@mnist where the study has several datasets
+    model: str
+    fields: Mapping[str, Any]
+    seed: int
+    rules: Rules
+
+    @property
+    def base_tricks(self) -> tuple[TrickSpec, ...]:
+        return tuple(self.fields.get("tricks", ()))
+
+    def recipe(self, arm: Arm) -> Recipe:
+        """The completed recipe of an arm. Raises `InputError` for what cannot be used."""
+        held = tuple(t for t in self.base_tricks if t.name != arm.without)
+        fields_ = {k: v for k, v in merge(self.fields, arm.overrides).items() if k != "tricks"}
+        recipe = Recipe.from_dict({**fields_, "model": self.model, "arm": arm.label, "seed": self.seed})
+        return self.rules.complete(replace(recipe, tricks=(*held, *arm.tricks)))
+
+    def reason(self, arm: Arm, recipe: Recipe) -> str | None:
+        """Why the arm is not trained here, or `None` where it is."""
+        reason = self.rules.not_applicable(recipe)
+        if reason is None and arm.without and arm.without not in [t.name for t in self.base_tricks]:
+            reason = f"{arm.without} is not in this model's base"
+        return reason or self.rules.beyond(self.model, [t.name for t in arm.tricks])
+
+    def arm(self, label: str, levels: Sequence[Level]) -> Arm:
+        """The arm that has these levels. What the model is already, without a level's trick, is left as it is."""
+        overrides = {k: v for level in levels for k, v in level.overrides.items()}
+        base = None
+        tricks: list[TrickSpec] = []
+        for level in levels:
+            for spec in level.tricks:
+                # a trick that is on or off must do something where it is on; one of several levels need not
+                if level.value is not True:
+                    base = base or self.recipe(Arm(BASE, overrides=overrides))
+                    if _is_so_already(spec, base):
+                        continue
+                tricks.append(spec)
+        return Arm(label, tuple(tricks), overrides)
+
+    def probe(self, levels: Sequence[Level]) -> tuple[str, str | None]:
+        """Identity of base with these levels, and why they mean nothing here. Raises `InputError`."""
+        arm = self.arm("+".join(level.label for level in levels), levels)
+        recipe = self.recipe(arm)
+        return recipe.run_id, self.reason(arm, recipe)
+
+
+def _is_so_already(spec: TrickSpec, base: Recipe) -> bool:
+    """Whether a trick's edit leaves a recipe's blueprint as it is, and there is nothing else to the trick."""
+    from gan_ablate.presets import preset
+    from gan_ablate.trick import Chain, build, effects
+
+    trick = build(spec)
+    before = Chain(tuple(build(t) for t in base.tricks)).edit(preset(base))
+    return not trick.overridden and not effects(trick, before)
+
+
+def dataset_names(datasets: Sequence[str]) -> dict[str, str]:
+    """Dataset -> what it is called in tables: the last part of a path, the whole where two would be called the same."""
+    short = [Path(d).name for d in datasets]
+    return {d: s if short.count(s) == 1 else d for d, s in zip(datasets, short)}
+
+
+def expand_arms(setting: Setting, arms: Sequence[Arm], made: bool) -> tuple[list[Recipe], list[NotApplicable]]:
+    """The recipes of one setting's arms, and the arms that are not applicable there. Raises `InputError`.
+
+    made: by a factor design, where two arms may come out as one run; where a person wrote them that is a mistake.
+    """
+    cells: list[Recipe] = []
+    skipped: list[NotApplicable] = []
+    seen: dict[str, str] = {}
+    for arm in arms:
+        try:
+            recipe = setting.recipe(arm)
+        except InputError as error:
+            raise InputError(f"{setting.name}/{arm.label}: {error}") from None
+        twin = seen.setdefault(recipe.run_id, arm.label)
+        reason = setting.reason(arm, recipe)
+        if reason is not None and arm.label == BASE:
+            raise InputError(f"{setting.name}/base: {reason}: set it per model, under models:")
+        if reason is None and twin != arm.label and (made or twin == BASE):
+            reason = f"the same recipe as {twin}"
+        if reason is not None:
+            skipped.append(NotApplicable(setting.model, recipe.dataset, arm.label, reason))
+        elif twin != arm.label:
+            raise InputError(f"{setting.name}: arms {twin!r} and {arm.label!r} are the same run")
+        else:
+            cells.append(recipe)
+    return cells, skipped

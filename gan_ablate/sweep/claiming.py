@@ -1,0 +1,116 @@
+"""A run's folder in the hands of the one process that holds its lock: the only way to write into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.sweep import attempts
+from gan_ablate.sweep.publishing import discard, publish, refusing, to_json
+
+if TYPE_CHECKING:
+    from gan_ablate.sweep.store import Store
+
+log = logging.getLogger("gan_ablate.sweep")
+
+
+@dataclass
+class Claim:
+    """A run's folder while its lock is held by this process: the only way to write into it."""
+
+    store: Store
+    run_id: str
+    attempt: int = 0  # the number of the attempt that `prepare` began
+    over: bool = False  # and whether its end is recorded
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder(self.run_id)
+
+    def finished(self) -> dict[str, Any] | None:
+        """The published result or failure, read again under the lock. A damaged one is moved aside to `*.corrupt`."""
+        for name in ("result.json", "failed.json"):
+            path = self.folder / name
+            record = self.store.read(self.run_id, name, warn=False)
+            if record is not None:
+                return record
+            if path.exists():
+                log.warning("%s: damaged; moved aside to %s.corrupt, the run is done again", path, name)
+                os.replace(path, path.with_name(f"{name}.corrupt"))
+        return None
+
+    def prepare(self, recipe: Recipe) -> Path:
+        """The run's folder, ready to train in, with this attempt begun. Raises `InputError` for another recipe's."""
+        path = self.folder / "recipe.json"
+        with refusing(self.folder):
+            for stale in stale_files(self.folder):
+                discard(stale)
+            try:
+                held = json.loads(path.read_bytes())
+            except (FileNotFoundError, ValueError):
+                held = None  # ours to write: the folder's name is the recipe's hash
+            if held is None:
+                publish(path, to_json({"schema": SCHEMA, "run_id": self.run_id, "recipe": recipe.to_dict()}))
+            elif not _same_recipe(held, recipe):
+                raise InputError(
+                    f"{path} holds another recipe than this run: move the folder away, or use another root"
+                )
+            self.attempt, self.over = attempts.begin(self.folder), False
+        return self.folder
+
+    def publish_result(self, result: Mapping[str, Any]) -> None:
+        with refusing(self.folder):
+            publish(self.folder / "result.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **result}))
+        self._clear_failure()
+        self.ended(str(result.get("outcome", "")), **{k: result[k] for k in ("versions", "hardware") if k in result})
+
+    def publish_failed(self, recipe: Recipe, error: str, traceback: str, attempts: int) -> None:
+        record = {"recipe": recipe.to_dict(), "error": error, "traceback": traceback, "attempts": attempts}
+        with refusing(self.folder):
+            publish(self.folder / "failed.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **record}))
+        self.ended("failed", error=error, traceback=traceback)
+
+    def ended(self, outcome: str, **more: Any) -> None:
+        """Records how the attempt ended, for those that publish nothing too: stopped, crashed, refused.
+
+        Without an attempt of its own (the sweeper speaks for a killed worker) it ends the one that was left open.
+        """
+        number = self.attempt
+        if not number:
+            number = next((a["attempt"] for a in reversed(attempts.read(self.folder)) if "ended" not in a), 0)
+        if self.over or not number:
+            return
+        self.over = bool(self.attempt)
+        try:
+            attempts.end(self.folder, number, outcome, **more)
+        except OSError as error:  # what counts is published, or cannot be
+            log.warning("%s: how the attempt ended cannot be recorded: %s", self.folder, error.strerror or error)
+
+    def forget_failure(self) -> None:
+        """Makes room for another try; the failure stays among the attempts."""
+        with refusing(self.folder):
+            self._clear_failure()
+
+    def _clear_failure(self) -> None:
+        (self.folder / "failed.json").unlink(missing_ok=True)
+
+
+def stale_files(folder: Path) -> list[Path]:
+    """Temporary files of a run that writers left who were killed. Only the holder of its lock may remove them."""
+    hidden = ((folder, ".*.tmp"), (folder / "checkpoints", ".*.ckpt"), (folder / "samples", ".*.png"))
+    return sorted(path for place, pattern in hidden for path in place.glob(pattern))
+
+
+def _same_recipe(held: object, recipe: Recipe) -> bool:
+    try:
+        assert isinstance(held, Mapping)
+        return Recipe.from_dict(held["recipe"]).canonical_json() == recipe.canonical_json()
+    except (AssertionError, KeyError, TypeError, ValueError):
+        return False

@@ -1,0 +1,217 @@
+"""Joins stores of one study: the union of their cells, each run once. What contradicts is refused first."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.sweep import attempts
+from gan_ablate.sweep.claiming import Claim
+from gan_ablate.sweep.publishing import append, copy, discard, read_lines, refusing, sync_folder
+from gan_ablate.sweep.store import Store
+from gan_ablate.sweep.study_file import Cell
+
+# Fields of a result that tell how long it took, on what and in how many goes; all others are what was found
+CIRCUMSTANCES = frozenset(
+    "seconds train_seconds evaluation_seconds peak_memory_bytes resumed versions hardware attempts".split()
+)
+MARKERS = ("result.json", "failed.json")  # the markers, written when all else is there
+OWN = ("lock", attempts.NAME, "checkpoints", *MARKERS)  # what is not simply copied
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge did, in runs. `skipped`: locked by a process that trains them."""
+
+    copied: int = 0
+    kept: int = 0
+    skipped: int = 0
+    open: int = 0  # neither finished nor begun anywhere
+
+
+def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Merged:
+    """Joins the stores in `roots` into `out`, which may be one of them. Started again, it goes on from there.
+
+    Raises `InputError`, with nothing changed: a root that is no store, stores of different studies or designs, an arm
+    that stands for different recipes, or a run with different results. Locked runs are skipped, with a line.
+    """
+    stores = [Store.open(root) for root in roots]
+    if (Path(out) / "study.yaml").exists() and not any(_same(out, store.root) for store in stores):
+        stores.append(Store.open(out))
+    joined = replace(_join(stores, say), root=Path(out))
+    held = {cell.run_id: [s for s in stores if s.folder(cell.run_id).is_dir()] for cell in joined.cells}
+    for cell in joined.cells:
+        _check_results(cell, held[cell.run_id])
+    joined.write()
+    done = Merged()
+    for cell in joined.cells:
+        done = _bring(joined, cell, held[cell.run_id], done, say)
+    return done
+
+
+def _same(a: str | Path, b: str | Path) -> bool:
+    return Path(a).resolve() == Path(b).resolve()
+
+
+def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
+    """The study of the union. Raises `InputError` where the stores are not of one study."""
+    first = stores[0]
+    cells: dict[str, Cell] = {}
+    by_place: dict[tuple[str, str, str, int], tuple[Cell, Store]] = {}
+    factors: dict[str, Mapping[str, Any]] = {}
+    for store in stores:
+        if store.name != first.name:
+            both = f"{first.root} holds study {first.name!r}, {store.root} holds {store.name!r}"
+            raise InputError(f"{both}: only stores of one study can be merged")
+        if store.design and first.design and dict(store.design) != dict(first.design):
+            raise InputError(f"{store.root} has another design than {first.root}: give each a root of its own")
+        for arm, levels in store.factors.items():
+            if dict(factors.setdefault(arm, levels)) != dict(levels):
+                raise InputError(f"{store.root}: arm {arm!r} has other levels of its factors than in {first.root}")
+        for cell in store.cells:
+            other, where = by_place.setdefault((cell.model, cell.dataset, cell.arm, cell.seed), (cell, store))
+            if other.run_id != cell.run_id:
+                ids = f"run {other.run_id} in {where.root} and run {cell.run_id} in {store.root}"
+                why = _difference(where, other.run_id, store, cell.run_id)
+                raise InputError(f"{cell.model}/{cell.arm}/{cell.seed} is {ids}{why}: not the same study")
+            known = cells.setdefault(cell.run_id, cell)
+            if known.arm != cell.arm:
+                say(f"{cell.run_id}: called {known.arm!r} and, in {store.root}, {cell.arm!r}: the first name is kept")
+    trained = {(c.model, c.dataset, c.arm) for c in cells.values()}
+    skipped = {(n.model, n.dataset, n.arm): n for s in stores for n in s.not_applicable}
+    return Store(
+        first.root,
+        first.name,
+        tuple(cells.values()),
+        tuple(n for place, n in skipped.items() if place not in trained),
+        first.source,
+        next((s.design for s in stores if s.design), {}),
+        factors,
+    )
+
+
+def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
+    """` (steps: 100, 200)`: the fields in which two recipes differ, where both are written down."""
+    recipes = []
+    for store, run_id in ((one, one_id), (two, two_id)):
+        try:
+            recipes.append(json.loads((store.folder(run_id) / "recipe.json").read_bytes())["recipe"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+    found = [f"{k}: {recipes[0].get(k)}, {recipes[1].get(k)}" for k in recipes[0] if recipes[0][k] != recipes[1].get(k)]
+    return f" ({'; '.join(found)[:300]})" if found else ""
+
+
+def essence(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result found, without how long it took, on what and under which label."""
+    kept = {k: v for k, v in record.items() if k not in CIRCUMSTANCES}
+    kept["curve"] = [{k: v for k, v in point.items() if k != "seconds"} for point in record.get("curve") or ()]
+    kept["recipe"] = {k: v for k, v in (record.get("recipe") or {}).items() if k != "arm"}
+    return kept
+
+
+def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+    """Names of the fields in which two results differ beyond circumstances."""
+    a, b = essence(one), essence(two)
+    return sorted(k for k in {*a, *b} if a.get(k) != b.get(k))
+
+
+def _check_results(cell: Cell, stores: Sequence[Store]) -> None:
+    known: tuple[Store, dict[str, Any]] | None = None
+    for store in stores:
+        record = store.read(cell.run_id)
+        if record is None:
+            continue
+        if known is not None and (names := differing(known[1], record)):
+            raise InputError(
+                f"run {cell.run_id} ({cell.model}/{cell.arm}/{cell.seed}) differs in {', '.join(names)} between "
+                f"{known[0].root} and {store.root}: move one of the two run folders away"
+            )
+        known = known or (store, record)
+
+
+def _rank(store: Store, run_id: str) -> int:
+    """How much of a run a store has: 3 its result, 2 a checkpoint, 1 a recorded failure, 0 nothing of use."""
+    if store.read(run_id, warn=False) is not None:
+        return 3
+    if any((store.folder(run_id) / "checkpoints").glob("*.ckpt")):
+        return 2
+    return int(store.read(run_id, "failed.json", warn=False) is not None)
+
+
+def _bring(out: Store, cell: Cell, stores: Sequence[Store], done: Merged, say: Callable[[str], None]) -> Merged:
+    """One run into the joined store, from the one that has most of it; that is `out` itself where they are equal."""
+    name = f"{cell.model}/{cell.arm}/{cell.seed} ({cell.run_id})"
+    here = [s for s in stores if _same(s.root, out.root)]
+    best = max([*here, *(s for s in stores if s not in here)], key=lambda s: _rank(s, cell.run_id), default=None)
+    if best is None or not (rank := _rank(best, cell.run_id)):
+        return replace(done, open=done.open + 1)
+    if best in here:
+        return replace(done, kept=done.kept + 1)
+    with _held_still(best, cell.run_id) as still, out.claim(cell.run_id) as claim:
+        if not still or claim is None:
+            say(f"{name}: being trained in {(out if still else best).root}; skipped, merge again later")
+            return replace(done, skipped=done.skipped + 1)
+        if _rank(out, cell.run_id) >= rank:
+            return replace(done, kept=done.kept + 1)
+        with refusing(claim.folder):
+            _copy_run(best, claim)
+    return replace(done, copied=done.copied + 1)
+
+
+@contextmanager
+def _held_still(store: Store, run_id: str) -> Iterator[bool]:
+    """Keeps a run from being trained while it is read, without writing there; False if it is being trained."""
+    try:
+        file = open(store.folder(run_id) / "lock")  # noqa: SIM115 - closed below
+    except OSError:  # copied here without its lock: nobody trains in it
+        yield True
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _copy_run(store: Store, claim: Claim) -> None:
+    """All files of a run, the marker last: killed at any point, the run is still open and can be merged or trained.
+
+    The checkpoints go first and come whole, so that none ever stands beside a log that is not its own.
+    """
+    source, target = store.folder(claim.run_id), claim.folder
+    for name in ("checkpoints", *MARKERS):
+        discard(target / name)
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if inside.parts[0] in OWN or any(part.startswith(".") for part in inside.parts) or path.is_symlink():
+            continue
+        if path.is_dir():
+            (target / inside).mkdir(exist_ok=True)
+        else:
+            copy(path, target / inside)
+    known = read_lines(target / attempts.NAME)
+    for record in read_lines(source / attempts.NAME):
+        if record not in known:
+            append(target / attempts.NAME, record)
+    checkpoints = sorted((source / "checkpoints").glob("[!.]*.ckpt"))
+    if checkpoints:
+        whole = target / ".checkpoints.tmp"
+        discard(whole)
+        whole.mkdir()
+        for path in checkpoints:
+            copy(path, whole / path.name)
+        whole.rename(target / "checkpoints")
+    for name in MARKERS:
+        if store.read(claim.run_id, name, warn=False) is not None:
+            copy(source / name, target / name)
+            break
+    sync_folder(target)

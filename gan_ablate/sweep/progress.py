@@ -1,0 +1,147 @@
+"""How far a sweep is: counts per model and arm, runs per hour, time left. Reads no result, so 10,000 runs are quick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gan_ablate.sweep.display import clock
+from gan_ablate.sweep.store import Store
+
+RECENT = 50  # published runs that the throughput comes from
+STALE = 5.0  # times the mean gap between them: nothing published for longer, and the sweep is said to stand still
+COUNTS = ("done", "running", "failed", "left")
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of one model's arm."""
+
+    model: str
+    dataset: str
+    arm: str
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    left: int = 0
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Where a root stands at one moment.
+
+    per_hour: runs published per hour over the last `RECENT` ones, None where fewer than two were or all at once.
+    seconds_left: what running and left runs need at that rate; 0 where none is left.
+    idle: seconds since a run was last published, None where none was, or if the clock was set back.
+    """
+
+    name: str
+    rows: tuple[Status, ...]
+    per_hour: float | None
+    seconds_left: float | None
+    idle: float | None
+
+    def total(self, count: str) -> int:
+        return sum(getattr(row, count) for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what `--json` prints."""
+        return {
+            "study": self.name,
+            **{count: self.total(count) for count in COUNTS},
+            "runs": sum(self.total(count) for count in COUNTS),
+            "runs_per_hour": self.per_hour,
+            "seconds_left": self.seconds_left,
+            "seconds_since_last": self.idle,
+            "arms": [asdict(row) for row in self.rows],
+        }
+
+
+def overview(store: Store, now: float | None = None) -> Overview:
+    """Counts every cell of a study by the files that are there. `now`: seconds since 1970."""
+    counts: dict[tuple[str, str, str], dict[str, int]] = {}
+    published = []
+    for cell in store.cells:
+        state, when = store.glance(cell.run_id)
+        row = counts.setdefault((cell.model, cell.dataset, cell.arm), {})
+        row[state] = row.get(state, 0) + 1
+        if when is not None:
+            published.append(when)
+    rows = tuple(Status(*key, *(row.get(count, 0) for count in COUNTS)) for key, row in counts.items())
+    rate = throughput(published)
+    ahead = sum(row.running + row.left for row in rows)
+    seconds_left = 0.0 if not ahead else (ahead / rate * 3600 if rate else None)
+    idle = (time.time() if now is None else now) - max(published) if published else -1.0
+    return Overview(store.name, rows, rate, seconds_left, idle if idle >= 0 else None)
+
+
+def throughput(published: Sequence[float]) -> float | None:
+    """Runs per hour, from the times (s) at which the last of them were published, in any order.
+
+    The first only opens the interval: n times span n - 1 runs.
+
+    >>> throughput([0.0, 1800.0, 3600.0])
+    2.0
+    """
+    recent = sorted(published)[-RECENT:]
+    if len(recent) < 2 or recent[-1] <= recent[0]:
+        return None
+    return (len(recent) - 1) / (recent[-1] - recent[0]) * 3600
+
+
+def table(seen: Overview) -> str:
+    """The counts as text, one line per model, dataset (where there are several) and arm, with a line of totals."""
+    several = len({row.dataset for row in seen.rows}) > 1
+    names = ("model", *(("dataset",) if several else ()), "arm")
+    wide = {n: max(map(len, [n, "all", *(getattr(row, n) for row in seen.rows)])) for n in names}
+    head = [n.ljust(wide[n]) for n in names] + [n.rjust(7) for n in COUNTS]
+    lines = ["  ".join(head)]
+    for row in seen.rows:
+        cells = [getattr(row, n).ljust(wide[n]) for n in names]
+        lines.append("  ".join([*cells, *(str(getattr(row, n)).rjust(7) for n in COUNTS)]))
+    total = ["all".ljust(wide[n]) if n == "model" else "".ljust(wide[n]) for n in names]
+    lines.append("  ".join([*total, *(str(seen.total(n)).rjust(7) for n in COUNTS)]))
+    return "\n".join([*lines, "", pace(seen)])
+
+
+def pace(seen: Overview) -> str:
+    """`36.0 runs an hour over the last 50; time left 1:02:05`, or why that cannot be said."""
+    ahead = seen.total("running") + seen.total("left")
+    if not ahead:
+        failed = f"; {seen.total('failed')} failed: --retry-failed tries them again" if seen.total("failed") else ""
+        return f"nothing is left to do{failed}"
+    if seen.per_hour is None:
+        return "time left not known before two runs are done"
+    finished = seen.total("done") + seen.total("failed")
+    text = (
+        f"{seen.per_hour:.1f} runs an hour over the last {min(RECENT, finished)}; time left {clock(seen.seconds_left)}"
+    )
+    if not seen.total("running"):
+        return text + " once a sweep goes on (none is running)"
+    if seen.idle is not None and seen.idle > STALE * 3600 / seen.per_hour:
+        text += f"; nothing was finished for {clock(seen.idle)}"
+    return text
+
+
+def watch(
+    look: Callable[[], Overview],
+    show: Callable[[str], None],
+    every: float,
+    *,
+    times: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Shows the table again and again until nothing is left, or `times` looks were taken."""
+    while True:
+        started = time.monotonic()
+        seen = look()
+        show(f"{seen.name} at {datetime.now(UTC):%H:%M:%S} UTC\n{table(seen)}")
+        if times is not None:
+            times -= 1
+        if times == 0 or not seen.total("running") + seen.total("left"):
+            return
+        # a look at a slow file system takes at most half of the time
+        sleep(max(every, time.monotonic() - started))

@@ -1,0 +1,142 @@
+"""Files that are whole or not there: atomic publish, appended lines, and what to say of a disk that refuses."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+
+# What no second attempt mends, with the way out. A run that meets one is not recorded as failed.
+TROUBLES = {
+    errno.ENOSPC: "the disk is full: free some space (gan-ablate gc ROOT says what can go)",
+    errno.EDQUOT: "your disk quota is used up: free some space (gan-ablate gc ROOT says what can go)",
+    errno.EROFS: "the file system is read-only: make it writable, or give another --root",
+    errno.EACCES: "permission denied: make it writable for you, or give another --root",
+    errno.EPERM: "operation not permitted: make it writable for you, or give another --root",
+    errno.EIO: "input/output error: the disk may be failing",
+    errno.ESTALE: "the network file system was taken away: mount it again",
+}
+
+
+def to_json(data: object) -> bytes:
+    """Indented UTF-8 JSON; numbers that are not finite become null, paths and numpy scalars plain values."""
+    return (json.dumps(plain(data), indent=1, allow_nan=False) + "\n").encode()
+
+
+def plain(value: Any) -> Any:
+    """Strings, numbers, lists and dictionaries only, as JSON and YAML take them."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "item"):  # a numpy or torch scalar, seen without importing either
+        return plain(value.item())
+    return str(value)
+
+
+def publish(path: Path, data: bytes) -> None:
+    """Writes a whole file or nothing: temporary file, fsync, rename, fsync of the folder. Raises `OSError`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A whole copy of a file, or nothing; streams, so size does not matter. Raises `OSError`."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        with open(source, "rb") as held, open(temporary, "xb") as file:
+            shutil.copyfileobj(held, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Adds one line of JSON and syncs it. A last line that a killed writer cut short stays a line of its own."""
+    line = json.dumps(plain(record), allow_nan=False).encode() + b"\n"
+    with open(path, "ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read(1) == b"\n" else b"\n" + line
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines; those that were cut short are left out. No file: none."""
+    records = []
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def discard(path: Path) -> None:
+    """Removes a file, or a folder with all that is in it; nothing there: nothing to do."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def trouble(error: BaseException, where: str | Path = "") -> str | None:
+    """One line for an error of the disk that no second attempt mends, else None."""
+    said = TROUBLES.get(error.errno or 0) if isinstance(error, OSError) else None
+    if said is None:
+        return None
+    assert isinstance(error, OSError)
+    return f"{error.filename or where}: {said}"
+
+
+@contextmanager
+def refusing(where: str | Path) -> Iterator[None]:
+    """Turns such an error into an `InputError` of one line; other errors pass."""
+    try:
+        yield
+    except OSError as error:
+        if (line := trouble(error, where)) is None:
+            raise
+        raise InputError(line) from error

@@ -1,0 +1,65 @@
+"""One job of a sweep on Slurm: its share of the runs, worked off by the local pool, handed on when the job must go.
+
+A signal comes to every process of the job. The pool's server is deaf to it; the runs write a checkpoint at their next
+step and leave; then submitit's own handler has Slurm queue the job again, and goes on with the rest of its share.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.display import Plain
+from gan_ablate.sweep.pool import STOP_SIGNALS, Way, carry_out_share
+
+WARNING = signal.SIGUSR2  # what submitit has Slurm send ahead of the time limit, and on preemption where it can
+ASK = 60  # seconds that Slurm's commands may take
+
+
+@dataclass(frozen=True)
+class Share:
+    """What submitit pickles and calls: some runs of the store at `root`."""
+
+    root: str
+    recipes: tuple[Recipe, ...]
+    way: Way
+    path: tuple[str, ...]  # the submitter's sys.path
+
+    def __call__(self) -> dict[str, Any]:
+        """The pool's `Summary` as plain data; `refused` is the line of bad input that ended it."""
+        queue_again = signal.getsignal(WARNING)  # submitit's: it would leave at once, with the runs still at work
+        numbers = (*STOP_SIGNALS, WARNING)
+        try:
+            summary = carry_out_share(
+                Path(self.root), self.recipes, self.way, display=Plain(), path=self.path, numbers=numbers
+            )
+        except InputError as error:
+            return {"refused": " ".join(str(error).split())}
+        if summary.stopped and still_running() and callable(queue_again):
+            queue_again(WARNING, None)  # does not return, unless it was the last of the time-outs allowed: it raises
+        return asdict(summary)
+
+    def checkpoint(self) -> Any:
+        """What the job does when it starts again: the same, finished runs are found in the store."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    __submitit_checkpoint__ = checkpoint
+
+
+def still_running() -> bool:
+    """Whether this job is up and wanted: not if it was cancelled, or if Slurm is queueing it again already.
+
+    A job that is preempted with a grace period counts as running until that ends, and is not queued again by Slurm if
+    it leaves of itself before: it must ask for it.
+    """
+    command = ["squeue", "--noheader", "--jobs", os.environ.get("SLURM_JOB_ID", ""), "--format", "%T"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=ASK, check=False)
+    return said.stdout.strip() == "RUNNING"
