@@ -26,7 +26,7 @@ from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run_callbacks import Checkpoints, RunLog, Untrained
-from gan_ablate.run_loggers import outside_loggers
+from gan_ablate.run_loggers import conclude, outside_loggers
 
 
 class Stopped(Exception):
@@ -110,13 +110,12 @@ def carry_out(
         torch.cuda.reset_peak_memory_stats()
     fit_started = time.perf_counter()
     trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    for each in outside:
-        each.finalize("success")
+    now = time.perf_counter()  # before the last upload, which is no part of the run
     if keeper.stopped:
+        conclude(outside)
         raise Stopped(f"stopped after {module.g_steps} of {bp.steps} steps; the same command goes on from there")
-    now = time.perf_counter()
     earlier = keeper.seconds_before
-    return {
+    result = {
         **_result(module, evaluation),
         "signs": health.signs(log.records, probabilities=bp.probabilities),
         "stability": health.card(log.records, evaluation.curve, bp.steps),
@@ -128,6 +127,8 @@ def carry_out(
         "versions": versions(),
         "hardware": hardware(trainer_device),
     }
+    conclude(outside, result)
+    return result
 
 
 def _measure(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from gan_ablate.recipe import Recipe
 
 WANDB_MODES = ("disabled", "offline", "online")
 LOGGERS = ("none", "csv", "tensorboard")
-WANDB_SECONDS = 30  # to wait for the server before going on offline
+WANDB_SECONDS = 30  # for the server to answer, beside the training; then the W&B run is kept offline
 
 
 def outside_loggers(recipe: Recipe, folder: Path, wandb: str, logger: str, group: str) -> list[Any]:
-    """The loggers that a run was asked for. `group` is the W&B project.
+    """The loggers that a run was asked for. `group` is the W&B project (docs/wandb.md).
 
     Raises:
-        InputError: an unknown logger or W&B mode.
+        InputError: an unknown logger or W&B mode, a time limit that is no number.
     """
     if wandb not in WANDB_MODES:
         raise unknown("W&B mode", wandb, WANDB_MODES)
@@ -39,32 +39,21 @@ def outside_loggers(recipe: Recipe, folder: Path, wandb: str, logger: str, group
     return found
 
 
+def conclude(loggers: Sequence[Any], result: Mapping[str, Any] | None = None) -> None:
+    """Ends the loggers once the run is over; `result` is None for one that was stopped and will go on."""
+    for each in loggers:
+        each.finalize("success")
+        if hasattr(each, "conclude"):
+            each.conclude(result)
+
+
 def _wandb(recipe: Recipe, folder: Path, mode: str, project: str) -> list[Any]:
-    import wandb
-    from lightning.pytorch.loggers import WandbLogger
+    from gan_ablate.uplink.link import seconds
+    from gan_ablate.uplink.logger import WandbLog
 
-    settings = wandb.Settings(init_timeout=WANDB_SECONDS, silent=True)
-    for attempt in [mode] if mode == "offline" else [mode, "offline"]:
-        try:
-            run = wandb.init(
-                project=project,
-                id=recipe.run_id,
-                name=f"{recipe.model}/{recipe.arm}/{recipe.seed}",
-                group=f"{recipe.model}/{recipe.arm}",
-                config=recipe.to_dict(),
-                dir=_made(folder / "wandb"),
-                mode="online" if attempt == "online" else "offline",
-                resume="allow" if attempt == "online" else None,
-                settings=settings,
-            )
-            return [WandbLogger(experiment=run)]
-        except Exception as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            print(f"W&B {attempt}: {first}; the run goes on without it", file=sys.stderr)
-            os.environ.pop("WANDB_SERVICE", None)
-    return []
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    limit = seconds("init", WANDB_SECONDS)
+    try:
+        return [WandbLog(recipe, folder, mode, project, limit)]
+    except OSError as error:  # no process or no room for it
+        print(f"W&B {mode}: {error.strerror or error}; the run goes on without it", file=sys.stderr)
+        return []

@@ -1,0 +1,125 @@
+"""Commands around W&B: a study as its sweep, one trial of an agent, and the upload of a store."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import Namespace
+
+from gan_ablate.commands import add_run_options, command, run_options
+from gan_ablate.errors import InputError, unknown
+
+PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from export-wandb to the agents' trials
+
+
+def _export(args: Namespace) -> int:
+    from gan_ablate.sweep import wandb_sweep
+    from gan_ablate.sweep.study import expand, read
+
+    options = run_options(args)
+    usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
+    given = [(f"--{name.replace('_', '-')}", options[name]) for name in PASSED_ON if options[name] != usual[name]]
+    study = read(args.study)
+    more = [part for pair in given for part in pair]
+    text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
+    path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
+    wandb_sweep.write(text, path)
+    print(f"{path}: wandb sweep {path}, then wandb agent on every machine that sees the runs' root")
+    return 0
+
+
+def _trial(args: Namespace) -> int:
+    from gan_ablate.sweep import wandb_sweep
+    from gan_ablate.sweep.pool import prepare, sweep
+    from gan_ablate.sweep.study import expand, read, select
+
+    options = run_options(args)
+    cell = wandb_sweep.parse(args.cell)
+    study = read(args.study)
+    expansion = expand(study)
+    recipe = wandb_sweep.find(cell, study, expansion)
+    if isinstance(recipe, str):
+        print(f"{cell}: not applicable: {recipe}")
+        return 0
+    root = args.root or f"runs/{study.name}"
+    only = [glob.escape(f"{recipe.model}@{recipe.dataset}/{recipe.arm}/{recipe.seed}")]
+    if select(expansion.recipes, only) != (recipe,):
+        raise InputError(f"{args.study}: cell {cell}: its name also means another run: give its arm another label")
+    store, _ = prepare(study, root, only, expansion)
+    record = store.finished(recipe.run_id)
+    if record is not None and not (args.retry_failed and "error" in record):
+        print(f"{cell}: already done: {store.folder(recipe.run_id)}: {record.get('outcome', 'failed')}")
+        return 0
+    if store.is_running(recipe.run_id):
+        print(f"{cell}: being trained by another process, left to it: {store.folder(recipe.run_id)}")
+        return 0
+    summary = sweep(
+        study,
+        root,
+        workers=1,
+        threads=args.threads,
+        only=only,
+        expansion=expansion,
+        retry_failed=args.retry_failed,
+        options={**options, "group": study.name},
+    )
+    return summary.exit_code
+
+
+def _sync(args: Namespace) -> int:
+    from gan_ablate.uplink.sync import sync
+
+    if args.mode not in ("online", "offline"):
+        raise unknown("--mode", args.mode, ("online", "offline"))
+    counts = sync(args.root, mode=args.mode, project=args.project, again=args.again, tell=print)
+    said = f"{counts.uploaded} uploaded, {counts.before} before, {counts.unfinished} not finished"
+    if counts.trouble:
+        print(f"gan-ablate: {said}; W&B: {counts.trouble}; the same command goes on from there", file=sys.stderr)
+        return 1
+    print(said)
+    return 0
+
+
+def add(subcommands: Any) -> None:
+    export = command(
+        subcommands,
+        "export-wandb",
+        "Write a study as a W&B sweep.",
+        "gan-ablate export-wandb sweeps/smoke.yaml && wandb sweep sweeps/wandb/smoke.yaml",
+    )
+    export.add_argument("study", help="a YAML file, see sweeps/")
+    export.add_argument("--root", default="", help="where agents keep the runs (default: runs/<name of the study>)")
+    export.add_argument("--out", default="", help="the file to write (default: sweeps/wandb/<file of the study>)")
+    add_run_options(export, logger="none")
+    export.set_defaults({"wandb": "online"})
+
+    trial = command(
+        subcommands,
+        "trial",
+        "Train one cell of a study: what a W&B agent runs.",
+        'gan-ablate trial sweeps/smoke.yaml \'{"cell": {"run": "dcgan/base", "seed": 0}}\'',
+    )
+    trial.add_argument("study", help="a YAML file, see sweeps/")
+    trial.add_argument("cell", help="the agent's parameters as JSON")
+    trial.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
+    trial.add_argument("--threads", type=int, default=1, help="CPU threads, as many as in other sweeps of the root")
+    trial.add_argument("--retry-failed", action="store_true", help="train it again if it is recorded as failed")
+    add_run_options(trial, logger="none")
+    trial.set_defaults({"wandb": "online"})
+
+    sync = command(
+        subcommands,
+        "sync-wandb",
+        "Upload the finished runs of a root to W&B; those that were uploaded are left out.",
+        "gan-ablate sync-wandb runs/smoke",
+    )
+    sync.add_argument("root")
+    sync.add_argument("--mode", default="online", help="online, or offline: on this machine's disk, for wandb sync")
+    sync.add_argument("--project", default="", help="W&B's project (default: WANDB_PROJECT, or the study's name)")
+    sync.add_argument("--again", action="store_true", help="upload also what was uploaded before")
+
+
+COMMANDS = {"export-wandb": _export, "trial": _trial, "sync-wandb": _sync}

@@ -1,0 +1,135 @@
+"""What W&B is told of a run: the same while it trains and from its folder afterwards. No torch here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.store import publish, to_json
+from gan_ablate.uplink.link import Ended
+
+TAG = 64  # characters that W&B allows in a tag
+MARKER = "wandb.json"  # in a run's folder: where it was uploaded to, and up to which evaluation
+
+
+def group(recipe: Recipe) -> str:
+    """The recipe without its seed: equal for runs that differ in the seed alone, and for no others."""
+    digest = hashlib.sha256(replace(recipe, seed=0).canonical_json().encode()).hexdigest()[:8]
+    return f"{recipe.model}/{recipe.arm}"[:100] + f" {digest}"
+
+
+def tags(recipe: Recipe) -> list[str]:
+    """Model, arm, dataset, and every trick by name and with its parameters."""
+    dataset = Path(recipe.dataset).name or recipe.dataset
+    tricks = [text for trick in recipe.tricks for text in (trick.name, str(trick))]
+    return list(dict.fromkeys(text[:TAG] for text in (recipe.model, recipe.arm, dataset, *tricks)))
+
+
+def init(recipe: Recipe, project: str) -> dict[str, Any]:
+    """Arguments of `wandb.init` for a run. `WANDB_PROJECT` wins over the study's name, `project`."""
+    return {
+        "project": os.environ.get("WANDB_PROJECT") or project,
+        "id": recipe.run_id,
+        "name": f"{recipe.model}/{recipe.arm}/{recipe.seed}",
+        "group": group(recipe),
+        "job_type": "train",
+        "tags": tags(recipe),
+        "config": {**recipe.to_dict(), "run_id": recipe.run_id},
+    }
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
+    rows = []
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            held = json.loads(line)
+        except ValueError:
+            continue  # cut short when the process died
+        if isinstance(held, dict) and "step" in held:
+            point = held.get("evaluation")
+            rows.append(row(point if isinstance(point, dict) else held, held["step"]))
+    return rows
+
+
+def row(values: Mapping[str, Any], step: int | None) -> dict[str, Any]:
+    """One row: what has a value, and the G step."""
+    kept = {k: v for k, v in values.items() if v is not None and k != "step"}
+    if "seconds" in kept:  # of an evaluation
+        kept["evaluation_seconds"] = kept.pop("seconds")
+    return {"step": step, **kept}
+
+
+def images(folder: Path, row: Mapping[str, Any]) -> dict[str, str]:
+    """The sample grid of an evaluation, as `{"samples": path}`."""
+    path = folder / "samples" / f"step_{int(row['step'] or 0):06d}.png"
+    return {"samples": str(path)} if "evaluation_seconds" in row and path.exists() else {}
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The final table: one line per evaluation, each figure a column."""
+    points = [r for r in rows if "evaluation_seconds" in r]
+    columns = list(dict.fromkeys(key for point in points for key in point))
+    return {"key": "evaluations", "columns": columns, "rows": [[p.get(c) for c in columns] for p in points]}
+
+
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `result.json` or `failed.json` says of a whole run."""
+    if "error" in record:
+        return {"outcome": "failed", "error": str(record["error"])[:1000], "run_id": record["run_id"]}
+    plain = (
+        "run_id",
+        "outcome",
+        "diverged_at",
+        "note",
+        "g_steps",
+        "d_steps",
+        "images_seen",
+        "seconds",
+        "train_seconds",
+    )
+    found = {key: record[key] for key in plain if record.get(key) is not None}
+    final = {f"final/{k}": v for k, v in record["metrics"].items() if v is not None}
+    best = {f"best/{k}": v for k, v in (record.get("best") or {}).items() if v is not None}
+    return {**found, **final, **best, "labels": record.get("labels", {})}
+
+
+def target(mode: str, project: str) -> dict[str, str]:
+    """Where a run is uploaded to: two servers or projects are two targets."""
+    if mode != "online":
+        return {"mode": mode, "project": os.environ.get("WANDB_PROJECT") or project}
+    return {
+        "mode": mode,
+        "server": os.environ.get("WANDB_BASE_URL", ""),
+        "entity": os.environ.get("WANDB_ENTITY", ""),
+        "project": os.environ.get("WANDB_PROJECT") or project,
+    }
+
+
+def marked(folder: Path, target: Mapping[str, str], last_step: int) -> bool:
+    """Whether all of a run was uploaded there before."""
+    try:
+        held = json.loads((folder / MARKER).read_bytes())
+        return any(each["target"] == target and each["last_step"] == last_step for each in held)
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def mark(folder: Path, target: Mapping[str, str], last_step: int, ended: Ended) -> None:
+    """Remembers an upload. Raises `OSError`."""
+    try:
+        held = json.loads((folder / MARKER).read_bytes())
+        held = [each for each in held if each["target"] != target]
+    except (OSError, ValueError, TypeError, KeyError):
+        held = []
+    publish(folder / MARKER, to_json([*held, {"target": target, "wandb_id": ended.id, "last_step": last_step}]))
