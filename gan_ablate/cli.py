@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import gan_ablate
-from gan_ablate.commands import Parser, measure, report, store, sweep, train
+from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, wandb
 from gan_ablate.errors import InputError
 
-FAMILIES = (train, sweep, store, report, measure)
+FAMILIES = (train, sweep, store, report, claims, measure, wandb)
 COMMANDS: dict[str, Callable[[Namespace], int]] = {k: v for family in FAMILIES for k, v in family.COMMANDS.items()}
 
 

@@ -13,9 +13,14 @@ FREE_OF_TORCH = [
     "gan_ablate.tricks.listing",
     "gan_ablate.sweep.pool",
     "gan_ablate.sweep.display",
+    "gan_ablate.sweep.slurm",
+    "gan_ablate.sweep.slurm_job",
+    "gan_ablate.sweep.wandb_sweep",
+    "gan_ablate.uplink.sync",
     "gan_ablate.report",
     "gan_ablate.report.__main__",
     "gan_ablate.stats",
+    "gan_ablate.claims",
 ]
 # Each room with the rooms that it may import at module level; a room may always import itself.
 CORE = {"errors", "recipe"}
@@ -38,11 +43,13 @@ MAY_IMPORT = {
     "models": MODELS,
     "evaluate": CORE | {"data"},
     "stats": set(),
+    "claims": CORE | {"stats"},
     "report": CORE | {"stats"},
     "sweep": CORE | {"__init__"},
     "run": MODELS | {"evaluate", "run_callbacks", "run_loggers", "__init__"},
     "run_callbacks": {"evaluate", "models"},
     "run_loggers": CORE,
+    "uplink": CORE | {"sweep"},
     "sampling": MODELS | {"evaluate"},
     "measure": MODELS | {"evaluate", "sampling"},
     "commands": CORE,

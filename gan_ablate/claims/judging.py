@@ -1,0 +1,178 @@
+"""From roots to verdicts: every contrast of every claim on every table, Holm over all tests, one rule per claim.
+
+The family is the whole registry, whatever claims are asked for: it was declared before the data. A test that two claims
+share (the same two sides, each claiming another direction) is one test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gan_ablate.claims import along, contrasting, designs
+from gan_ablate.claims.cells import Cell, cells_of
+from gan_ablate.claims.claim import BASE
+from gan_ablate.claims.contrasting import Finding, Side
+from gan_ablate.claims.measures import MEASURES, scores
+from gan_ablate.claims.registry import registry
+from gan_ablate.claims.runs import Loaded, Run, Table, tables
+from gan_ablate.claims.summary import summarise
+from gan_ablate.claims.verdict import Evidence, Verdict
+from gan_ablate.stats.corrections import holm
+from gan_ablate.stats.intervals import Interval, wilson
+from gan_ablate.stats.paired import POOL_FROM, Scores, family_correlation
+
+ALPHA = 0.05
+
+
+def judge(roots: Sequence[Loaded], alpha: float = ALPHA) -> list[Verdict]:
+    """A verdict per claim of the registry, in its order, from what `gan_ablate.report.load` read of some roots."""
+    found = tables(roots)
+    claims = list(registry().values())
+    planned = [list(cells_of(claim, found)) for claim in claims]
+    share = alpha / max(1, len({c.key for row in planned for c in row if not (c.missing or c.contrast.fallback)}))
+    pooled: dict[tuple[int, str, str], float] = {}
+    findings = {id(c): _test(c, found, share, pooled) for row in planned for c in row if not c.missing}
+    rows = [_without_fallbacks(row, findings) for row in planned]
+    first = {c.key: findings[id(c)].p for row in rows for c in row if not c.missing}
+    adjusted = dict(zip(first, map(float, holm(list(first.values())))))
+    tests = sum(not math.isnan(p) for p in first.values())
+    verdicts = []
+    for claim, row in zip(claims, rows):
+        given = [(c, findings.get(id(c)), adjusted[c.key] if not c.missing else math.nan) for c in row]
+        evidence = tuple(_evidence(cell, found, finding, p, alpha) for cell, finding, p in given)
+        verdicts.append(summarise(claim, evidence, tests))
+    return verdicts
+
+
+def _test(cell: Cell, found: Sequence[Table], share: float, pooled: dict[tuple[int, str, str], float]) -> Finding:
+    table, contrast, kind = found[cell.at], cell.contrast, MEASURES[cell.contrast.measure].kind
+    a, b = table.side(cell.model, cell.treatment), table.side(cell.control_model, cell.control)
+    if contrast.expects == "equal":
+        return contrasting.equal(a, b)
+    if kind == "failures":
+        return contrasting.failure_rates(contrast, a, b, share)
+    if kind == "spread":
+        return contrasting.spread(contrast, a, b)
+    if kind == "points":
+        return designs.points(contrast, table, cell.model, cell.control_model)
+    if kind == "interaction":
+        return designs.norm_at_small_batch(contrast, table, cell.model)
+    if kind == "sign":
+        return along.sign(contrast, table, cell.model)
+    if kind == "correlation":
+        return along.correlation(contrast, table, cell.model, share)
+    if kind == "value":
+        return along.late_answers(contrast, table, cell.model)
+    if cell.model != cell.control_model:
+        return contrasting.compared(contrast, a, b, share, 0.0)
+    key = (cell.at, cell.model, contrast.measure)
+    if key not in pooled:
+        pooled[key] = _pooled(table, cell.model, contrast.measure)
+    return contrasting.compared(contrast, a, b, share, pooled[key])
+
+
+def _pooled(table: Table, model: str, name: str) -> float:
+    """What pairing by seed is worth, over all arms of a model: see `stats.paired.compare_family`."""
+    measure = MEASURES[name]
+    if measure.read is None:
+        return 0.0
+    found = [scores(table.side(model, arm), measure)[0] for arm in table.arms[model]]
+    sides: list[Scores] = [side for side in found if side]
+    return family_correlation(sides, measure.scale) if len(sides) > POOL_FROM else 0.0
+
+
+def _without_fallbacks(row: Sequence[Cell], findings: Mapping[int, Finding]) -> list[Cell]:
+    """A fallback is asked only for models where the contrasts before it could not be tested."""
+    told = {c.model for c in row if not c.contrast.fallback and _told(findings.get(id(c)))}
+    return [c for c in row if not (c.contrast.fallback and c.model in told)]
+
+
+def _told(finding: Finding | None) -> bool:
+    return finding is not None and (finding.certain or not math.isnan(finding.p))
+
+
+def _evidence(cell: Cell, found: Sequence[Table], finding: Finding | None, p: float, alpha: float) -> Evidence:
+    contrast, measure = cell.contrast, MEASURES[cell.contrast.measure]
+    crossed = cell.model != cell.control_model
+    sides = cell.whole_model or contrast.control_measure
+    label = contrast.label if sides else f"{cell.treatment} v {cell.control}"
+    common: dict[str, Any] = {
+        "model": f"{cell.model} v {cell.control_model}" if crossed else cell.model,
+        "contrast": BASE if crossed and not cell.whole_model else label,
+        "measure": measure.label,
+        "expects": contrast.expects,
+    }
+    if finding is None:
+        dataset = found[cell.at].dataset if cell.at >= 0 else ""
+        return Evidence(**common, dataset=dataset, says="not tested", note=cell.missing)
+    table = found[cell.at]
+    a, b = _sides(cell, table)
+    says, note = _says(cell, finding, p, alpha, (a, b))
+    if says == "not tested" and measure.needs and not any(finding.n):
+        note = f"needs {measure.needs}"
+    return Evidence(
+        **common,
+        dataset=table.dataset,
+        study=table.study,
+        says=says,
+        n=finding.n if any(finding.n) else (len(a), len(b)),
+        scale=finding.scale,
+        effect=finding.effect,
+        p=finding.p,
+        p_holm=p,
+        smallest_missed=finding.smallest_missed,
+        failures=(_rate(a), _rate(b)),
+        coverage=(_mean(a, "metrics", "modes"), _mean(b, "metrics", "modes")),
+        volatility=(_mean(a, "stability", "volatility"), _mean(b, "stability", "volatility")),
+        note="; ".join(filter(None, (finding.note, note if note != finding.note else ""))),
+    )
+
+
+def _sides(cell: Cell, table: Table) -> tuple[list[Run], list[Run]]:
+    """The runs whose failures, coverage and volatility stand beside the verdict."""
+    if MEASURES[cell.contrast.measure].kind == "points":
+        arms = table.points(cell.model, cell.control_model)
+        return tuple([r for a in arms for r in table.side(m, a).values()] for m in (cell.model, cell.control_model))  # type: ignore[return-value]
+    if cell.whole_model:
+        return along.carried_out(table, cell.model), []
+    a: Side = table.side(cell.model, cell.treatment)
+    b: Side = table.side(cell.control_model, cell.control)
+    return list(a.values()), list(b.values())
+
+
+def _says(
+    cell: Cell, finding: Finding, p: float, alpha: float, sides: tuple[Sequence[Run], Sequence[Run]]
+) -> tuple[str, str]:
+    """What one test says after the correction, and why it was not let say more."""
+    a, b = sides
+    if not _told(finding):
+        return "not tested", finding.note
+    if finding.supports == 0 or not (finding.certain or p < alpha):
+        return "open", ""
+    says = "supports" if finding.supports > 0 else "contradicts"
+    measure = MEASURES[cell.contrast.measure]
+    if not measure.quality or cell.contrast.expects in ("equal", "near", "always") or (cell.whole_model and not b):
+        return says, ""
+    rates = _rate(a).point, _rate(b).point
+    if cell.contrast.expects in ("equivalent", "not worse"):
+        worse, favoured = says == "supports" and (rates[0] > rates[1] or rates[0] == 1), cell.treatment
+    else:
+        lower = finding.favours < 0
+        first = lower == (measure.better == "lower")  # whether the treatment is the better side
+        mine, other = rates if first else rates[::-1]
+        worse, favoured = mine > other or mine == 1, cell.treatment if first else cell.control
+    if worse:
+        return "open", f"passes the test, but of {favoured}, the better side, more runs failed, or all did: no verdict"
+    return says, ""
+
+
+def _rate(runs: Iterable[Run]) -> Interval:
+    failed = [r.failed for r in runs]
+    return wilson(sum(failed), len(failed))
+
+
+def _mean(runs: Iterable[Run], part: str, key: str) -> float:
+    values = [v for r in runs if (v := r.get(part, key)) is not None]
+    return sum(values) / len(values) if values else math.nan

@@ -1,0 +1,69 @@
+"""Which trained runs of a root have to be measured once more for the claims, and by what. No torch: this only plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gan_ablate.claims.measures import MEASURE, MEASURES
+from gan_ablate.claims.registry import registry
+from gan_ablate.claims.runs import Loaded, Run, tables
+from gan_ablate.recipe import MODEL_OF
+
+FILE = "measured.json"
+METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.measure` that gives it
+    "checkerboard": "checkerboard",
+    "fid_slerp": "interpolation",
+    "fid_lerp": "interpolation",
+    "fid_eval_mode": "sampling",
+    "fid_train_mode": "sampling",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One checkpoint and the metrics that some claim needs of it and nobody has measured yet."""
+
+    run: Run
+    metrics: tuple[str, ...]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.run.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def name(self) -> str:
+        return f"{self.run.model}/{self.run.arm}/{self.run.seed}"
+
+
+def jobs(loaded: Loaded, fallbacks: bool = False) -> Iterator[Job]:
+    """The checkpoints to measure. `fallbacks`: also for contrasts that arms of the study answer already.
+
+    Runs that diverged or crashed have nothing to measure; nor has one whose checkpoint is gone.
+    """
+    wanted: dict[Path, tuple[Run, dict[str, None]]] = {}
+    for table in tables([loaded]):
+        for contrast in (c for claim in registry().values() for c in claim.contrasts if fallbacks or not c.fallback):
+            figures = [f for f in (contrast.measure, contrast.control_measure) if f and MEASURES[f].needs == MEASURE]
+            for letter in contrast.models:
+                arms = {a for arm in (contrast.treatment, contrast.control) for a in table.match(MODEL_OF[letter], arm)}
+                for run in (r for a in sorted(arms) for r in table.side(MODEL_OF[letter], a).values() if figures):
+                    held = wanted.setdefault(run.folder, (run, {}))[1]
+                    held.update(dict.fromkeys(METRIC_OF[f] for f in figures if run.measured.get(f) is None))
+    for run, metrics in wanted.values():
+        job = Job(run, tuple(metrics))
+        if metrics and run.outcome in ("ok", "collapsed") and job.checkpoint.is_file():
+            yield job
+
+
+def joined(folder: Path, found: dict[str, object]) -> dict[str, object]:
+    """What to publish: figures that were there before stay, if they were measured alike."""
+    try:
+        before = json.loads((folder / FILE).read_bytes())
+        alike = all(before[k] == found.get(k) for k in ("extractor_digest", "samples", "real_fingerprint"))
+        metrics = {**before["metrics"], **found["metrics"]} if alike else found["metrics"]  # type: ignore[dict-item]
+    except (OSError, ValueError, KeyError, TypeError):
+        metrics = found["metrics"]
+    return {**found, "metrics": metrics}

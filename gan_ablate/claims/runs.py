@@ -1,0 +1,211 @@
+"""The runs of a root as tables in which like stands with like, and the arms of a table that a contrast means."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from gan_ablate.errors import InputError
+from gan_ablate.recipe import TrickSpec
+
+MISSING = "missing"
+LOST = ("diverged", "crashed")  # outcomes that leave no figure to speak of
+
+
+class Loaded(Protocol):
+    """What is read of `gan_ablate.report.load(root)`."""
+
+    @property
+    def root(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def runs(self) -> Any: ...  # a pandas frame: run_id, model, dataset, arm, seed, outcome, protocol, fid
+    @property
+    def records(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def not_applicable(self) -> Sequence[Mapping[str, str]]: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it ended. `record` is its result.json or failed.json, empty where the run is missing."""
+
+    folder: Path
+    model: str
+    arm: str
+    seed: int
+    outcome: str
+    fid: float  # final; NaN where there is none
+    record: Mapping[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome not in ("ok", MISSING)
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        return _mapping(self.record.get("recipe"))
+
+    @property
+    def tricks(self) -> dict[str, Mapping[str, Any]]:
+        """Name -> parameters of the tricks that it was trained with."""
+        listed = self.recipe.get("tricks")
+        entries = [t for t in listed if isinstance(t, Mapping)] if isinstance(listed, list) else []
+        return {str(t.get("name")): _mapping(t.get("params")) for t in entries}
+
+    def get(self, part: str, key: str) -> float | None:
+        """A number of one part of the record (`metrics`, `stability`); `None` where it is not there or not finite."""
+        return number(_mapping(self.record.get(part)).get(key))
+
+    @property
+    def signs(self) -> Mapping[str, Any]:
+        """The signs of failure that were asked of the run, each with the G step at which it showed, or `None`."""
+        return _mapping(self.record.get("signs"))
+
+    @property
+    def steps(self) -> float | None:
+        """G steps that the run was to make."""
+        made = number(self.record.get("g_steps"))
+        return made if made and self.outcome in ("ok", "collapsed") else number(self.recipe.get("steps"))
+
+    @property
+    def curve(self) -> list[tuple[float, float]]:
+        """(G step, FID) of every evaluation after the untrained one."""
+        points = self.record.get("curve")
+        entries = [p for p in points if isinstance(p, Mapping)] if isinstance(points, list) else []
+        read = [(number(p.get("step")), number(p.get("fid"))) for p in entries]
+        return [(s, f) for s, f in read if s and f is not None]
+
+    @cached_property
+    def measured(self) -> Mapping[str, Any]:
+        """Figures of the trained checkpoint, written by `gan-ablate measure`; empty where there are none."""
+        try:
+            return _mapping(_mapping(json.loads((self.folder / "measured.json").read_bytes())).get("metrics"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+
+    @cached_property
+    def health(self) -> list[dict[str, Any]]:
+        """Training health: the records of metrics.jsonl that have a step, evaluations left out."""
+        try:
+            text = (self.folder / "metrics.jsonl").read_bytes()
+        except OSError:
+            return []
+        return [row for row in _lines(text) if isinstance(row, dict) and _is_health(row)]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Runs of one root that were measured alike on one dataset: only these may be compared."""
+
+    study: str
+    dataset: str
+    protocol: str
+    arms: Mapping[str, Mapping[str, Mapping[int, Run]]]  # model -> arm -> seed -> run
+    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (model, arm) -> why it is not applicable
+
+    def side(self, model: str, arm: str) -> dict[int, Run]:
+        """The runs carried out, by seed."""
+        return {s: r for s, r in self.arms.get(model, {}).get(arm, {}).items() if r.outcome != MISSING}
+
+    def match(self, model: str, wanted: str) -> list[str]:
+        """The arms that a contrast means: the one called so, else every single trick of that name and parameters."""
+        labels = self.arms.get(model, {})
+        return [wanted] if wanted in labels else [label for label in labels if means(label, wanted)]
+
+    def points(self, *models: str) -> list[str]:
+        """The points of a random design that all of these models have."""
+        found = [[a for a in self.arms.get(model, {}) if a.startswith("point-")] for model in models]
+        return [a for a in found[0] if all(a in others for others in found)]
+
+
+def tables(loaded: Iterable[Loaded]) -> list[Table]:
+    """The tables of all roots, in their order; a root given twice is read once.
+
+    Runs without a measurement stand with the commonest protocol of their dataset.
+    """
+    found: list[Table] = []
+    for one in {Path(one.root).resolve(): one for one in loaded}.values():
+        cells: dict[str, list[tuple[str, Run]]] = {}
+        columns = ("run_id", "model", "dataset", "arm", "seed", "outcome", "protocol", "fid")
+        for row in one.runs[list(columns)].to_dict("records") if len(one.runs) else ():
+            run = Run(
+                folder=Path(one.root) / "runs" / str(row["run_id"]),
+                model=str(row["model"]),
+                arm=str(row["arm"]),
+                seed=int(row["seed"]),
+                outcome=str(row["outcome"]),
+                fid=float(row["fid"]) if number(row["fid"]) is not None else math.nan,
+                record=one.records.get(str(row["run_id"])) or {},
+            )
+            cells.setdefault(str(row["dataset"]), []).append((str(row["protocol"] or ""), run))
+        for dataset, entries in cells.items():
+            counts = Counter(protocol for protocol, _ in entries if protocol)
+            home = counts.most_common(1)[0][0] if counts else ""
+            split: dict[str, dict[str, dict[str, dict[int, Run]]]] = {}
+            for protocol, run in entries:
+                models = split.setdefault(protocol or home, {})
+                models.setdefault(run.model, {}).setdefault(run.arm, {})[run.seed] = run
+            skipped = {
+                (n["model"], n["arm"]): n["reason"] for n in one.not_applicable if n.get("dataset", dataset) == dataset
+            }
+            found += [Table(one.name, dataset, protocol, arms, skipped) for protocol, arms in split.items()]
+    return found
+
+
+def means(label: str, wanted: str) -> bool:
+    """Whether an arm's label is the trick `wanted`, with at least the parameters that `wanted` names."""
+    named, asked = _spec(label), TrickSpec.parse(wanted)
+    if named is None or named.name != asked.name:
+        return False
+    return all(named.params.get(key) == value for key, value in asked.params.items())
+
+
+@lru_cache(maxsize=4096)
+def _spec(label: str) -> TrickSpec | None:
+    """The one registered trick that a label names, all its parameters filled in; no user's module is imported."""
+    from gan_ablate.trick import REGISTRY, build, spec_of
+    from gan_ablate.tricks import trick_names
+
+    try:
+        spec = TrickSpec.parse(label)
+        return spec_of(build(spec), spec.name) if spec.name in trick_names() and spec.name in REGISTRY else None
+    except (InputError, TypeError, ValueError):
+        return None
+
+
+def number(value: object) -> float | None:
+    """A finite number, or `None`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_health(row: Mapping[str, Any]) -> bool:
+    return "evaluation" not in row and number(row.get("step")) is not None
+
+
+def _lines(text: bytes) -> list[Any]:
+    """JSON lines, at once where all are whole; a line that was cut short when the process died is left out."""
+    try:
+        return list(json.loads(b"[" + b",".join(text.splitlines()) + b"]"))
+    except (ValueError, RecursionError):
+        pass
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(json.loads(line))
+        except (ValueError, RecursionError):
+            continue
+    return found
