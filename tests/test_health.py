@@ -52,7 +52,9 @@ def test_a_healthy_run_shows_no_sign():
 def test_volatility_is_the_sample_deviation_of_log_fid_over_the_second_half():
     curve = [{"step": s, "fid": f} for s, f in ((0, 900.0), (10, 80.0), (20, 40.0), (30, 60.0), (40, 50.0))]
     assert volatility(curve) == pytest.approx(np.log([40, 60, 50]).std(ddof=1))
-    assert volatility(curve[:2]) is None
+    odd = [{"step": s, "fid": f} for s, f in ((0, 900.0), (72, 80.0), (145, 40.0))]  # the middle of 145 steps is 72
+    assert volatility(odd) == pytest.approx(np.log([80, 40]).std(ddof=1))
+    assert volatility(curve[:1]) is None
     assert volatility([]) is None
 
 

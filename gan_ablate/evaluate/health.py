@@ -87,7 +87,7 @@ def series(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[int, float
 def volatility(curve: Sequence[Mapping[str, Any]]) -> float | None:
     """Standard deviation (n - 1) of log FID over the evaluations of the second half; `None` for under two of them."""
     last = max((point["step"] for point in curve), default=0)
-    logs = [math.log(point["fid"]) for point in curve if point["step"] >= last / 2 and point.get("fid")]
+    logs = [math.log(point["fid"]) for point in curve if point["step"] >= last // 2 and point.get("fid")]
     return statistics.stdev(logs) if len(logs) > 1 else None
 
 

@@ -21,7 +21,8 @@ from gan_ablate.tricks import assemble
 
 COUNTERS = ("g_steps", "d_steps", "diverged_at", "total_steps")  # Python numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
-LOG_EVERY = 50  # D steps between records of training health
+LOG_EVERY = 50  # D steps between records of training health, at the most
+RECORDS = 64  # as many records as a short run has: its signs of failure need some in the first half too
 
 
 class GANModule(Sampler):
@@ -133,9 +134,15 @@ class GANModule(Sampler):
             return -1
         return None
 
+    @property
+    def log_every(self) -> int:
+        """D steps between two records of training health."""
+        d_steps = self.total_steps * self.blueprint.n_critic // self.blueprint.n_generator
+        return min(LOG_EVERY, max(5, d_steps // RECORDS))
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
-        bp, log = self.blueprint, (self.d_steps + 1) % LOG_EVERY == 0
+        bp, log = self.blueprint, (self.d_steps + 1) % self.log_every == 0
         self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
         step = self._step(to_float(batch[0]), batch[1])
         state = self._state(step)
@@ -183,7 +190,7 @@ class GANModule(Sampler):
             gated_step(optimizer, gate(loss))
 
     def _generator_step(self, optimizer: Any, step: Step, state: State, z: Tensor | None) -> None:
-        log = (self.g_steps + 1) % max(1, LOG_EVERY // self.blueprint.n_critic) == 0
+        log = (self.g_steps + 1) % max(1, self.log_every // self.blueprint.n_critic) == 0
         if self.blueprint.g_finish:
             advance(self.generator)
         z = self._z("latents_g", len(step.real)) if z is None else z
