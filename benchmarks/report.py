@@ -1,11 +1,13 @@
-"""Seconds that a report takes on a root of N runs, interpreter start included.
+"""Seconds (wall, processor) and memory that a report takes on a root of N runs, interpreter start included.
 
-python benchmarks/report.py [--runs 1000]
+python benchmarks/report.py [--runs 10000] [--repeat 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,23 +15,32 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from test_report import plant
+from planted_runs import plant
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        effects = {"base": 0.0, **{f"arm{i}": 0.0 for i in range(args.runs // 15 - 1)}}
+        effects = {"base": 0.0, **{f"arm{i}": 0.05 * (i % 5 - 2) for i in range(args.runs // 15 - 1)}}
         root = plant(Path(folder), models=("dcgan", "nsgan", "wgan_gp"), effects=effects)
-        times = []
-        for _ in range(5):
+        walls, works, peaks = [], [], []
+        for _ in range(args.repeat):
             began = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "gan_ablate.report", str(root)], check=True, capture_output=True)
-            times.append(time.perf_counter() - began)
+            command = [sys.executable, "-m", "gan_ablate.report", str(root)]
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(child.pid, 0)
+            if status:
+                raise SystemExit("the report failed")
+            walls.append(time.perf_counter() - began)
+            works.append(usage.ru_utime + usage.ru_stime)
+            peaks.append(usage.ru_maxrss * 1024)
+        size = (root / "report" / "report.html").stat().st_size
         print(
-            f"{3 * 5 * len(effects)} runs: {sorted(times)[2]:.1f} s (median of 5; {min(times):.1f} to {max(times):.1f})"
+            f"{15 * len(effects)} runs: {statistics.median(walls):.1f} s, {statistics.median(works):.1f} s of "
+            f"processor (medians of {args.repeat}), {max(peaks) / 1e9:.2f} GB, page {size / 1e6:.1f} MB"
         )
 
 

@@ -210,7 +210,7 @@ def test_a_line_cut_short_by_a_kill_does_not_spoil_the_next(tmp_path: Path) -> N
 
 
 def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each_line_once(tmp_path: Path) -> None:
-    """Its checkpoint (D step 48) and a line logged after that (D step 50) are of the same G step."""
+    """Its checkpoint (D step 48) and a line logged after that (D step 50) are of the same G step, of three D steps."""
     from gan_ablate.recipe import Evaluation
     from gan_ablate.run import carry_out
 
@@ -236,4 +236,4 @@ def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each
     for row in (r for half in rows for r in half if "evaluation" in r):
         del row["evaluation"]["seconds"]
     assert rows[0] == rows[1]
-    assert sum("d_loss" in row for row in rows[0]) == 1
+    assert sum("d_loss" in row for row in rows[0]) == 60 // 5  # a record every fifth of 60 D steps

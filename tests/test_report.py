@@ -3,89 +3,25 @@
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+from planted_runs import HOSTILE, VERDICTS, plant, result
 
 import gan_ablate.report
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Recipe
-from gan_ablate.report import load, report
-from gan_ablate.report.analysis import tables
-
-HOSTILE = "<script>alert(1)</script>|`x`"
-EFFECTS = {"base": 0.0, "helped": -0.8, "harmed": 0.8, "null": 0.0, "died": 0.0, HOSTILE: 0.0}
-
-
-def result(model, arm, seed, fid, outcome="ok", extractor="shapes classifier"):
-    recipe = Recipe(model="dcgan", seed=seed, arm=arm).to_dict() | {"model": model}
-    curve = [
-        {"step": s, "fid": fid * f if fid else None, "kid": 1.0, "is_mean": 5.0} for s, f in ((0, 9), (50, 2), (100, 1))
-    ]
-    return {
-        "schema": 1, "run_id": "", "recipe": recipe, "outcome": outcome, "diverged_at": None, "note": HOSTILE if not fid else "",
-        "metrics": {"fid": fid, "kid": 1.0, "is_mean": 5.0, "is_std": None, "modes": 60 if fid else None, "mode_kl": 0.1},
-        "best": {"fid": fid, "step": 100} if fid else None, "curve": curve,
-        "labels": {"fid": f"FID@2048 ({extractor})", "kid": "KID", "is_mean": "IS"},
-        "evaluation": {
-            "extractor": extractor, "extractor_digest": "ab" * 32, "samples": 2048, "dataset": "shapes", "split": "train",
-            "real_fingerprint": "cd" * 8, "real_images": 20000,
-        },
-        "g_steps": 100, "d_steps": 100, "images_seen": 6400, "seconds": 10.0, "train_seconds": 9.0, "evaluation_seconds": 1.0,
-        "peak_memory_bytes": 1, "resumed": 0, "sample_grid": "samples/final.png",
-        "versions": {"gan_ablate": "0", "torch": "2"}, "hardware": {"cpu": "c", "gpu": None, "threads": 1},
-    }  # fmt: skip
-
-
-def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=True):
-    rng, cells = np.random.default_rng(1), []
-    for model in models:
-        for seed in range(seeds):
-            shared = rng.normal(0, 0.1)
-            for k, (arm, effect) in enumerate(effects.items()):
-                run_id = re.sub(r"[^a-z0-9]", "", f"{model}{k}x{seed}")
-                cells.append({"run_id": run_id, "model": model, "dataset": "shapes", "arm": arm, "seed": seed})
-                if arm == "null" and seed == seeds - 1 and seeds > 3:
-                    continue  # a missing cell
-                dead = arm == "died"
-                fid = None if dead else float(30 * np.exp(effect + shared + rng.normal(0, 0.03)))
-                folder = root / "runs" / run_id
-                (folder / "samples").mkdir(parents=True)
-                if dead and seed == 0:
-                    data = {
-                        "schema": 1,
-                        "run_id": run_id,
-                        "recipe": {},
-                        "error": HOSTILE,
-                        "traceback": "",
-                        "attempts": 2,
-                    }
-                    (folder / "failed.json").write_text(json.dumps(data))
-                    continue
-                data = result(model, arm, seed, fid, "diverged" if dead else "ok")
-                (folder / "result.json").write_text(json.dumps(data))
-                if pictures:
-                    Image.effect_noise((40, 40), 50).save(folder / "samples" / "final.png")
-    study = {
-        "schema": 1, "name": "planted", "version": "0", "source": {}, "cells": cells,
-        "not_applicable": [{"model": "wgan_gp", "dataset": "shapes", "arm": "label_smoothing", "reason": HOSTILE}],
-    }  # fmt: skip
-    (root / "study.yaml").write_text(yaml.safe_dump(study))
-    return root
+from gan_ablate.report import load, report, tables
 
 
 def test_planted_truths_get_their_verdicts(tmp_path):
     for table in tables(load(plant(tmp_path))):
         verdicts = {a.arm: a.verdict for a in table.arms}
-        assert verdicts == {
-            "base": "", "helped": "helps", "harmed": "hurts", "null": "undecided", "died": "hurts", HOSTILE: "undecided",
-        }  # fmt: skip
+        assert verdicts == VERDICTS
         by_name = {a.arm: a for a in table.arms}
         assert by_name["died"].failures == by_name["died"].runs == 5
         assert by_name["null"].missing == 1
@@ -96,7 +32,7 @@ def test_the_page_is_safe_self_contained_and_the_same_twice(tmp_path):
     plant(tmp_path / "r")
     first, second = report([tmp_path / "r"], tmp_path / "a"), report([tmp_path / "r"], tmp_path / "b")
     page = first.read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 1
     assert not re.findall(r"(?:src|href)=['\"](?!data:|#)", page)
     assert "&lt;script&gt;" in page
     assert "data:image/webp" in page
@@ -104,7 +40,7 @@ def test_the_page_is_safe_self_contained_and_the_same_twice(tmp_path):
     ours = {p.relative_to(first.parent): p.read_bytes() for p in first.parent.rglob("*") if p.is_file()}
     theirs = {p.relative_to(second.parent): p.read_bytes() for p in second.parent.rglob("*") if p.is_file()}
     assert ours == theirs
-    assert {p.suffix for p in ours} == {".html", ".md", ".csv", ".svg"}
+    assert {p.suffix for p in ours} == {".html", ".md", ".csv", ".svg", ".tex"}
 
 
 def test_tables_hold_every_run(tmp_path):
@@ -222,7 +158,7 @@ def test_hostile_models_and_study_names_stay_text(tmp_path):
     (root / "study.yaml").write_text(yaml.safe_dump(study | {"name": f"n```\n{HOSTILE}; rm -rf /"}))
     page = report([root], tmp_path / "o")
     text = (page.parent / "report.md").read_text()
-    assert "<script" not in page.read_text()
+    assert page.read_text().count("<script") == 1
     outside = re.sub(r"^```$.*?^```$", "", text, flags=re.M | re.S)
     assert "<script" not in outside
     assert text.count("```") == 2
@@ -281,8 +217,9 @@ def test_what_cannot_be_reported_is_said_in_one_line(tmp_path, make, message):
 def test_a_thousand_runs_in_seconds(tmp_path):
     effects = {"base": 0.0, **{f"arm{i}": 0.0 for i in range(66)}}
     root = plant(tmp_path, models=("dcgan", "nsgan", "wgan_gp"), effects=effects, pictures=False)
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "gan_ablate.report", str(root)], check=False, capture_output=True)
-    seconds = time.perf_counter() - began
-    assert done.returncode == 0, done.stderr
-    assert seconds < 15  # 5 s is the aim on a quiet machine; benchmarks/report.py measures it
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "gan_ablate.report", str(root)], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert (
+        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 15
+    )  # of the processor: others may work too

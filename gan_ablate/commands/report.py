@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from jsonargparse import Namespace
 
 from gan_ablate.commands import command
+from gan_ablate.errors import InputError
 
 
 def _report(args: Namespace) -> int:
-    from gan_ablate.report import report
+    from gan_ablate.report import compare, report
 
-    print(report(args.roots, args.out))
+    if bool(args.roots) == bool(args.compare):
+        raise InputError("give the roots to report on, or --compare with two roots or reports")
+    if args.compare and args.partial:
+        raise InputError("--compare and --partial: give one of them")
+    if args.compare:
+        before, after = args.compare
+        print(compare(before, after, args.out))
+        return 0
+    page = report(args.roots, args.out, args.partial)
+    if not args.partial:
+        _warn(args.roots)
+    print(page)
     return 0
+
+
+def _warn(roots: list[str]) -> None:
+    """A line on stderr per root that is not finished: who pipes the path on should hear it too."""
+    from pathlib import Path
+
+    from gan_ablate.report import reading
+
+    for root in map(Path, roots):
+        cells = reading.study(root)["cells"]
+        left = sum(
+            not any((root / "runs" / c["run_id"] / name).is_file() for name in ("result.json", "failed.json"))
+            for c in cells
+        )
+        if left:
+            print(
+                f"{root}: unfinished: {left} of {len(cells)} runs have no result; verdicts may change", file=sys.stderr
+            )
 
 
 def _tricks(args: Namespace) -> int:
@@ -28,8 +59,19 @@ def add(subcommands: Any) -> None:
     report = command(
         subcommands, "report", "Write report.html, report.md and tables of a sweep.", "gan-ablate report runs/smoke"
     )
-    report.add_argument("roots", nargs="+")
+    report.add_argument("roots", nargs="*", help="roots of sweeps, such as runs/ablation")
     report.add_argument("--out", default=None, help="folder to write to (default: ROOT/report)")
+    report.add_argument(
+        "--partial", action="store_true", help="of a sweep still running: arms that have not begun are left out"
+    )
+    report.add_argument(
+        "--compare",
+        nargs=2,
+        type=str,
+        default=None,
+        metavar=("A", "B"),
+        help="what moved from A to B, each a root or the folder of a report",
+    )
 
     tricks = command(
         subcommands, "tricks", "The table of tricks, or what one of them changes.", "gan-ablate tricks instance_noise"

@@ -1,4 +1,7 @@
-"""Reports from result files. No torch: a report builds in seconds."""
+"""Reports from result files. No torch: a report builds in seconds.
+
+`load(root)` gives tidy pandas frames for a notebook; `gan_ablate.stats` has the statistics that the report uses.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gan_ablate.report.analysis import ModelTable
     from gan_ablate.report.frames import Loaded
 
-__all__ = ["load", "report"]
+__all__ = ["compare", "load", "report", "tables"]
 
 
 def load(root: str | Path) -> Loaded:
@@ -19,11 +23,29 @@ def load(root: str | Path) -> Loaded:
     return read(root)
 
 
-def report(roots: Sequence[str | Path], out: str | Path | None = None) -> Path:
+def tables(loaded: Loaded) -> tuple[ModelTable, ...]:
+    """Each arm against base, per model: what the report's tables say, as plain objects."""
+    from gan_ablate.report.analysis import tables as find
+
+    return find(loaded)
+
+
+def report(roots: Sequence[str | Path], out: str | Path | None = None, partial: bool = False) -> Path:
     """Write report.html, report.md, tables/ and figures/; returns the path of the page.
 
+    `partial`: the sweep is still running; arms without a run are left out, and no finished run is no error.
     Same input, same bytes. Raises `InputError` where there is nothing to report.
     """
     from gan_ablate.report.write import write
 
-    return write(roots, out)
+    return write(roots, out, partial)
+
+
+def compare(before: str | Path, after: str | Path, out: str | Path | None = None) -> Path:
+    """Write compare.html, compare.md and tables/compare.csv: what moved between two roots or reports.
+
+    Returns the path of the page. Raises `InputError` where either is neither.
+    """
+    from gan_ablate.report.moved import write
+
+    return write(before, after, out)

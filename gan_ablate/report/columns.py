@@ -1,4 +1,5 @@
-"""The columns of a model's table, the same in Markdown and HTML: heading, what it means, and the cell's text."""
+"""The columns of the tables, the same in Markdown, HTML and LaTeX: heading, what it means, the cell's text, its place
+in an order."""
 
 from __future__ import annotations
 
@@ -6,17 +7,37 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gan_ablate.report.analysis import BASE, ArmSummary, ModelTable
-from gan_ablate.report.text import NOTHING, interval, number, p_value
+from gan_ablate.report.summaries import BASE, ArmSummary, ModelTable
+from gan_ablate.report.text import NOTHING, interval, number, p_value, percent, whole
+from gan_ablate.stats.intervals import Interval
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column."""
+    """One column. `key` sorts it; NaN goes last."""
 
     heading: str
     meaning: str
     cell: Callable[[ArmSummary], str]
+    key: Callable[[ArmSummary], float] | None = None
+
+
+SIGN_WORDS = {
+    "d_loss_near_zero": "D loss near 0",
+    "gradient_over_100": "gradient over 100",
+    "d_loss_spikes": "D loss spikes",
+    "g_loss_falls": "G loss falls",
+}
+MEANS = {
+    "modes": ("modes", "classes covered, mean over seeds"),
+    "kid": ("KID", "mean over seeds; lower is better"),
+    "precision": ("prec.", "precision: share of generated images among the real ones; higher is better"),
+    "recall": ("recall", "share of real images among the generated ones; higher is better"),
+    "density": ("dens.", "density: precision that outliers do not inflate; higher is better"),
+    "coverage": ("cover.", "coverage: share of real images with a generated one near; higher is better"),
+    "mode_kl": ("mode KL", "divergence of the histogram of modes from the real one; 0 is even"),
+    "high_quality": ("high q.", "share of samples within 3 sigma of a mode; higher is better"),
+}
 
 
 def columns(table: ModelTable) -> list[Column]:
@@ -27,28 +48,108 @@ def columns(table: ModelTable) -> list[Column]:
             "verdict",
             "by Holm-corrected p under 0.05; could miss: the smallest ratio found with 80 % power at 0.05 over the "
             "number of arms",
-            _verdict,
+            verdict,
+            lambda a: {"helps": 0, "": 1, "undecided": 2, "hurts": 3}.get(a.verdict, 4),
         ),
-        Column(table.label, "geometric mean over seeds [95 % interval of it]", lambda a: interval(a.fid)),
-        Column("× base", "ratio of FIDs, arm over base [95 % interval]; under 1 is better", _ratio),
-        Column("p (Holm)", "two-sided, corrected over the arms of this model", lambda a: p_value(a.p_holm)),
-        *(
-            [Column("modes", "classes covered, mean over seeds", lambda a: number(a.modes))]
-            if any(not math.isnan(a.modes) for a in table.arms)
-            else []
-        ),
-        Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed),
-        Column("test", "paired t or Welch on log FID, or ranks; r is the correlation over seeds", _test),
-        Column("IS", "inception score, mean over seeds [95 % interval]", lambda a: interval(a.is_mean)),
-        Column("KID", "mean over seeds", lambda a: number(a.kid)),
         Column(
-            "final/best", "final FID over the best one of the run: 1 is stable", lambda a: number(a.final_over_best)
+            table.label,
+            "geometric mean over seeds [95 % interval of it]",
+            lambda a: interval(a.fid),
+            lambda a: a.fid.point,
         ),
-        Column("s/run", "seconds, evaluation included", lambda a: number(a.seconds)),
+        Column("× base", "ratio of FIDs, arm over base [95 % interval]; under 1 is better", ratio, ratio_point),
+        Column(
+            "p (Holm)",
+            "two-sided, corrected over the arms of this model",
+            lambda a: p_value(a.p_holm),
+            lambda a: a.p_holm,
+        ),
+        Column(
+            "P(better)",
+            "the chance that a run of the arm beats a run of base, failed runs worst",
+            lambda a: number(a.improvement, 2),
+            lambda a: a.improvement,
+        ),
+        Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed, _rate),
+        *(_mean(k) for k in MEANS if any(not math.isnan(a.means[k]) for a in table.arms)),
+        Column(
+            "IS",
+            "inception score, mean over seeds [95 % interval]",
+            lambda a: interval(a.is_mean),
+            lambda a: a.is_mean[0],
+        ),
+        Column("test", "paired t or Welch on log FID, or ranks; r is the correlation over seeds", _test),
+        Column("s/run", "seconds, evaluation included", lambda a: number(a.seconds), lambda a: a.seconds),
     ]
 
 
-def _verdict(a: ArmSummary) -> str:
+def stability_columns(table: ModelTable) -> list[Column]:
+    """Failure, drift and the size of gradients."""
+    found = [
+        Column("arm", "the trick that is added to base, or taken away", lambda a: a.arm),
+        Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed, _rate),
+        Column("how", "which failures", lambda a: a.outcomes or NOTHING),
+        Column(
+            "− base",
+            "failure rate less that of base, in points [95 % interval, Newcombe's]",
+            lambda a: points(a.more_failures),
+            lambda a: a.more_failures.point,
+        ),
+        Column(
+            "final/best",
+            "final FID over the best one of the run, geometric mean: 1 is stable",
+            lambda a: number(a.final_over_best),
+            lambda a: a.final_over_best,
+        ),
+        Column(
+            "seed spread",
+            "standard deviation of log FID over seeds: 0.1 is about 10 %",
+            lambda a: number(a.spread, 2),
+            lambda a: a.spread,
+        ),
+        _card("volatility", "volatility", "standard deviation of log FID over the second half of a run, mean", 2),
+        _card("largest_d_gradient", "max |∇D|", "largest 2-norm of D's gradient, mean over runs", 3),
+        _card("largest_g_gradient", "max |∇G|", "largest 2-norm of G's gradient, mean over runs", 3),
+    ]
+    for name in SIGN_WORDS:
+        if any(name in a.signs for a in table.arms):
+            found.append(_sign(name))
+    found.append(
+        Column(
+            "MB",
+            "peak memory of a run's process, mean",
+            lambda a: whole(a.means["peak_memory_bytes"] / 1e6),
+            lambda a: a.means["peak_memory_bytes"],
+        )
+    )
+    return [c for c in found if c.key is None or any(not math.isnan(c.key(a)) for a in table.arms)]
+
+
+def _mean(name: str) -> Column:
+    heading, meaning = MEANS[name]
+    return Column(heading, meaning, lambda a: number(a.means[name]), lambda a: a.means[name])
+
+
+def _card(name: str, heading: str, meaning: str, digits: int) -> Column:
+    return Column(heading, meaning, lambda a: number(a.means[name], digits), lambda a: a.means[name])
+
+
+def _sign(name: str) -> Column:
+    def share(a: ArmSummary) -> float:
+        shown, looked = a.signs.get(name, (0, 0))
+        return shown / looked if looked else math.nan
+
+    def cell(a: ArmSummary) -> str:
+        shown, looked = a.signs.get(name, (0, 0))
+        return f"{shown}/{looked}" if looked else NOTHING
+
+    return Column(
+        SIGN_WORDS[name], "runs that showed this sign of failure, of those where it means something", cell, share
+    )
+
+
+def verdict(a: ArmSummary) -> str:
+    """The verdict in words; an undecided one says what it could have missed."""
     if a.arm == BASE:
         return "base"
     if a.verdict == "undecided" and a.against and not math.isnan(a.against.detectable):
@@ -57,8 +158,28 @@ def _verdict(a: ArmSummary) -> str:
     return a.verdict
 
 
-def _ratio(a: ArmSummary) -> str:
+def ratio(a: ArmSummary) -> str:
     return "1" if a.arm == BASE else interval(a.against.ratio) if a.against else NOTHING
+
+
+def ratio_point(a: ArmSummary) -> float:
+    return 1.0 if a.arm == BASE else a.against.ratio.point if a.against else math.nan
+
+
+def points(i: Interval) -> str:
+    """A difference of rates in percentage points."""
+    if math.isnan(i.point):
+        return NOTHING
+    low, point, high = (f"{v * 100:+.0f}".replace("-", "−") for v in (i.low, i.point, i.high))
+    return f"{point} [{low}, {high}]"
+
+
+def change(a: ArmSummary) -> str:
+    """`−12 % [−20 %, −3 %]`."""
+    if a.against is None or math.isnan(a.against.ratio.point):
+        return NOTHING
+    r = a.against.ratio
+    return percent(r.point) + ("" if math.isnan(r.low) else f" [{percent(r.low)}, {percent(r.high)}]")
 
 
 def _test(a: ArmSummary) -> str:
@@ -74,3 +195,7 @@ def _failed(a: ArmSummary) -> str:
     left = f"; {a.missing} to go" if a.missing else ""
     rate = a.failure_rate
     return f"{a.failures}/{a.runs} [{rate.low * 100:.0f}–{rate.high * 100:.0f} %]{left}"
+
+
+def _rate(a: ArmSummary) -> float:
+    return a.failure_rate.point

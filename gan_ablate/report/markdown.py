@@ -2,64 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from gan_ablate.report import protocol
-from gan_ablate.report.analysis import ModelTable
-from gan_ablate.report.columns import columns
-from gan_ablate.report.text import percent
+from gan_ablate.report import findings, protocol, screen
+from gan_ablate.report.columns import SIGN_WORDS, Column, columns, stability_columns
+from gan_ablate.report.summaries import ModelTable
+from gan_ablate.report.text import NOTHING, interval, number, p_value, percent
 
 if TYPE_CHECKING:
-    from gan_ablate.report.write import Study
+    from gan_ablate.report.study import Section, Study
 
 
-def render(studies: Sequence[Study]) -> str:
-    """The whole report."""
+def render(studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[str], partial: bool) -> str:
+    """The whole report; figures are files beside it."""
     lines: list[str] = []
-    for study in studies:
-        loaded = study.loaded
-        lines += [f"# {_safe(loaded.name)}: which tricks help?", ""]
-        lines += [
-            f"- **{_safe(s.table.model)}** ({_safe(s.table.label)}): {verdict_line(s.table)}" for s in study.sections
-        ]
+    for study, pre in zip(studies, prefixes, strict=True):
+        lines += [f"# {safe(study.loaded.name)}: which tricks help?", ""]
+        if said := screen.unfinished(study, partial):
+            lines += [f"> **{safe(said)}**", ""]
+        lines += [safe(screen.summary(study.tables)), ""]
+        lines += [f"- **{safe(t.title)}** ({safe(t.label)}): {verdict_line(t)}" for t in study.tables]
+        if study.heatmap:
+            lines += ["", f"![Trick by model](figures/{pre}heatmap.svg)", "", safe(findings.HEAT)]
         for section in study.sections:
-            table = section.table
-            lines += ["", f"## {_safe(table.model)}", "", _safe(table.protocol), ""]
-            lines += [f"> {_safe(n)}" for n in table.notes] + ([""] if table.notes else [])
-            cols = columns(table)
-            lines += [
-                "| " + " | ".join(_safe(c.heading) for c in cols) + " |",
-                "| " + " | ".join("---" for _ in cols) + " |",
-            ]
-            lines += ["| " + " | ".join(_safe(c.cell(a)) for c in cols) + " |" for a in table.arms]
-            lines += ["", *(f"- not applicable: `{_safe(arm)}`: {_safe(why)}" for arm, why in table.not_applicable)]
-        lines += ["", "## Protocol", "", *protocol.EXPLANATION, ""]
-        lines += [f"- {k}: {_safe(v)}" for k, v in protocol.facts(loaded)]
-        lines += [f"- {_safe(s)}" for s in protocol.settings(loaded)]
-        lines += ["", "```", *protocol.commands(loaded), "```", "", "## What failed and why", ""]
-        lines += [f"- `{_safe(run)}`: {_safe(why)}" for run, why in protocol.failures(loaded)] or ["Nothing failed."]
-        lines.append("")
-    return "\n".join(lines)
+            lines += _model(section, pre)
+        if study.profiles:
+            lines += ["", "## Performance profiles", "", f"![Performance profiles](figures/{pre}profiles.svg)"]
+            lines += ["", safe(findings.PROFILE), ""]
+            cells = ([r.arm, interval(r.iqm), str(r.runs), str(r.failed)] for r in study.over)
+            lines += grid(["arm", "interquartile mean, × base", "runs", "without FID"], cells)
+    lines += _claims(claims)
+    for study in studies:
+        lines += _backmatter(study)
+    return "\n".join(lines) + "\n"
+
+
+def _model(section: Section, pre: str) -> Iterator[str]:
+    table = section.table
+    yield from ("", f"## {safe(table.title)}", "", safe(table.protocol), "")
+    for note in table.notes:
+        yield from (f"> {safe(note)}", "")
+    if section.forest:
+        yield from (f"![Forest plot](figures/{pre}forest-{section.name}.svg)", "", safe(findings.FOREST), "")
+    yield from arms(columns(table), table)
+    yield from ("", "### Stability", "")
+    yield from arms(stability_columns(table), table)
+    if table.not_applicable:
+        yield ""
+        yield from (f"- not applicable: `{safe(arm)}`: {safe(why)}" for arm, why in table.not_applicable)
+    if section.effects:
+        found = section.effects
+        yield from ("", "### Main effects and interactions", "", safe(findings.design_line(found)), "")
+        cells = (
+            [e.name, interval(e.ratio), p_value(e.p), p_value(e.p_holm), ", ".join(e.aliases) or "nothing"]
+            for e in found.found.effects
+        )
+        yield from grid(["factor", "ratio of FIDs, high over low", "p", "p (Holm)", "cannot be told from"], cells)
+    if section.budget_figure:
+        ks = sorted({k for b in section.budgets for k in b.best})
+        yield from ("", "### Expected best under a budget", "", safe(findings.BUDGET), "")
+        rows = ([b.arm, *(number(b.best[k]) if k in b.best else NOTHING for k in ks)] for b in section.budgets)
+        yield from grid(["arm", *(f"k = {k}" for k in ks)], rows)
+
+
+def _claims(claims: Sequence[Any]) -> Iterator[str]:
+    if claims:
+        yield from ("", "## The claims", "")
+        cells = ([v.id, v.statement, v.verdict, v.summary, v.source] for v in claims)
+        yield from grid(["claim", "statement", "verdict", "evidence", "source"], cells)
+
+
+def _backmatter(study: Study) -> Iterator[str]:
+    loaded = study.loaded
+    signs = [
+        [s.title, SIGN_WORDS.get(s.sign, s.sign), f"{s.failed[0]}/{s.failed[1]}", f"{s.good[0]}/{s.good[1]}"]
+        + [interval(s.area.value), p_value(s.area.p)]
+        for x in study.sections
+        for s in x.signs
+    ]
+    if signs:
+        yield from ("", "## Signs of failure", "")
+        yield from grid(["model", "sign", "failed runs that showed it early", "good runs that did", "AUC", "p"], signs)
+    yield from ("", "## Protocol", "")
+    for paragraph in protocol.explanation(study.tables):
+        yield from (safe(paragraph), "")
+    yield from (f"- {k}: {safe(v)}" for k, v in protocol.facts(loaded))
+    yield from (f"- {safe(s)}" for s in protocol.settings(loaded))
+    yield from ("", "```", *protocol.commands(loaded), "```", "", "## What failed and why", "")
+    yield from [f"- {n} × {safe(kind)}" for kind, n in protocol.kinds(loaded)] or ["Nothing failed."]
+
+
+def arms(cols: Sequence[Column], table: ModelTable) -> list[str]:
+    """A line per arm."""
+    return grid([c.heading for c in cols], ([c.cell(a) for c in cols] for a in table.arms))
+
+
+def grid(heads: Sequence[str], rows: Any) -> list[str]:
+    """A Markdown table of texts."""
+    lines = [f"| {' | '.join(map(safe, heads))} |", f"| {' | '.join('---' for _ in heads)} |"]
+    return lines + [f"| {' | '.join(map(safe, cells))} |" for cells in rows]
 
 
 def verdict_line(table: ModelTable) -> str:
     """`helped: a (-12 %), b; hurt: c; undecided: d`."""
     parts = []
-    for verdict, word in (
-        ("helps", "helped"),
-        ("hurts", "hurt"),
-        ("undecided", "undecided"),
-        ("not tested", "not tested"),
-    ):
-        arms = table.with_verdict(verdict)
-        if arms:
-            names = (f"{_safe(a.arm)} ({percent(a.against.ratio.point)})" if a.against else _safe(a.arm) for a in arms)
-            parts.append(f"{word}: {', '.join(names)}")
+    for verdict, word in screen.WORDS.items():
+        found = table.with_verdict(verdict)
+        if found:
+            names = (f"{safe(a.arm)} ({percent(a.against.ratio.point)})" if a.against else safe(a.arm) for a in found)
+            parts.append(f"{word} ({len(found)}): {', '.join(names)}")
     return "; ".join(parts) or "nothing to compare yet"
 
 
-def _safe(text: str) -> str:
+def safe(text: object) -> str:
     """On one line, with what Markdown and HTML would take for markup made harmless."""
-    text = " ".join(str(text).split())
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    plain = " ".join(str(text).split())
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'").replace("](", "] (")

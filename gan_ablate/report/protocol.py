@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gan_ablate.report.frames import Loaded
+from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
+from gan_ablate.report.text import one_line
 
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
     "Lower FID is better.",
-    "Arms are paired with base by seed: the same data order, the same z and the same initial weights wherever "
-    "both have the layer. The test is a paired t test on log FID where the pairs correlate, Welch's where they do not.",
     "A failure is a non-finite loss or weight (diverged), a final FID no better than an untrained generator's or "
     "fewer than half of the known modes (collapsed), or a run that raised an error twice (crashed). Failed runs are "
     "never dropped: collapsed ones enter with their FID, the others rank worst.",
-    "A verdict is given where Holm's correction over the arms of the model leaves p under 0.05; `undecided` names the "
-    "smallest ratio that 80 % power could have found.",
+    f"A verdict is given where Holm's correction leaves p under {ALPHA}; an arm that fails more often than base is "
+    "never said to help. Undecided names the smallest ratio that 80 % power could have found.",
 )
+
+
+def explanation(tables: Sequence[ModelTable]) -> list[str]:
+    """What holds for every study, then the family and the test of each table."""
+    return [*EXPLANATION, *(family(t) for t in tables)]
+
+
+def family(table: ModelTable) -> str:
+    """The family of tests, and which tests they are."""
+    arms = [a for a in table.arms if a.arm != BASE]
+    tests = Counter(a.against.test for a in arms if a.against and a.against.test)
+    if not tests:
+        return f"{table.title}: nothing was tested."
+    names = {"paired t": "paired t tests on log FID", "Welch": "Welch tests on log FID", "rank": "exact rank tests"}
+    said = ", ".join(f"{n} {names[t]}" for t, n in sorted(tests.items()))
+    why = (
+        f"the correlation over seeds, pooled over all pairs of arms, is {table.correlation:.2f}: "
+        + ("seeds are paired" if "paired t" in tests else "too little for pairing to pay")
+        if not math.isnan(table.correlation)
+        else ""
+    )
+    ranks = "; ranks where a run of the arm or of base has no FID" if "rank" in tests else ""
+    return (
+        f"{table.title}: the family is each of {table.family} arms against base, one primary measure ({table.label}), "
+        f"Holm-corrected together, arms still to run included. Tests: {said}{f' ({why}{ranks})' if why else ''}."
+    )
 
 
 def facts(loaded: Loaded) -> list[tuple[str, str]]:
@@ -27,9 +55,18 @@ def facts(loaded: Loaded) -> list[tuple[str, str]]:
     every = loaded.records.values()
     versions, hardware = ([r[k] for r in every if isinstance(r.get(k), dict)] for k in ("versions", "hardware"))
     protocols = sorted({p for p in loaded.runs["protocol"] if p})
+    digests = sorted({f"{e.get('extractor')}: {e.get('extractor_digest')}" for r in every if (e := _evaluation(r))})
+    real = sorted({f"{e.get('dataset')}: {e.get('real_fingerprint')}" for r in every if (e := _evaluation(r))})
+    seeds = sorted(set(loaded.runs["seed"]))
     return [
-        ("study", f"{loaded.name}: {len(loaded.runs)} runs, {len(loaded.records)} finished"),
+        (
+            "study",
+            f"{loaded.name}: {len(loaded.runs)} runs, {len(loaded.records)} finished; gan_ablate {loaded.version}",
+        ),
+        ("seeds", ", ".join(map(str, seeds[:30])) + (" .." if len(seeds) > 30 else "")),
         ("measured", "; ".join(protocols) or "nothing yet"),
+        ("extractor's hash", "; ".join(map(one_line, digests)) or "–"),
+        ("real images' hash", "; ".join(map(one_line, real)) or "–"),
         ("versions", _most(" ".join(f"{k} {n}" for k, n in sorted(v.items())) for v in versions)),
         ("hardware", _most(_hardware(h) for h in hardware)),
         ("time", f"{loaded.runs['seconds'].sum() / 3600:.1f} hours of runs"),
@@ -37,14 +74,20 @@ def facts(loaded: Loaded) -> list[tuple[str, str]]:
     ]
 
 
+def _evaluation(record: dict[str, Any]) -> dict[str, Any]:
+    found = record.get("evaluation")
+    return found if isinstance(found, dict) else {}
+
+
 def _hardware(h: dict[str, Any]) -> str:
-    return f"{h.get('gpu') or h.get('cpu')}, {h.get('threads')} thread(s) a run"
+    return one_line(f"{h.get('gpu') or h.get('cpu')}, {h.get('threads')} thread(s) a run")
 
 
 def _most(values: Iterable[str]) -> str:
     counts = Counter(values)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return "; ".join(v if len(ranked) == 1 else f"{v} ({n} runs)" for v, n in ranked) or "–"
+    shown = "; ".join(v if len(ranked) == 1 else f"{v} ({n} runs)" for v, n in ranked[:12])
+    return shown + ("; .." if len(ranked) > 12 else "") or "–"
 
 
 def settings(loaded: Loaded) -> list[str]:
@@ -52,12 +95,12 @@ def settings(loaded: Loaded) -> list[str]:
     lines = {}
     for record in loaded.records.values():
         r: defaultdict[str, Any] = defaultdict(lambda: "?", record["recipe"])
-        if record["recipe"] and not r.get("tricks") and r.get("arm", "base") == "base":
-            lines[str(r["model"])] = (
+        if record["recipe"] and r.get("arm", BASE) == BASE:
+            lines[one_line(r["model"])] = one_line(
                 f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
                 f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']}, {r['beta1']}, {r['beta2']}), "
                 f"{r['precision']}"
-            )
+            )[:400]
     return [lines[m] for m in sorted(lines)]
 
 
@@ -71,11 +114,13 @@ def failures(loaded: Loaded) -> list[tuple[str, str]]:
     return rows + [("file", p) for p in loaded.problems]
 
 
+def kinds(loaded: Loaded) -> list[tuple[str, int]]:
+    """Reasons of failure with their numbers taken out, the commonest first."""
+    counts = Counter(f"{re.sub(r'[0-9.]+', '…', why)}" for _, why in failures(loaded))
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12]
+
+
 def commands(loaded: Loaded) -> list[str]:
     """How to make it again."""
-    source, root = (shlex.quote(_line(s)) for s in (f"sweeps/{loaded.name}.yaml", str(loaded.root)))
+    source, root = (shlex.quote(one_line(s)) for s in (f"sweeps/{loaded.name}.yaml", str(loaded.root)))
     return [f"gan-ablate sweep {source} --root {root}", f"python -m gan_ablate.report {root}"]
-
-
-def _line(text: str) -> str:
-    return " ".join(text.replace("`", "'").split())  # cannot close a fenced block

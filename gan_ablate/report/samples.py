@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
 from PIL import Image
 
+from gan_ablate.recipe import TOYS
 from gan_ablate.report.frames import Loaded
+from gan_ablate.report.summaries import Rows
 
-BUDGET = 3_600_000  # bytes of pictures in one page
+BUDGET = 2_700_000  # bytes of pictures in one page
+LARGEST = 200  # pixels of a picture's longer side in the page, about
+MOST_PIXELS = 8192  # a side longer than this is no grid of ours
 
 
 @dataclass(frozen=True)
@@ -25,40 +29,68 @@ class Grid:
     seed: int
     fid: float
     uri: str
+    width: int  # pixels
+    height: int
 
 
-def chosen(rows: pd.DataFrame) -> list[tuple[str, pd.Series]]:
-    """The runs whose samples stand for an arm; failed runs without a score rank worst."""
-    done = rows[rows["outcome"].isin(["ok", "collapsed", "diverged"])]
-    done = done.assign(rank=done["fid"].fillna(math.inf)).sort_values(["rank", "seed"])
-    if done.empty:
+def chosen(rows: Rows) -> list[tuple[str, int]]:
+    """The places of the runs whose samples stand for an arm; failed runs without a score rank worst."""
+    done = [k for k, o in enumerate(rows["outcome"]) if o in ("ok", "collapsed", "diverged")]
+    done.sort(key=lambda k: (math.inf if math.isnan(rows["fid"][k]) else rows["fid"][k], rows["seed"][k]))
+    if not done:
         return []
-    median, worst = done.iloc[(len(done) - 1) // 2], done.iloc[-1]
-    return [("median", median)] if len(done) == 1 else [("median", median), ("worst", worst)]
+    median = ("median", done[(len(done) - 1) // 2])
+    return [median] if len(done) == 1 else [median, ("worst", done[-1])]
 
 
-def grids(loaded: Loaded, rows: pd.DataFrame, spent: int) -> list[Grid]:
-    """Grids of one arm's median and worst seed, as far as the page's budget of bytes goes."""
+def grids(loaded: Loaded, arms: Sequence[Rows]) -> list[list[Grid]]:
+    """Grids of each arm's median and worst seed, as far as the page's budget of bytes goes.
+
+    The budget goes to the arms in the order given; an arm's two grids come together or not at all, so that no one picks
+    the pretty one. The first that does not fit ends it: what is shown must not depend on how well it compresses.
+    """
+    found: list[list[Grid]] = []
+    spent, full = 0, False
+    for rows in arms:
+        own = [] if full else _grids(loaded, rows)
+        spent += sum(len(g.uri) for g in own)
+        full = full or spent > BUDGET
+        found.append([] if full else own)
+    return found
+
+
+def _grids(loaded: Loaded, rows: Rows) -> list[Grid]:
     found = []
-    for which, run in chosen(rows):
-        record = loaded.records.get(run["run_id"], {})
-        folder = (loaded.root / "runs" / str(run["run_id"])).resolve()
+    for which, k in chosen(rows):
+        run_id = str(rows["run_id"][k])
+        record = loaded.records.get(run_id, {})
+        folder = (loaded.root / "runs" / run_id).resolve()
         path = (folder / str(record.get("sample_grid", "samples/final.png"))).resolve()
         if not path.is_relative_to(folder) or not path.is_file():
             continue
-        uri = _uri(path)
-        if uri is not None:
-            found.append(Grid(str(run["arm"]), which, int(run["seed"]), float(run["fid"]), uri))
-    # the median never without the worst: both fit, or neither is shown
-    return found if spent + sum(len(g.uri) for g in found) <= BUDGET else []
+        uri, width, height = _uri(path, whole=rows["dataset"][k] in TOYS)
+        if uri:
+            fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
+            found.append(Grid(str(rows["arm"][k]), which, seed, fid, uri, width, height))
+    return found
 
 
-def _uri(path: Path) -> str | None:
+def _uri(path: Path, whole: bool) -> tuple[str, int, int]:
+    """(data URI, width, height to show it at); empty where the file is no picture.
+
+    A grid gives its first half, so that more arms fit, at half its size: small images were enlarged in it. A scatter of
+    points is kept whole.
+    """
     try:
-        image = Image.open(path).convert("RGB")
-        image = image.crop((0, 0, image.width, image.height // 2))  # the first half of the z: 78 grids in 5 MB
+        with Image.open(path) as file:
+            if max(file.size) > MOST_PIXELS:
+                return "", 0, 0
+            image = file.convert("RGB")
+        image = image if whole else image.crop((0, 0, image.width, max(1, image.height // 2)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to refuse a file
-        return None
+        return "", 0, 0
+    width, height = image.size
+    image = image.reduce(max(1, round(max(width, height) / LARGEST)))
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=True, quality=60, method=3)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    image.save(buffer, "WEBP", quality=50, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), width, height

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from gan_ablate.stats.intervals import Interval
 
@@ -12,7 +13,7 @@ NOTHING = "–"
 
 def number(x: float, digits: int = 3) -> str:
     """Three significant digits without exponents where they can be avoided."""
-    if x is None or math.isnan(x):
+    if math.isnan(x):
         return NOTHING
     if math.isinf(x):
         return "∞"
@@ -20,6 +21,11 @@ def number(x: float, digits: int = 3) -> str:
         return f"{x:.{digits - 1}e}"
     places = max(0, digits - 1 - (math.floor(math.log10(abs(x))) if x else 0))
     return f"{x:.{places}f}"
+
+
+def whole(x: float) -> str:
+    """Without decimals."""
+    return number(x) if not math.isfinite(x) else f"{x:.0f}"
 
 
 def interval(i: Interval) -> str:
@@ -35,13 +41,25 @@ def p_value(p: float) -> str:
 
 
 def percent(ratio: float) -> str:
-    """A ratio of FIDs as a change: `-12 %`."""
+    """A ratio of FIDs as a change: `-12 %`; from 2 on as a factor, `×3.5`."""
     if math.isnan(ratio):
         return NOTHING
     if math.isinf(ratio):
         return "∞"
+    if ratio >= 2:
+        return f"×{number(ratio, 2)}"
     change = round((ratio - 1) * 100)
     return f"{change:+d} %".replace("-", "−") if change else "±0 %"
+
+
+def one_line(text: object) -> str:
+    """On one line, without what could close a fenced block."""
+    return " ".join(str(text).replace("`", "'").split())
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first few, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def slug(text: str) -> str:

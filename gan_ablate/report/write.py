@@ -1,134 +1,130 @@
-"""Writes a report's files: report.html, report.md, tables/*.csv, figures/*.svg."""
+"""Writes a report's files: report.html, report.md, tables/*.csv and *.tex, figures/*.svg."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from gan_ablate.errors import InputError
-from gan_ablate.report import figures, markdown, page
-from gan_ablate.report.analysis import BASE, ModelTable, tables
+from gan_ablate.report import curves, latex, markdown, page, records, svg
+from gan_ablate.report.columns import columns, stability_columns
 from gan_ablate.report.frames import Loaded, load
-from gan_ablate.report.samples import Grid, grids
+from gan_ablate.report.study import Section, Study, build
 from gan_ablate.report.text import slug
 
 UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # whatever the locale, and for lone surrogates too
+OURS = ("tables/*.csv", "tables/*.tex", "figures/*.svg")
 
 
-@dataclass(frozen=True)
-class Section:
-    """One model under one protocol, with its pictures."""
-
-    table: ModelTable
-    name: str  # for file names and anchors
-    forest: str  # SVG, empty where nothing is compared
-    curves: str
-    grids: dict[str, list[Grid]]
-
-
-@dataclass(frozen=True)
-class Study:
-    """One root's part of a report."""
-
-    loaded: Loaded
-    sections: tuple[Section, ...]
-
-
-def write(roots: Sequence[str | Path], out: str | Path | None) -> Path:
+def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
     """All files of a report on `roots`, in `out` (default: <first root>/report); returns the page's path."""
-    studies = []
-    for root in roots:
-        loaded = load(root)
-        if not loaded.records:
-            raise InputError(f"{root}: no run has finished yet: nothing to report ({len(loaded.runs)} to go)")
-        studies.append(Study(loaded, tuple(_sections(loaded))))
+    loaded = [load(root) for root in roots]
+    for one in loaded:
+        if not one.records and not partial:
+            left = f"{len(one.runs)} to go; --partial reports anyway"
+            raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
+    prefixes = _prefixes(loaded)
+    studies = [_shown(build(one, pre), partial) for one, pre in zip(loaded, prefixes, strict=True)]
+    claims = judged(loaded)
     folder = Path(out) if out else Path(roots[0]) / "report"
     try:
-        for sub in ("tables", "figures"):
-            (folder / sub).mkdir(parents=True, exist_ok=True)
-        for study in studies:
-            prefix = f"{slug(study.loaded.name)}-" if len(studies) > 1 else ""
-            study.loaded.runs.to_csv(folder / "tables" / f"{prefix}runs.csv", index=False, **UTF8)
-            for section in study.sections:
-                _frame(section.table).to_csv(folder / "tables" / f"{prefix}{section.name}.csv", index=False, **UTF8)
-                for kind, svg in (("forest", section.forest), ("curves", section.curves)):
-                    if svg:
-                        (folder / "figures" / f"{prefix}{kind}-{section.name}.svg").write_text(svg, **UTF8)
-        (folder / "report.md").write_text(markdown.render(studies), **UTF8)
-        (folder / "report.html").write_text(page.render(studies), **UTF8)
+        _clear(folder)
+        for name, text in _files(studies, claims, prefixes, partial):
+            (folder / name).write_text(text, **UTF8)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return folder / "report.html"
 
 
-def _sections(loaded: Loaded) -> Iterator[Section]:
-    every, spent = tables(loaded), 0
-    names: dict[str, int] = {}
-    pictures: list[tuple[ModelTable, str, dict[str, list[Grid]]]] = []
-    for table in every:
-        stem = slug(table.model)
-        names[stem] = names.get(stem, 0) + 1
-        name = stem if names[stem] == 1 else f"{stem}-{names[stem]}"
-        rows = loaded.runs[(loaded.runs["model"] == table.model) & (loaded.runs["protocol"] == table.protocol)]
-        found: dict[str, list[Grid]] = {}
-        for arm in table.arms:
-            # an arm's two grids come together or not at all, so that no one picks the pretty one
-            own = grids(loaded, rows[rows["arm"] == arm.arm], spent)
-            spent += sum(len(g.uri) for g in own)
-            found[arm.arm] = own
-        pictures.append((table, name, found))
-    for table, name, found in pictures:
-        points = _points(loaded, table)
-        arms = [a.arm for a in table.arms if a.runs]
-        forest = figures.forest(table) if any(a.against and a.runs for a in table.arms) else ""
-        yield Section(table, name, forest, figures.curves(points, arms) if BASE in arms else "", found)
+def judged(loaded: Sequence[Loaded]) -> tuple[Any, ...]:
+    """The verdicts of the claims registry over all roots."""
+    try:
+        from gan_ablate.claims import judge
+    except ImportError:
+        return ()
+    return tuple(judge(loaded)) if any(one.records for one in loaded) else ()
 
 
-def _points(loaded: Loaded, table: ModelTable) -> pd.DataFrame:
-    ids = set(loaded.runs.loc[loaded.runs["protocol"] == table.protocol, "run_id"])
-    chosen = loaded.curves["run_id"].isin(ids) & (loaded.curves["model"] == table.model)
-    return loaded.curves[chosen & (loaded.curves["step"] > 0)]
+def _prefixes(loaded: Sequence[Loaded]) -> list[str]:
+    """Keeps apart what comes of several roots, also those of one name."""
+    if len(loaded) == 1:
+        return [""]
+    names: list[str] = []
+    for one in loaded:
+        stem = slug(one.name)
+        same = sum(n == stem or n.startswith(f"{stem}~") for n in names)
+        names.append(f"{stem}~{same + 1}" if same else stem)
+    return [f"{n.replace('~', '-')}-" for n in names]
 
 
-def _frame(table: ModelTable) -> pd.DataFrame:
-    rows = []
-    for a in table.arms:
-        c = a.against
-        rows.append(
-            {
-                "model": table.model,
-                "arm": a.arm,
-                "metric": table.label,
-                "runs": a.runs,
-                "missing": a.missing,
-                "failures": a.failures,
-                "outcomes": a.outcomes,
-                "fid": a.fid.point,
-                "fid_low": a.fid.low,
-                "fid_high": a.fid.high,
-                "is_mean": a.is_mean.point,
-                "is_low": a.is_mean.low,
-                "is_high": a.is_mean.high,
-                "kid": a.kid,
-                "modes": a.modes,
-                "ratio": c.ratio.point if c else math.nan,
-                "ratio_low": c.ratio.low if c else math.nan,
-                "ratio_high": c.ratio.high if c else math.nan,
-                "test": c.test if c else "",
-                "p": c.p if c else math.nan,
-                "p_holm": a.p_holm,
-                "pair_correlation": c.correlation if c else math.nan,
-                "detectable_ratio": c.detectable if c else math.nan,
-                "probability_of_improvement": a.improvement,
-                "verdict": a.verdict,
-                "final_over_best": a.final_over_best,
-                "seconds": a.seconds,
-                "protocol": table.protocol,
-            }
-        )
-    return pd.DataFrame(rows)
+def _shown(study: Study, partial: bool) -> Study:
+    """With `partial`, without the arms that have not begun: they were counted, and need no line."""
+    if not partial:
+        return study
+    return replace(
+        study,
+        sections=tuple(
+            replace(
+                s,
+                table=replace(s.table, arms=tuple(a for a in s.table.arms if a.runs)),
+                pages=tuple(p for p, a in zip(s.pages, s.table.arms, strict=True) if a.runs),
+            )
+            for s in study.sections
+        ),
+    )
+
+
+def _clear(folder: Path) -> None:
+    """Takes away the tables and figures of an earlier report: a model that is gone must not look reported."""
+    for sub in ("tables", "figures"):
+        (folder / sub).mkdir(parents=True, exist_ok=True)
+    for pattern in OURS:
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def _files(
+    studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[str], partial: bool
+) -> Iterator[tuple[str, str]]:
+    """(path in the folder, text)."""
+    every = []
+    for study, pre in zip(studies, prefixes, strict=True):
+        yield f"tables/{pre}runs.csv", _csv(study.loaded.runs)
+        for section in study.sections:
+            yield from _section(section, pre)
+            every.append(records.arms(section.table).assign(study=study.loaded.name))
+        for name, drawn in (("heatmap", svg.stacked(study.heatmap)), ("profiles", study.profiles)):
+            if drawn:
+                yield f"figures/{pre}{name}.svg", drawn.file
+        if study.over:
+            yield f"tables/{pre}over-models.csv", _csv(records.over(study.over))
+        if signs := [s for x in study.sections for s in x.signs]:
+            yield f"tables/{pre}signs.csv", _csv(records.signs(signs))
+    yield f"tables/{records.ALL}", _csv(pd.concat(every, ignore_index=True) if every else pd.DataFrame())
+    if claims:
+        yield "tables/claims.csv", _csv(records.claims(claims))
+    yield "report.md", markdown.render(studies, claims, prefixes, partial)
+    yield "report.html", page.render(studies, claims, prefixes, partial)
+
+
+def _section(s: Section, pre: str) -> Iterator[tuple[str, str]]:
+    t = s.table
+    yield f"tables/{pre}{s.name}.csv", _csv(records.arms(t))
+    yield f"tables/{pre}{s.name}.tex", latex.arms(columns(t), t, f"{t.title}: {t.protocol}")
+    yield f"tables/{pre}{s.name}-stability.tex", latex.arms(stability_columns(t), t, f"Stability of {t.title}")
+    drawn = {"forest": svg.stacked(s.forest), "effects": svg.stacked(s.effects_figure), "budget": s.budget_figure}
+    for kind, figure in (*drawn.items(), ("curves", curves.together(s.panels, t.title))):
+        if figure:
+            yield f"figures/{pre}{kind}-{s.name}.svg", figure.file
+    if s.effects:
+        yield f"tables/{pre}{s.name}-effects.csv", _csv(records.effects(s.effects))
+    if s.budgets:
+        yield f"tables/{pre}{s.name}-budget.csv", _csv(records.budgets(s.budgets))
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")

@@ -1,0 +1,69 @@
+"""Main effects and two-way interactions, where the study was run as a two-level design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gan_ablate.report.frames import Loaded
+from gan_ablate.report.summaries import ModelTable, scores
+from gan_ablate.stats.factorial import Factorial, factorial
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The effects on one model."""
+
+    title: str
+    levels: dict[str, tuple[str, str]]  # factor -> (low, high)
+    found: Factorial
+    left_out: tuple[str, ...]  # factors without just two levels here
+
+
+def effects(loaded: Loaded, table: ModelTable) -> Effects | None:
+    """Least squares on log FID with seeds as blocks; None where the study has no factors or no run has a FID."""
+    coded = {arm: levels for arm, levels in loaded.factors.items() if arm in table.groups}
+    if not coded:
+        return None
+    levels, left_out = _levels(loaded.design.get("factors") or {}, coded)
+    if not levels:
+        return None
+    design, scored, blocks = [], [], []
+    for arm, own in coded.items():
+        signs = [1 if own.get(f) == high else -1 for f, (_, high) in levels.items()]
+        for seed, fid in scores(table.groups[arm]).items():
+            design.append(signs)
+            scored.append(fid)
+            blocks.append(seed)
+    if sum(v is not None for v in scored) < 2:
+        return None
+    found = factorial(np.array(design), scored, list(levels), blocks)
+    return Effects(table.title, {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}, found, left_out)
+
+
+def _levels(
+    declared: Mapping[str, list[Any]], coded: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, tuple[Any, Any]], tuple[str, ...]]:
+    """Factor -> (low, high) of those with two levels among the arms, in the declared order; and the others."""
+    names = list(dict.fromkeys([*declared, *(f for levels in coded.values() for f in levels)]))
+    found, left_out = {}, []
+    for name in names:
+        seen = list(dict.fromkeys(levels[name] for levels in coded.values() if name in levels))
+        order = [v for v in declared.get(name, ()) if v in seen] or sorted(seen, key=_rank)
+        if len(seen) == 2 and len(order) == 2 and all(name in levels for levels in coded.values()):
+            found[name] = (order[0], order[1])
+        elif len(seen) > 2:
+            left_out.append(name)
+    return found, tuple(left_out)
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    """Off before on, small before large, else by name."""
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def _name(value: Any) -> str:
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,113 @@
+"""Everything that a report says of one root, worked out once for all formats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gan_ablate.report import curves, designs, forest, heatmap, lines, samples, signs, tasks
+from gan_ablate.report.analysis import tables
+from gan_ablate.report.arms import ArmPage, Pages
+from gan_ablate.report.frames import Loaded
+from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
+from gan_ablate.report.svg import Figure
+from gan_ablate.report.text import slug
+
+
+@dataclass(frozen=True)
+class Section:
+    """One model on one dataset under one protocol."""
+
+    table: ModelTable
+    name: str  # for file names and anchors
+    forest: tuple[Figure, ...]  # blocks of one plot
+    panels: dict[str, Figure]  # by arm: FID against steps
+    effects: designs.Effects | None
+    effects_figure: tuple[Figure, ...]
+    budgets: tuple[tasks.Budget, ...]
+    budget_figure: Figure | None
+    signs: list[signs.SignRow]
+    pages: tuple[ArmPage, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One root's part of a report."""
+
+    loaded: Loaded
+    sections: tuple[Section, ...]
+    heatmap: tuple[Figure, ...]
+    over: tuple[tasks.OverTasks, ...]
+    profiles: Figure | None
+
+    @property
+    def tables(self) -> list[ModelTable]:
+        return [s.table for s in self.sections]
+
+    @property
+    def left(self) -> int:
+        """Cells without a result."""
+        return int((self.loaded.runs["outcome"] == "missing").sum())
+
+
+def build(loaded: Loaded, prefix: str) -> Study:
+    """All findings and figures of one root. `prefix` keeps anchors apart where a report has several."""
+    every = tables(loaded)
+    names = _names(every)
+    pictures = _pictures(loaded, every)
+    pages = Pages(loaded)
+    over = tasks.over(every)
+    sections = []
+    for table, name in zip(every, names):
+        effects, budgets = designs.effects(loaded, table), tasks.budgets(table)
+        sections.append(
+            Section(
+                table=table,
+                name=name,
+                forest=forest.forest(table),
+                panels=_panels(loaded, table),
+                effects=effects,
+                effects_figure=forest.effects(effects.found, table.title, ALPHA) if effects else (),
+                budgets=budgets,
+                budget_figure=lines.expected_best(budgets, table.title),
+                signs=signs.announced(table),
+                pages=tuple(
+                    pages.page(table, a.arm, f"{prefix}{name}-arm-{k}", pictures.get((name, a.arm), ()))
+                    for k, a in enumerate(table.arms)
+                ),
+            )
+        )
+    return Study(loaded, tuple(sections), heatmap.heatmap(every, prefix + "map"), over, lines.profiles(over))
+
+
+def _names(every: Sequence[ModelTable]) -> list[str]:
+    taken: dict[str, int] = {}
+    names = []
+    for table in every:
+        stem = slug(table.title)
+        taken[stem] = taken.get(stem, 0) + 1
+        names.append(stem if taken[stem] == 1 else f"{stem}-{taken[stem]}")
+    return names
+
+
+def _pictures(loaded: Loaded, every: Sequence[ModelTable]) -> dict[tuple[str, str], list[samples.Grid]]:
+    """Grids by (section, arm). Where not all fit, base comes first, then arms with a verdict, then the others, each
+    from the clearest result on: a rule that no one's taste enters."""
+    names = _names(every)
+    queue: list[tuple[tuple[float, ...], str, str, Any]] = []
+    for place, (table, name) in enumerate(zip(every, names)):
+        for k, a in enumerate(table.arms):
+            rank = 0 if a.arm == BASE else 1 if a.verdict in ("helps", "hurts") else 2
+            p = 1.0 if math.isnan(a.p_holm) else a.p_holm
+            queue.append(((rank, p, k, place), name, a.arm, table.groups[a.arm]))
+    queue.sort(key=lambda entry: entry[0])
+    found = samples.grids(loaded, [rows for *_, rows in queue])
+    return {(name, arm): grids for (_, name, arm, _), grids in zip(queue, found)}
+
+
+def _panels(loaded: Loaded, table: ModelTable) -> dict[str, Figure]:
+    own = {run_id for rows in table.groups.values() for run_id in rows["run_id"]}
+    points = loaded.curves[loaded.curves["run_id"].isin(own)]
+    return curves.panels(curves.gather(points), [a.arm for a in table.arms])

@@ -1,0 +1,177 @@
+"""What the sections say, against planted truths and closed forms."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from planted_runs import VERDICTS, plant, plant_factorial, result
+from scipy import stats as oracle
+
+from gan_ablate.report import designs, load, moved, report, signs, tables, tasks
+from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats.paired import compare_family
+
+
+def test_load_has_every_metric_of_a_result(tmp_path):
+    loaded = load(plant(tmp_path, models=("dcgan",)))
+    row = loaded.runs.set_index("run_id").loc["dcgan1x1"]
+    assert (row["precision"], row["recall"], row["density"], row["coverage"]) == (0.6, 0.4, 0.5, 0.3)
+    assert (row["volatility"], row["largest_d_gradient"], row["final_over_best"]) == (0.2, 17.0, 1.0)
+    assert row["sign_d_loss_spikes"] == 90
+    assert np.isnan(row["sign_g_loss_falls"])
+    points = loaded.curves[loaded.curves["run_id"] == "dcgan1x1"]
+    assert points["step"].tolist() == [0, 50, 100]
+    assert points["fid"].iloc[-1] == row["fid"]
+    assert points["precision"].tolist() == [0.6] * 3
+
+
+def test_the_tables_are_those_of_the_family(tmp_path):
+    (table,) = tables(load(plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "a": -0.3, "b": 0.2, "c": 0.0})))
+    scores = {arm: dict(zip(rows["seed"].tolist(), rows["fid"].tolist())) for arm, rows in table.groups.items()}
+    base = scores.pop("base")
+    family = compare_family(scores, base)
+    for arm in table.arms[1:]:
+        assert arm.against == family.comparisons[arm.arm]
+        assert arm.p_holm == pytest.approx(family.adjusted[arm.arm])
+    assert table.correlation == pytest.approx(family.correlation)
+    for arm in table.arms[1:]:
+        a, b = (np.log(list(s.values())) for s in (scores[arm.arm], base))
+        test = {"paired t": oracle.ttest_rel(a, b), "Welch": oracle.ttest_ind(a, b, equal_var=False)}[arm.against.test]
+        assert arm.against.p == pytest.approx(test.pvalue)
+
+
+def test_arms_still_to_run_count_in_the_correction(tmp_path):
+    effects = {"base": 0.0, "a": -0.12, **{f"later{k}": 0.0 for k in range(8)}}
+    root = plant(tmp_path, models=("dcgan",), effects=effects, pictures=False)
+    (whole,) = tables(load(root))
+    for path in root.glob("runs/*/result.json"):
+        if json.loads(path.read_text())["recipe"]["arm"].startswith("later"):
+            path.unlink()
+    (early,) = tables(load(root))
+    a = next(x for x in early.arms if x.arm == "a")
+    assert a.p_holm == pytest.approx(min(1, 9 * a.against.p))
+    assert len([x for x in early.arms if x.runs == 0]) == 8
+    assert whole.base == early.base
+
+
+def test_partial_leaves_out_what_has_not_begun_and_says_so(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), pictures=False)
+    for seed in range(5):
+        (root / "runs" / f"dcgan2x{seed}" / "result.json").unlink()
+    whole = report([root], tmp_path / "a")
+    partial = report([root], tmp_path / "b", partial=True)
+    assert "Unfinished: only" in whole.read_text()
+    assert "Partial report of planted, a sweep still running: 24 of 30 runs are in" in partial.read_text()
+    arms = [set(pd.read_csv(p.parent / "tables" / "dcgan.csv")["arm"]) for p in (whole, partial)]
+    assert arms[0] - arms[1] == {"harmed"}
+    for page in (whole, partial):
+        assert "(dcgan 24/30)" in page.read_text()
+        assert "the family is each of 5 arms against base" in page.read_text()
+
+
+def test_the_command_says_on_stderr_that_a_root_is_unfinished(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "gan_ablate.report",
+        str(plant(tmp_path / "r", models=("dcgan",), seeds=5)),
+        "--out",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "unfinished: 1 of 30 runs have no result" in done.stderr
+    assert done.stdout.strip().endswith("report.html")
+
+
+def test_planted_effects_of_factors_are_found(tmp_path):
+    loaded = load(plant_factorial(tmp_path, seeds=3, main=(-0.5, 0.3), together=0.6))
+    (table,) = tables(loaded)
+    found = designs.effects(loaded, table)
+    assert found.levels == {"a": ("off", "on"), "b": ("off", "on"), "c": ("off", "on")}
+    effects = {e.name: e for e in found.found.effects}
+    for name, truth in (("a", -0.5), ("b", 0.3), ("a:b", 0.6), ("c", 0.0), ("a:c", 0.0), ("b:c", 0.0)):
+        assert effects[name].difference.point == pytest.approx(truth, abs=0.06)
+        assert (effects[name].p_holm < 0.05) == (truth != 0)
+
+
+def test_a_study_without_factors_has_no_effects(tmp_path):
+    loaded = load(plant(tmp_path, models=("dcgan",), seeds=2))
+    assert all(designs.effects(loaded, t) is None for t in tables(loaded))
+
+
+def test_signs_are_counted_over_failed_and_good_runs(tmp_path):
+    (table,) = tables(load(plant(tmp_path, models=("dcgan",))))
+    rows = {s.sign: s for s in signs.announced(table)}
+    # every diverged run exploded at step 10 of 1000; the crashed one left no record; no good run did
+    exploded = rows["gradient_over_100"]
+    assert exploded.failed == (4, 4)
+    assert exploded.good == (0, 24)
+    assert exploded.area.value.point == 1
+    # good runs spiked at step 90, in the first half of 1000 steps
+    assert rows["d_loss_spikes"].good == (24, 24)
+    assert rows["d_loss_spikes"].area.value.point == 0
+
+
+def test_over_models_an_arm_of_known_effect_has_its_ratio(tmp_path):
+    effects = {"base": 0.0, "helped": -0.8, "harmed": 0.8}
+    rows = {r.arm: r for r in tasks.over(tables(load(plant(tmp_path, effects=effects, pictures=False))))}
+    assert rows["helped"].iqm.point == pytest.approx(np.exp(-0.8), rel=0.1)
+    assert rows["harmed"].iqm.low > 1 > rows["helped"].iqm.high
+    share, _, _ = tasks.profile(rows["helped"])
+    relative = np.concatenate([np.array(s, dtype=float) for s in rows["helped"].scores])
+    assert share == pytest.approx([(relative <= t).mean() for t in tasks.RELATIVE])
+
+
+def test_the_expected_best_falls_with_the_budget_and_ends_at_the_best(tmp_path):
+    (table,) = tables(load(plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "a": 0.1}, pictures=False)))
+    for b in tasks.budgets(table):
+        values = list(b.best.values())
+        assert values == sorted(values, reverse=True)
+        own = table.groups[b.arm]["fid"] / table.base.fid.point
+        assert b.best[1] == pytest.approx(own.mean())
+        assert b.best[5] == pytest.approx(own.min())
+
+
+def test_what_moved_by_square_and_add_equals_the_z_test_for_symmetric_intervals():
+    def around(log, half):
+        return Interval(*np.exp([log, log - half, log + half]))
+
+    change, p = moved.quotient(around(0.3, 0.4), around(-0.2, 0.3))
+    assert np.log(change) == pytest.approx([0.5, 0.5 - 0.5, 0.5 + 0.5])
+    assert p == pytest.approx(2 * oracle.norm.sf(0.5 / 0.5 * oracle.norm.ppf(0.975)))
+
+
+def test_runs_of_two_ways_of_measuring_are_not_compared_by_fid(tmp_path):
+    a = plant(tmp_path / "a", models=("dcgan",), effects={"base": 0.0, "x": -0.3}, pictures=False)
+    b = plant(tmp_path / "b", models=("dcgan",), effects={"base": 0.0, "x": -0.3}, pictures=False, scale=90)
+    for path in b.glob("runs/*/result.json"):
+        old = json.loads(path.read_text())
+        new = result("dcgan", old["recipe"]["arm"], old["recipe"]["seed"], old["metrics"]["fid"], extractor="inception")
+        path.write_text(json.dumps(new))
+    found = {m.arm: m for m in moved.moves(moved.read(a), moved.read(b))}
+    assert np.isnan(found["base"].change.point)
+    assert found["x"].change.point == pytest.approx(1, rel=0.1)
+    assert not found["x"].same_protocol
+
+
+def test_several_roots_share_a_report_and_keep_apart(tmp_path):
+    roots = [plant(tmp_path / name, models=("dcgan",), pictures=False) for name in "ab"]  # both called planted
+    out = report(roots, tmp_path / "o").parent
+    assert {p.name for p in (out / "tables").glob("*-runs.csv")} == {"planted-runs.csv", "planted-2-runs.csv"}
+    every = pd.read_csv(out / "tables" / "all-arms.csv")
+    assert len(every) == 2 * len(VERDICTS)
+    text = (out / "report.html").read_text()
+    ids = __import__("re").findall(r" id='([^']+)'", text)
+    assert len(ids) == len(set(ids))
+
+
+def test_an_earlier_reports_tables_do_not_stay(tmp_path):
+    out = report([plant(tmp_path / "a", pictures=False)], tmp_path / "o").parent
+    assert (out / "tables" / "wgan_gp.csv").is_file()
+    (out / "tables" / "mine.txt").write_text("kept")
+    report([plant(tmp_path / "b", models=("dcgan",), pictures=False)], out)
+    assert not (out / "tables" / "wgan_gp.csv").exists()
+    assert (out / "tables" / "mine.txt").is_file()

@@ -1,0 +1,206 @@
+"""Roots that someone wrote to break the report, and roots with nothing good in them: safe, and clear about it."""
+
+import json
+import math
+import re
+import sys
+import time
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+from planted_runs import HOSTILE, plant, plant_factorial, result
+
+from gan_ablate.errors import InputError
+from gan_ablate.report import load, report, tables
+from gan_ablate.report.frames import Loaded
+
+
+class Tags(HTMLParser):
+    """What a browser would take for tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.count, self.attributes, self.sources = Counter(), set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.count[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+        self.sources += [value for name, value in attrs if name == "src"]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [*{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}, *{a}]\n" for a, b in zip("abcdefghij", "bcdefghijk")
+)
+CELL = "{run_id: x, model: m, dataset: d, arm: base, seed: 0}"
+
+
+@pytest.mark.parametrize(
+    "study",
+    [
+        f"{BOMB}schema: 1\nname: *k\ncells: [{CELL}]",
+        f"{BOMB}schema: 1\nname: n\ncells: [{{run_id: x, model: m, dataset: d, arm: *k, seed: 0}}]",
+        f"{BOMB}schema: 1\nname: n\ncells: [{CELL}]\nnot_applicable: [{{model: m, dataset: d, arm: a, reason: *k}}]",
+        f"{BOMB}schema: 1\nname: n\ncells: *k",
+    ],
+)
+def test_a_yaml_bomb_is_refused_at_once(tmp_path, study):
+    (tmp_path / "study.yaml").write_text(study)
+    began = time.process_time()
+    with pytest.raises(InputError):
+        load(tmp_path)
+    assert time.process_time() - began < 2
+
+
+def test_a_bomb_in_what_is_not_read_harms_nothing(tmp_path):
+    plant(tmp_path, models=("dcgan",), seeds=2)
+    text = (tmp_path / "study.yaml").read_text()
+    (tmp_path / "study.yaml").write_text(f"{BOMB}{text}\ndesign: {{name: full, factors: *k}}\nfactors: {{base: *k}}\n")
+    began = time.process_time()
+    assert load(tmp_path).factors == {}
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("run_id", ["../../x", "/etc", "..", ".", "", "a/b", "a\0b"])
+def test_a_run_id_cannot_lead_out_of_the_root(tmp_path, run_id):
+    cell = {"run_id": run_id, "model": "m", "dataset": "d", "arm": "base", "seed": 0}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"schema": 1, "name": "n", "cells": [cell]}))
+    with pytest.raises(InputError, match="leads out of the root"):
+        load(tmp_path)
+
+
+def test_a_linked_run_folder_cannot_lead_out_of_the_root(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), seeds=2)
+    secret = tmp_path / "secret"
+    (root / "runs" / "dcgan1x0").rename(secret)
+    (root / "runs" / "dcgan1x0").symlink_to(secret)
+    with pytest.raises(InputError, match="leads out of the root"):
+        load(root)
+
+
+def test_a_picture_cannot_lead_out_of_its_run(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
+    (tmp_path / "secret.png").write_bytes((root / "runs/dcgan0x0/samples/final.png").read_bytes())
+    for path in root.glob("runs/*/result.json"):
+        data = json.loads(path.read_text()) | {"sample_grid": "../../../secret.png"}
+        path.write_text(json.dumps(data))
+    assert "<img" not in report([root], tmp_path / "o").read_text()
+
+
+def test_names_and_reasons_with_markup_stay_text(tmp_path):
+    effects = {
+        "base": 0.0,
+        HOSTILE: -0.8,
+        "a' onmouseover='alert(1)": 0.8,
+        'b" onload="alert(1)': 0.0,
+        "](javascript:alert(1))": 0.0,
+    }
+    root = plant(tmp_path / "r", models=("dcgan", "x'><img src=x onerror=alert(1)>"), effects=effects)
+    out = report([root], tmp_path / "o").parent
+    for file in [*out.rglob("*.html"), *out.rglob("*.svg")]:
+        tags = Tags(file.read_text())
+        assert tags.count["script"] == (1 if file.suffix == ".html" else 0)
+        assert not [name for name in tags.attributes if name.startswith("on")]
+        assert all(src.startswith("data:image/webp") for src in tags.sources)
+    markdown = (out / "report.md").read_text()
+    assert "<script" not in markdown
+    assert "](javascript" not in markdown
+    tex = "".join(p.read_text() for p in out.rglob("*.tex"))
+    assert "alert(1)" in tex
+    assert not re.search(r"(?<!\\)[&_#$](?=script|onmouse)", tex)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e400, "NaN", None])
+def test_figures_that_are_not_finite_are_no_scores(tmp_path, value):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
+    data = result("dcgan", "helped", 0, 20.0)
+    for place in (data["metrics"], data["curve"][-1], data["best"]):
+        place["fid"] = value
+    data["stability"]["volatility"] = data["seconds"] = data["metrics"]["kid"] = math.nan
+    (root / "runs" / "dcgan1x0" / "result.json").write_text(json.dumps(data))
+    loaded = load(root)
+    assert loaded.runs.set_index("run_id").loc["dcgan1x0", "outcome"] == "crashed"
+    page = report([root], tmp_path / "o").read_text()
+    assert not re.search(r"[\s'\">](nan|inf)\b", re.sub(r"data:image[^']*", "", page))
+
+
+def test_a_study_of_no_cells_is_said_so(tmp_path):
+    (tmp_path / "study.yaml").write_text("{schema: 1, name: n, cells: []}")
+    with pytest.raises(InputError, match="with cells in it"):
+        report([tmp_path])
+
+
+def test_an_unstarted_root_needs_partial(tmp_path):
+    (tmp_path / "study.yaml").write_text(f"{{schema: 1, name: n, cells: [{CELL}]}}")
+    with pytest.raises(InputError, match="--partial"):
+        report([tmp_path])
+    page = report([tmp_path], tmp_path / "o", partial=True).read_text()
+    assert "0 of 1 runs are in" in page
+
+
+def test_one_seed_and_one_arm(tmp_path):
+    page = report(
+        [plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0}, seeds=1)], tmp_path / "o"
+    ).read_text()
+    assert "Nothing to compare yet" in page
+
+
+def test_all_runs_failed(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
+    for path in root.glob("runs/*/result.json"):
+        recipe = json.loads(path.read_text())["recipe"]
+        path.write_text(json.dumps(result("dcgan", recipe["arm"], recipe["seed"], None, "diverged")))
+    (table,) = tables(load(root))
+    assert table.base.failures == 5
+    assert {a.verdict for a in table.arms} == {"", "undecided"}
+    assert any("Every run of base failed" in n for n in table.notes)
+    page = report([root], tmp_path / "o").read_text()
+    assert "10 runs or files" in page
+
+
+def test_all_runs_crashed_before_any_measurement(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8}, seeds=2)
+    for path in root.glob("runs/*/result.json"):
+        failed = {"schema": 1, "recipe": {}, "error": "ValueError: <b>", "traceback": "", "attempts": 2}
+        (path.parent / "failed.json").write_text(json.dumps(failed))
+        path.unlink()
+    page = report([root], tmp_path / "o").read_text()
+    assert "ValueError: &lt;b&gt;" in page
+
+
+def test_a_result_names_tricks_that_are_never_imported(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8}, seeds=2)
+    data = result("dcgan", "helped", 0, 20.0)
+    data["recipe"]["tricks"] = [{"name": "antigravity.Evil", "params": {}}]
+    (root / "runs" / "dcgan1x0" / "result.json").write_text(json.dumps(data))
+    report([root], tmp_path / "o")
+    assert "antigravity" not in sys.modules
+
+
+def test_levels_of_factors_that_are_no_scalars_are_left_out(tmp_path):
+    root = plant_factorial(tmp_path / "r")
+    study = yaml.safe_load((root / "study.yaml").read_text())
+    study["factors"]["base"] = {"a": {"deep": [1]}}
+    (root / "study.yaml").write_text(yaml.safe_dump(study))
+    assert "base" not in load(root).factors
+    assert report([root], tmp_path / "o").is_file()
+
+
+def test_health_skips_lines_that_cannot_be_read(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), seeds=2)
+    lines = [
+        '{"step": 1, "d_loss": 0.5}',
+        '{"step": 2, "d_loss": null}',
+        "{",
+        "[]",
+        '{"step": 0, "evaluation": {}}',
+        '{"step": "x"}',
+    ]
+    (root / "runs" / "dcgan0x0" / "metrics.jsonl").write_text("\n".join(lines))
+    frame = load(root).health()
+    assert list(frame["step"]) == [1, 2]
+    assert frame["d_loss"].isna().tolist() == [False, True]
+    assert set(frame["run_id"]) == {"dcgan0x0"}
+    assert isinstance(load(root), Loaded)
