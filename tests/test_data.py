@@ -454,7 +454,10 @@ def _expected(data: ImageSet, k: int) -> list[list[int]]:
 
 
 @pytest.mark.parametrize(("batches", "epochs", "total"), [(None, 1, 6), (None, 2, 12), (20, 1, 20), (4, 1, 4)])
-@pytest.mark.filterwarnings("error::lightning.fabric.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings(
+    "error::lightning.fabric.utilities.warnings.PossibleUserWarning",
+    "ignore:The `srun` command is available:UserWarning",  # where Slurm is installed for its own tests
+)
 def test_trainer_sees_batches_in_order_and_continues_over_epochs(tmp_path, batches, epochs, total):
     data, model = _numbered(50), Listener()
     _trainer(tmp_path, epochs).fit(model, GANDataModule(data, batch_size=8, batches=batches))

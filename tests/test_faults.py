@@ -236,4 +236,4 @@ def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each
     for row in (r for half in rows for r in half if "evaluation" in r):
         del row["evaluation"]["seconds"]
     assert rows[0] == rows[1]
-    assert sum("d_loss" in row for row in rows[0]) == 60 // 5  # a record every fifth of 60 D steps
+    assert sum("d_loss" in row for row in rows[0]) == 60 // 10  # a record every tenth of 60 D steps

@@ -138,7 +138,7 @@ class GANModule(Sampler):
     def log_every(self) -> int:
         """D steps between two records of training health."""
         d_steps = self.total_steps * self.blueprint.n_critic // self.blueprint.n_generator
-        return min(LOG_EVERY, max(5, d_steps // RECORDS))
+        return min(LOG_EVERY, max(10, d_steps // RECORDS))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())

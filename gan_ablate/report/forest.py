@@ -66,7 +66,7 @@ def _block(rows: Sequence[Row], x: Log, label: str, better: str, worse: str) -> 
     for k, row in enumerate(rows):
         y, r = 28 + ROW * k + ROW / 2, row.ratio
         kind = row.verdict if row.verdict in ("helps", "hurts") else "undecided"
-        body.append(text(LEFT - 12, y + 4, short(row.name, 28), "nm", "end"))
+        body.append(text(LEFT - 12, y + 4, short(row.name, 26), "nm", "end"))
         if math.isfinite(r.low):
             body.append(line(kind, x(r.low), y, x(r.high), y, ' stroke-width="2"'))
         if math.isnan(r.point):  # every run failed without a FID: worse than any ratio, so at the right edge

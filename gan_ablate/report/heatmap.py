@@ -48,7 +48,7 @@ def _block(
         body.append(text(LEFT + k * CELL + CELL / 2, TOP - 10, short(table.title, 16), "nm", "middle"))
     for row, arm in enumerate(arms):
         y = TOP + row * ROW
-        body.append(text(LEFT - 10, y + 15, short(arm, 28), "nm", "end"))
+        body.append(text(LEFT - 10, y + 15, short(arm, 26), "nm", "end"))
         for k, column in enumerate(cells):
             if arm in column:
                 body += _cell(column[arm], LEFT + k * CELL, y, hatch)
