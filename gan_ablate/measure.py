@@ -21,6 +21,7 @@ from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.metrics import METRICS, RealStatistics, evaluate_images, metric_labels, real_statistics
 from gan_ablate.evaluate.quality import checkerboard_energy
 from gan_ablate.models import GANModule
+from gan_ablate.optimum import gradient_at_optimum
 from gan_ablate.recipe import seed_for
 from gan_ablate.sampling import open_checkpoint
 
@@ -49,8 +50,9 @@ def checkpoint(
     """Figures of a checkpoint's generator against the dataset it was trained on.
 
     extractor, samples: the checkpoint's own evaluation plan where `None`. metrics: of `metrics.METRICS`,
-    `checkerboard`, `interpolation` (FID of midpoints by slerp and lerp) and `sampling` (eval and train mode); empty:
-    all of the first but the slow ones. Raises `InputError` for unknown names and weights that are not finite.
+    `checkerboard`, `interpolation` (FID of midpoints by slerp and lerp), `sampling` (eval and train mode) and `optimum`
+    (G's gradient norm with D at its optimum); empty: all of the first but the slow ones. Raises `InputError` for
+    unknown names and weights that are not finite.
     """
     module = open_checkpoint(path).to(device)
     recipe = module.recipe
@@ -62,9 +64,10 @@ def checkpoint(
     measured = load_extractor(extractor or recipe.evaluation.extractor, dataset=images, device=device, weights=weights)
     count = samples or recipe.evaluation.samples
     ours, named = _split(metrics)
-    real = real_statistics(images, measured)
+    real = real_statistics(images, measured) if set(ours) - {"checkerboard", "optimum"} or named or not ours else None
 
     def figures(only: list[str] | None) -> dict[str, Any]:
+        assert real is not None
         made = module.generate(count, seed=seed_for(seed, "evaluation"))
         return _figures(made, measured, real, only)
 
@@ -72,6 +75,8 @@ def checkpoint(
     for name in ours:
         if name == "checkerboard":
             found |= _checkerboard(module.generate(count, seed=seed_for(seed, "evaluation")), images.images)
+        if name == "optimum":
+            found["optimum_g_gradient"] = gradient_at_optimum(module, images)
         for key, changes in VARIANTS.get(name, {}).items():
             with _sampled_by(module, changes):
                 found[key] = figures(["fid"])["fid"]
@@ -134,7 +139,7 @@ def _own_size(source: Path) -> int:
 
 def _split(metrics: Sequence[str]) -> tuple[list[str], list[str]]:
     """The names that are answered here, and those of `evaluate_images`."""
-    own = ["checkerboard", *VARIANTS]
+    own = ["checkerboard", "optimum", *VARIANTS]
     for name in metrics:
         if name not in (*own, *METRICS):
             raise unknown("metric", name, [*METRICS, *own])

@@ -51,7 +51,8 @@ MAY_IMPORT = {
     "run_loggers": CORE,
     "uplink": CORE | {"sweep"},
     "sampling": MODELS | {"evaluate"},
-    "measure": MODELS | {"evaluate", "sampling"},
+    "optimum": MODELS,
+    "measure": MODELS | {"evaluate", "sampling", "optimum"},
     "commands": CORE,
     "cli": CORE | {"__init__", "commands"},
 }

@@ -14,6 +14,8 @@ from gan_ablate.data import load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import load_extractor
 from gan_ablate.evaluate.quality import checkerboard_energy
+from gan_ablate.models import DCGAN
+from gan_ablate.optimum import gradient_at_optimum
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out
 
@@ -107,9 +109,11 @@ def test_a_checkpoint_is_measured_as_its_run_was(capsys, run):
 
 def test_interpolation_sampling_and_checkerboards_of_one_generator(capsys, run):
     path, _ = run
-    found = evaluated(capsys, path, "--metrics", "fid,interpolation,sampling,checkerboard", "--samples", 300)["metrics"]
+    found = evaluated(capsys, path, "--metrics", "fid,interpolation,sampling,checkerboard,optimum", "--samples", 300)[
+        "metrics"
+    ]
     assert set(found) == {
-        "fid", "fid_slerp", "fid_lerp", "fid_eval_mode", "fid_train_mode", "checkerboard", "checkerboard_real"
+        "fid", "fid_slerp", "fid_lerp", "fid_eval_mode", "fid_train_mode", "checkerboard", "checkerboard_real", "optimum_g_gradient",
     }  # fmt: skip
     assert found["fid"] == pytest.approx(found["fid_eval_mode"])
     assert len({round(found[k], 9) for k in ("fid", "fid_slerp", "fid_lerp", "fid_train_mode")}) == 4
@@ -126,6 +130,25 @@ def test_wrong_input_is_one_line(capsys, run, tmp_path):
     broken["state_dict"]["generator.last.weight"].fill_(math.nan)
     torch.save(broken, tmp_path / "nan.ckpt")
     assert "weights are not finite" in refused(capsys, tmp_path / "nan.ckpt")
+
+
+def test_a_saturating_g_learns_nothing_from_a_d_at_its_optimum():
+    """Arjovsky & Bottou 2017: its gradient vanishes, the non-saturating one's does not. The module stays as it was."""
+    images = load("shapes", size=16, channels=3, count=640)
+
+    def gradients(*tricks):
+        module = DCGAN(width=4, batch_size=16, lr=0.001, precision="fp32", tricks=tricks)
+        before = {k: v.clone() for k, v in module.state_dict().items()}
+        found = [gradient_at_optimum(module, images, d_steps) for d_steps in (5, 150, 150)]
+        assert all(torch.equal(v, module.state_dict()[k]) for k, v in before.items())
+        assert module.g_steps == module.d_steps == 0
+        assert found[1] == found[2]  # seeded
+        return found
+
+    early, late, _ = gradients("saturating")
+    assert late < 0.05 * early
+    early, late, _ = gradients()
+    assert late > 0.5 * early
 
 
 # -- folders --------------------------------------------------------------------------------------------------------

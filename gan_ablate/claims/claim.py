@@ -65,7 +65,6 @@ class Claim:
     rule: Rule = "any"
     proof: str = ""  # a test of the suite that proves it, where that is possible
     study: str = "sweeps/claims.yaml"  # the shipped sweep that trains what it needs
-    untested: str = ""  # why no shipped sweep can test it
 
     @property
     def cited(self) -> str:

@@ -127,7 +127,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "optimum_g_gradient": Measure(
         "G's gradient norm with D at its optimum", "higher", read=_measured("optimum_g_gradient"), quality=False,
-        needs="G's gradient measured after D was trained to its optimum against it, which no command does yet",
+        needs=MEASURE,
     ),
     "seconds_per_step": Measure(
         "seconds per G step", "lower", read=seconds_per_step, worst_when_lost=False, quality=False

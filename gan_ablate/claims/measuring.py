@@ -19,6 +19,7 @@ METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.mea
     "fid_lerp": "interpolation",
     "fid_eval_mode": "sampling",
     "fid_train_mode": "sampling",
+    "optimum_g_gradient": "optimum",
 }
 
 

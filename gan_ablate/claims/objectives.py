@@ -65,8 +65,6 @@ CLAIMS = (
     Claim(
         "loss.wgan_gradient", "WGAN-GP solves vanishing gradients", "S4.8", "Arjovsky & Bottou 2017, figure 2",
         (wgan("N", "optimum_g_gradient"),),
-        study="",
-        untested="G's gradient norm with D trained to its optimum while G stands still is measured by no command yet",
     ),
     Claim(
         "loss.wgan_robust", "WGAN-GP is less sensitive to hyperparameters", "S4.8", GULRAJANI,

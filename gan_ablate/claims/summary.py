@@ -59,7 +59,7 @@ def _sentence(claim: Claim, verdict: str, evidence: Sequence[Evidence], tests: i
         reasons = list(dict.fromkeys(f"{e.model}: {e.note}" for e in evidence))
         more = f" (and {len(reasons) - 2} more)" if len(reasons) > 2 else ""
         proof = f"; proven by {claim.proof}" if claim.proof else ""
-        why = claim.untested or "; ".join(reasons[:2]) + more
+        why = "; ".join(reasons[:2]) + more
         return f"Not tested: {why or 'no data'}{proof}."
     head = {
         "supported": f"Supported on {_where(evidence, 'supports')}",

@@ -63,7 +63,7 @@ def one(claim: Claim, verdict: Verdict | None) -> str:
         f"  source: {claim.cited}",
         *(f"  contrast: {describe(c)}{' (where the ones before have no data)' * c.fallback}" for c in claim.contrasts),
         f"  rule: {RULES[claim.rule]}",
-        f"  study: {claim.study}" if claim.study else f"  no shipped study: {claim.untested}",
+        f"  study: {claim.study}",
     ]
     if claim.proof:
         lines.append(f"  proof: {claim.proof}")
@@ -114,7 +114,6 @@ def as_data(claim: Claim, verdict: Verdict | None) -> dict[str, Any]:
         "rule": claim.rule,
         "study": claim.study,
         "proof": claim.proof,
-        "untested": claim.untested,
     }
     if verdict is not None:
         told = dataclasses.asdict(verdict)
