@@ -189,7 +189,7 @@ def planted(tmp_path_factory):
     root = Root(tmp_path_factory.mktemp("planted"))
     root.arm("dcgan", "base", modes=60, volatility=lambda s: 0.1 + 0.003 * s, early_g_gradient=lambda s: 5.0 + s / 10)
     for arm, effect in {
-        "max_pooling": 0.8, "adam_lr:lr=0.001": -0.7, "leaky_relu_generator": 0.5, "sgd_discriminator": 0.9,
+        "max_pooling": 0.8, "adam_lr:lr=0.001": -0.7, "adam_lr:lr=0.0002": 0.0, "leaky_relu_generator": 0.5, "sgd_discriminator": 0.9,
         "average_pooling": 0.0, "label_smoothing": 0.0, "n_critic:n=2": 0.6, "n_critic:n=5,equal=compute": -0.5,
         "batch_size:size=16": 0.4, "batch_size:size=128": 0.0, "batch_size:size=64": 0.0, "batch_size:size=512": 1.0,
         "wide_discriminator": -0.6, "fully_connected": 1.0,

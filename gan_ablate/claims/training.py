@@ -9,7 +9,7 @@ CHINTALA = "Chintala et al. 2016, tip"
 CLAIMS = (
     Claim(
         "opt.lr", "Adam at 0.001 is too fast; 0.0002 is better", "S0.5", "Radford et al. 2015, section 4",
-        (better("D", "base", "adam_lr:lr=0.001"),),
+        (better("D", "adam_lr:lr=0.0002", "adam_lr:lr=0.001"),),
     ),
     Claim(
         "opt.beta1", "beta1 0.9 makes training oscillate; 0.5 is stable", "S0.5 S4.8", "Radford et al. 2015, section 4",
