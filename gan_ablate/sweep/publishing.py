@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gan_ablate.errors import InputError
 
@@ -49,29 +49,27 @@ def plain(value: Any) -> Any:
 
 def publish(path: Path, data: bytes) -> None:
     """Writes a whole file or nothing: temporary file, fsync, rename, fsync of the folder. Raises `OSError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with _whole(path) as file:
+        file.write(data)
     sync_folder(path.parent)
 
 
 def copy(source: Path, target: Path) -> None:
     """A whole copy of a file, or nothing; streams, so size does not matter. Raises `OSError`."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    with open(source, "rb") as held, _whole(target) as file:
+        shutil.copyfileobj(held, file, 1 << 20)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file that takes the place of `path`, synced, once it is written; it is removed where that fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with open(source, "rb") as held, open(temporary, "xb") as file:
-            shutil.copyfileobj(held, file, 1 << 20)
+        with open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.rename(temporary, target)
+        os.rename(temporary, path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
