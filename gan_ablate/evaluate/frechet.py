@@ -19,7 +19,6 @@ from gan_ablate.errors import InputError
 if TYPE_CHECKING:
     from gan_ablate.evaluate.metrics import RealStatistics
 
-BLOCK = 256  # rows and columns of L^T S2 L at a time
 POINTS = 15  # sizes of subset that the line of FID-infinity is fitted to (Chong & Forsyth 2020)
 SEED = 0  # of these subsets
 
@@ -39,22 +38,13 @@ def factor(covariance: Tensor) -> Tensor:
 
 
 def root_trace(lower: Tensor, covariance: Tensor) -> Tensor:
-    """tr (L L^T S)^(1/2), a scalar, of L (d, d) as `factor` gives it and the covariance S (d, d).
-
-    Of L^T S L only the lower triangle is computed, all that `eigvalsh` reads, and the zeros of L are left out: a
-    quarter of the operations of two full products.
-    """
-    product = torch.zeros_like(covariance)
-    dim = len(covariance)
-    for left in range(0, dim, BLOCK):
-        half = covariance[left:, left:] @ lower[left:, left : left + BLOCK]
-        for top in range(left, dim, BLOCK):
-            block = slice(top, top + BLOCK)
-            product[block, left : left + BLOCK] = lower[top:, block].T @ half[top - left :]
-    if product.is_cuda:
-        return torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum()
-    # on the CPU scipy's: the same LAPACK algorithm, a quarter faster than torch's build of it on AMD; .T is no copy
-    values = linalg.eigvalsh(product.T.numpy(), lower=False, driver="ev", overwrite_a=True, check_finite=False)
+    """tr (L L^T S)^(1/2), a scalar, of L (d, d) as `factor` gives it and the covariance S (d, d)."""
+    if covariance.is_cuda:
+        return torch.linalg.eigvalsh(lower.T @ covariance @ lower).clamp(min=0).sqrt().sum()
+    # on the CPU LAPACK's own L^T S L, at half the operations of two products, and scipy's eigenvalues, a quarter faster
+    # than torch's build of the same algorithm on AMD; Fortran's matrices are ours transposed, which is no copy
+    product, _ = linalg.lapack.dsygst(covariance.T.numpy(), lower.T.numpy(), itype=2, lower=0)
+    values = linalg.eigvalsh(product, lower=False, driver="ev", overwrite_a=True, check_finite=False)
     return torch.from_numpy(values).clamp(min=0).sqrt().sum()
 
 
