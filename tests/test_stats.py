@@ -122,6 +122,38 @@ def test_ties_of_failed_runs_do_not_push_p_under_its_floor(n):
     assert ours.p == pytest.approx(least_rank_p(n, n))
 
 
+@pytest.mark.parametrize(("n", "m"), [(3, 4), (4, 5), (5, 3), (2, 6)])
+def test_tied_ranks_of_unequal_sides_stay_over_the_floor_and_are_scipys(n, m):
+    for failed in range(1, m + 1):
+        control = [None] * failed + [30.0 + i for i in range(m - failed)]
+        ours = compare(by_seed(range(10, 10 + n)), by_seed(control))
+        x, y = np.arange(10, 10 + n), [1e9 if v is None else v for v in control]
+        every_split = stats.PermutationMethod(n_resamples=np.inf)
+        theirs = stats.mannwhitneyu(x, y, alternative="two-sided", method=every_split).pvalue
+        assert ours.p == pytest.approx(theirs)
+        assert ours.p >= ours.least_p - 1e-12
+
+
+@pytest.mark.parametrize("shift", [([7, 7], [8, 8]), ([7, 6, 5], [8, 7, 6])])
+@pytest.mark.parametrize("pooled", [0.0, 0.99])
+def test_two_sides_that_never_vary_are_not_certain(shift, pooled):
+    """Counts of modes: a t test without error would say p = 0 of two runs a side."""
+    a, b = map(by_seed, shift)
+    ours = compare(a, b, scale="linear", better="higher", pooled=pooled)
+    if pooled or len(a) == 2:
+        assert ours.test == "rank"
+        assert math.isnan(ours.difference.low)
+    assert ours.p >= least_rank_p(len(a), len(b)) - 1e-12
+    assert ours.favours == -1
+    assert compare(a, a, scale="linear", pooled=pooled).p == 1
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_score_that_is_not_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="not finite"):
+        compare({0: 1.0, 1: bad, 2: 3.0}, {0: 1.0, 1: 2.0, 2: 3.0}, scale="linear")
+
+
 def test_rank_test_beyond_enumeration_is_scipys_approximation():
     a, b = [*RNG.uniform(1, 2, 10), None, None], [*RNG.uniform(1, 2, 12)]
     theirs = stats.mannwhitneyu([1e9 if v is None else v for v in a], b, alternative="two-sided").pvalue

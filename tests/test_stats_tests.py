@@ -75,6 +75,20 @@ def test_at_break_even_both_tests_need_the_same_difference(n, alpha):
     assert pairs * math.sqrt(2 * (1 - r) / n) == pytest.approx(unpaired * math.sqrt(2 / n))
 
 
+@pytest.mark.parametrize(("n", "runs"), [(3, (5, 5)), (4, (4, 8))])
+def test_at_break_even_pairing_repays_the_runs_that_it_drops(n, runs):
+    r = estimates.break_even(n, 0.05, runs)
+    pairs, unpaired = (stats.t.ppf(0.975, dof) for dof in (n - 1, sum(runs) - 2))
+    assert pairs * math.sqrt(2 * (1 - r) / n) == pytest.approx(unpaired * math.sqrt(sum(1 / k for k in runs)))
+    assert r > estimates.break_even(n, 0.05)
+
+
+def test_arms_without_runs_do_not_vouch_for_a_correlation():
+    scores = arms(1, 6, 0.95)
+    family = compare_family({"a": by_seed(scores[1]), "b": {}, "c": {}}, by_seed(scores[0]))
+    assert family.comparisons["a"].test == "Welch"
+
+
 def test_a_family_pairs_seeds_where_its_common_correlation_pays():
     strong, weak = arms(8, 6, 0.95), arms(8, 6, 0.0)
     for scores, test in ((strong, "paired t"), (weak, "Welch")):
@@ -189,6 +203,12 @@ def test_power_is_statsmodels(n, alpha):
         pairs = TTestPower().power(size / math.sqrt(2 * (1 - r)), n, alpha)
         assert ratio_power(ratio, n, sd, alpha, correlation=r) == pytest.approx(pairs, abs=1e-9)
         assert ratio_power(ratio, n, sd, alpha) == pytest.approx(TTestIndPower().power(size, n, alpha), abs=1e-9)
+
+
+def test_what_no_number_of_runs_finds_is_refused_and_not_an_error_of_floats():
+    with pytest.raises(ValueError, match="over 100 seeds"):
+        seeds_needed(0.9, 0.2905, most=100)
+    assert math.isinf(smallest_detectable_ratio(2, 30.0, comparisons=93))
 
 
 def test_what_is_detectable_is_found_with_the_power_asked_for():

@@ -41,7 +41,7 @@ def _tables(loaded: Loaded) -> Iterator[ModelTable]:
         counts = Counter(p for p in part["protocol"] if p)
         # a run without a measurement (missing or crashed) stands with the commonest protocol: it never vanishes
         home = counts.most_common(1)[0][0] if counts else ""
-        for protocol in counts or [""]:
+        for protocol in [p for p, _ in counts.most_common()] or [""]:
             chosen = part[(part["protocol"] == protocol) | ((part["protocol"] == "") & (protocol == home))]
             skipped = tuple(
                 (n["arm"], n["reason"])
@@ -74,7 +74,7 @@ def _table(
         seeds=tuple(sorted({int(s) for s in part["seed"]})),
         arms=tuple(found),
         not_applicable=skipped,
-        notes=_notes(found, base, base_rows, compared, unmeasured),
+        notes=(*_doubts(found, base, base_rows, unmeasured), *_ranks(compared, groups, base), *_seeds(base)),
         family=len(arms),
         correlation=family.correlation if family else math.nan,
         groups=groups,
@@ -82,10 +82,14 @@ def _table(
 
 
 def _holm(compared: Mapping[str, Comparison], groups: Mapping[str, Rows]) -> dict[str, float]:
-    """Holm's p over the whole plan: an arm that is still to be tested counts, so a look on the way gains nothing."""
-    open_ = {a: bool((groups[a]["outcome"] == "missing").any()) for a in compared}
-    p = [1.0 if math.isnan(c.p) and open_[a] else c.p for a, c in compared.items()]
-    return {a: math.nan if math.isnan(c.p) else float(q) for (a, c), q in zip(compared.items(), holm(p), strict=True)}
+    """Holm's p over the whole plan; NaN where there is no test yet."""
+    adjusted = holm(_planned({a: c.p for a, c in compared.items()}, groups))
+    return {a: math.nan if math.isnan(c.p) else float(q) for (a, c), q in zip(compared.items(), adjusted, strict=True)}
+
+
+def _planned(p: Mapping[str, float], groups: Mapping[str, Rows]) -> list[float]:
+    """p by arm; 1 where runs are still to come: such an arm counts, so that a look on the way gains nothing."""
+    return [1.0 if math.isnan(v) and (groups[a]["outcome"] == "missing").any() else v for a, v in p.items()]
 
 
 def _order(a: ArmSummary) -> float:
@@ -94,16 +98,10 @@ def _order(a: ArmSummary) -> float:
     return a.against.ratio.point
 
 
-def _notes(
-    arms: list[ArmSummary],
-    base: Scores,
-    base_rows: Rows | None,
-    compared: Mapping[str, Comparison],
-    unmeasured: int,
-) -> tuple[str, ...]:
-    notes = []
+def _doubts(arms: list[ArmSummary], base: Scores, base_rows: Rows | None, unmeasured: int) -> Iterator[str]:
+    """What to know of the runs before the verdicts."""
     if unmeasured:
-        notes.append(
+        yield (
             f"This model was measured in more than one way; its {unmeasured} runs without a measurement (missing or "
             "crashed) are counted here."
         )
@@ -111,35 +109,43 @@ def _notes(
         a.arm for a in arms if a.verdict == "undecided" and a.p_holm < ALPHA and a.against and a.against.favours < 0
     ]
     if withheld:
-        notes.append(
+        yield (
             f"No verdict for {some(withheld)}: the FID is lower than base's and passes the test, but every run "
             "failed, or more of them than of base."
         )
     if base_rows is None:
-        notes.append("There is no arm called base here, so nothing can be compared.")
+        yield "There is no arm called base here, so nothing can be compared."
     elif not base:
-        notes.append("base has no finished run yet, so nothing can be compared.")
+        yield "base has no finished run yet, so nothing can be compared."
     else:
         bad, n = failed(base_rows)
         if n and bad == n:
-            notes.append(
+            yield (
                 "Every run of base failed here: a lower FID than base's can still be a failed run. Read the failures "
                 "and modes before the ratio."
             )
+
+
+def _ranks(compared: Mapping[str, Comparison], groups: Mapping[str, Rows], base: Scores) -> Iterator[str]:
+    """Which arms were tested on ranks, and which of these could not have passed."""
     ranked = [a for a, c in compared.items() if c.test == "rank"]
-    if ranked:
-        why = "a run of base" if None in base.values() else "a run of the arm"
-        notes.append(
-            f"Ranks instead of logarithms for {some(ranked)}: {why} diverged or crashed and has no FID; it counts as "
-            "worst. The ratio is then over the runs that have one."
-        )
-        # Holm's factor depends on the other tests: try the least p that the rank tests could have had
-        at_best = holm([c.least_p if a in ranked else c.p for a, c in compared.items()])
-        hopeless = [a for a, p in zip(compared, at_best) if a in ranked and p >= ALPHA]
-        if hopeless:
-            worst = max(hopeless, key=lambda a: compared[a].least_p)
-            said = floor_note(compared[worst].n, compared[worst].least_p, len(compared), ALPHA)
-            notes.append(f"{said} This holds for {some(hopeless)}. A t test has no such floor.")
+    if not ranked:
+        return
+    why = "a run of base" if None in base.values() else "a run of the arm"
+    yield (
+        f"Ranks instead of logarithms for {some(ranked)}: {why} diverged or crashed and has no FID; it counts as "
+        "worst. The ratio is then over the runs that have one."
+    )
+    # Holm's factor depends on the other tests: try the least p that the rank tests could have had
+    best = {a: c.least_p if c.test == "rank" else c.p for a, c in compared.items()}
+    at_best = holm(_planned(best, groups))
+    hopeless = [a for a, p in zip(compared, at_best) if a in ranked and p >= ALPHA]
+    if hopeless:
+        worst = max(hopeless, key=lambda a: compared[a].least_p)
+        said = floor_note(compared[worst].n, compared[worst].least_p, len(compared), ALPHA)
+        yield f"{said} This holds for {some(hopeless)}. A t test has no such floor."
+
+
+def _seeds(base: Scores) -> Iterator[str]:
     if len(base) == 1:
-        notes.append("One seed: nothing can be tested. Add seeds.")
-    return tuple(notes)
+        yield "One seed: nothing can be tested. Add seeds."

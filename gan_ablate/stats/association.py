@@ -67,7 +67,9 @@ def spearman(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Association:
     if n < 3 or a.std() == 0 or b.std() == 0:
         return Association(NONE, math.nan, n)
     r = float(np.clip(np.corrcoef(a, b)[0, 1], -1, 1))
-    p = 0.0 if abs(r) == 1 else float(2 * special.stdtr(n - 2, -abs(r) * math.sqrt((n - 2) / (1 - r * r))))
+    least = 2 / math.factorial(min(n, 20))  # of perfect ranks without ties: the t approximation would say 0
+    p = least if abs(r) == 1 else float(2 * special.stdtr(n - 2, -abs(r) * math.sqrt((n - 2) / (1 - r * r))))
+    p = min(1.0, max(p, least))
     if n < 4 or abs(r) == 1:
         return Association(Interval(r, math.nan, math.nan), p, n)
     half = float(special.ndtri((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (n - 3))

@@ -18,11 +18,13 @@ class Estimate(NamedTuple):
     dof: np.ndarray
 
     def p(self, null: float = 0.0) -> np.ndarray:
-        """Two-sided p of the t test against a difference of `null`; where the error is 0: 1 if equal, else 0."""
+        """Two-sided p of the t test against a difference of `null`; NaN without an error, where the error is 0: 1 if
+        equal, else 0, which no few runs can mean (`paired.compare` then turns to ranks)."""
         away = np.abs(self.mean - null)
         with np.errstate(divide="ignore", invalid="ignore"):
             p = 2 * special.stdtr(self.dof, -away / self.error)
-        return np.where(self.error > 0, p, np.where(away == 0, 1.0, 0.0))
+        p = np.where(self.error > 0, p, np.where(away == 0, 1.0, 0.0))
+        return np.where(np.isnan(self.error), math.nan, p)
 
     def bounds(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         half = special.stdtrit(self.dof, (1 + level) / 2) * self.error
@@ -70,13 +72,15 @@ def pooled_correlation(scores: ArrayLike) -> np.ndarray:
         return np.where(use, np.clip(np.nan_to_num(r), -1, 1), 0).sum((-1, -2)) / np.where(count, count, np.nan)
 
 
-def break_even(n: int, alpha: float = 0.05) -> float:
+def break_even(n: int, alpha: float = 0.05, runs: tuple[int, int] | None = None) -> float:
     """The correlation from which pairing n seeds pays: there both tests need the same difference to reject at `alpha`.
 
     Pairing shrinks the error by sqrt(1 - r) and costs n - 1 of 2n - 2 degrees of freedom, which weigh the more the
-    smaller alpha is: 0.31 at n = 5, 0.64 after a correction for 40 tests.
+    smaller alpha is: 0.31 at n = 5, 0.64 after a correction for 40 tests. `runs` of both sides, where not all have
+    their pair: the unpaired test then has more of them, and pairing must repay the runs that it would drop.
     """
     if n < 2:
         return math.inf
-    unpaired, pairs = special.stdtrit([2 * n - 2, n - 1], 1 - alpha / 2)
-    return float(1 - (unpaired / pairs) ** 2)
+    a, b = runs or (n, n)
+    unpaired, pairs = special.stdtrit([a + b - 2, n - 1], 1 - alpha / 2)
+    return float(1 - n / 2 * (1 / a + 1 / b) * (unpaired / pairs) ** 2)

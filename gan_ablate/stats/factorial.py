@@ -63,8 +63,10 @@ def factorial(  # noqa: PLR0917
     7). `blocks` (the seeds) take up what all runs of a seed share. A term is estimated where the runs made can tell it
     from all others; terms that are copies of an earlier one, or lie within several, are left out of the model, and then
     stand as aliases at those whose estimates they enter (alias matrix: Box and Wilson 1951). `aliases`, known of the
-    design, are added. A failed run (`None`) takes the worst, highest, score seen: the least that its failure can mean.
-    Raises `ValueError` for shapes or codes that do not fit and where no run has a score.
+    design, are added. A failed run (`None`) takes the worst, highest, score seen; a term of which a level has failed
+    runs only gets no estimate, since theirs would say that the level does nothing. Without residual error (scores that
+    never vary) there is no interval and no p. Raises `ValueError` for shapes or codes that do not fit and where no run
+    has a score.
     """
     x = np.asarray(design, dtype=float)
     if x.shape != (len(scores), len(names)) or not np.isin(x, (-1, 1)).all():
@@ -86,11 +88,16 @@ def factorial(  # noqa: PLR0917
     dof = len(y) - columns.shape[1]
     sd = math.sqrt(float(((y - columns @ beta) ** 2).sum()) / dof) if dof > 0 else math.nan
     t = float(special.stdtrit(dof, (1 + level) / 2)) if dof > 0 else math.nan
+    scored = np.array([v is not None for v in scores])
 
     estimates: dict[str, tuple[Interval, float]] = {}
     for i, name in enumerate(fitted, nuisance.shape[1]):
         effect, error = 2 * float(beta[i]), 2 * sd * math.sqrt(inverse[i, i])
-        p = float(2 * special.stdtr(dof, -abs(effect) / error)) if error > 0 else math.nan
+        if len(set(terms[name][scored])) < 2:
+            estimates[name] = NONE, math.nan
+            continue
+        error = error if error > 1e-9 * abs(effect) else math.nan
+        p = float(2 * special.stdtr(dof, -abs(effect) / error))
         estimates[name] = Interval(effect, effect - t * error, effect + t * error), p
     adjusted = dict(zip(estimates, holm([p for _, p in estimates.values()])))
     found = _aliases(terms, fitted, columns, inverse, nuisance.shape[1])

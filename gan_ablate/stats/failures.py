@@ -21,7 +21,8 @@ def rate_difference(failed: int, n: int, control_failed: int, m: int, level: flo
 
 
 def boschloo_p(failed: int, n: int, control_failed: int, m: int) -> float:
-    """Two-sided exact p of equal failure rates in independent runs (Boschloo 1970): always stronger than Fisher's."""
+    """Two-sided exact p of equal failure rates in independent runs (Boschloo 1970). One-sided it is
+    stronger than Fisher's test everywhere, two-sided nearly so."""
     from scipy import stats  # slow to import, seldom needed
 
     if n == 0 or m == 0:

@@ -71,26 +71,31 @@ def compare(
     Paired t test where the pairs correlate enough for pairing to pay, Welch's where they do not. Give `pooled`, the
     correlation over a whole family of arms (`compare_family` does): then seeds are paired where it exceeds
     `estimates.break_even`. Without it the sign of these few pairs' own correlation decides, and the same noise that
-    makes them correlate makes the paired error small: under no effect such tests reject at 6 % in place of 5
+    makes them correlate makes the paired error small: under no effect such tests reject at 7 % in place of 5
     (docs/statistics.md).
 
     A failed run has no score: with any, the test is the exact Mann-Whitney test on ranks, failed runs ranked worst,
     and the ratio (over the runs with scores) has no interval. Ranks are not paired, since signed ranks of 5 pairs never
-    fall under p = 0.06. `level` is that of the interval, which inverts the test; `alpha` that of the test which
-    `detectable` speaks of: give it corrected where p will be.
+    fall under p = 0.06. Ranks decide as well where a difference has no error (counts of modes that never vary): a t
+    test would call two runs certain. `level` is that of the interval, which inverts the test; `alpha` that of the test
+    which `detectable` speaks of: give it corrected where p will be. Raises `ValueError` for scores that are not finite
+    and, on the log scale, not positive.
     """
     plain = scale == "linear"
+    if any(v is not None and not math.isfinite(v) for side in (treatment, control) for v in side.values()):
+        raise ValueError("a score is not finite: a run that failed without a score is None")
     if not plain and any(v is not None and not v > 0 for side in (treatment, control) for v in side.values()):
         raise ValueError("a score that is not positive has no logarithm: compare it with scale='linear'")
     a, b = ({s: v if plain else math.log(v) for s, v in side.items() if v is not None} for side in (treatment, control))
     seeds = sorted(a.keys() & b.keys())
     r = correlation(np.array([a[s] for s in seeds]), np.array([b[s] for s in seeds]))
     failed = len(a) < len(treatment) or len(b) < len(control)
-    if failed:
+    test, estimate, n = estimate_difference(a, b, r, alpha, pooled)
+    ranked = failed or (test != "" and bool(estimate.error < 1e-9 * abs(estimate.mean)))
+    if ranked:
         test, p, favours, n = _ranked(treatment, control, better)
         estimate, r = _no_error(a, b), math.nan
     else:
-        test, estimate, n = estimate_difference(a, b, r, alpha, pooled)
         p, favours = (float(estimate.p()) if test else math.nan), int(np.nan_to_num(np.sign(estimate.mean)))
     wins = improvement(list(treatment.values()), list(control.values()), better)
     difference = Interval(float(estimate.mean), *map(float, estimate.bounds(level)))
@@ -108,7 +113,7 @@ def compare(
         delta=1 - 2 * wins,
         failures=wilson(len(treatment) - len(a), len(treatment)),
         control_failures=wilson(len(control) - len(b), len(control)),
-        least_p=least_rank_p(len(treatment), len(control)) if failed else 0.0,
+        least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
     )
 
 
@@ -124,11 +129,13 @@ def compare_family(
 ) -> Family:
     """Each arm against the control, Holm-corrected; their common correlation decides whether seeds are paired.
 
-    `pooled` gives that correlation from a larger table of the same model. Without it, under three arms, it could not be
-    told from the tests' own noise: then Welch's test, whose level holds for any correlation that is not negative.
+    `pooled` gives that correlation from a larger table of the same model. Without it, under three arms that share seeds
+    with the control, it could not be told from the tests' own noise: then Welch's test, whose level holds for any
+    correlation that is not negative.
     """
     measured = family_correlation([control, *arms.values()], scale) if pooled is None else pooled
-    pooled = 0.0 if pooled is None and len(arms) < POOL_FROM else measured
+    telling = sum(_shared(side, control) >= 3 for side in arms.values())
+    pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
     share = alpha / max(1, len(arms))
     done = {k: compare(v, control, level, share, pooled=pooled, scale=scale, better=better) for k, v in arms.items()}
     adjusted = holm([c.p for c in done.values()])
@@ -156,7 +163,7 @@ def estimate_difference(
 ) -> tuple[str, Estimate, int]:
     """(test, estimate, n) of complete scores by seed; the test is "" where none can be made."""
     seeds = sorted(a.keys() & b.keys())
-    pairs = r > 0 if pooled is None else pooled > max(0.0, break_even(len(seeds), alpha))
+    pairs = r > 0 if pooled is None else pooled > max(0.0, break_even(len(seeds), alpha, (len(a), len(b))))
     if len(seeds) >= 2 and pairs:
         return "paired t", estimates.paired([a[s] for s in seeds], [b[s] for s in seeds]), len(seeds)
     if len(a) >= 2 and len(b) >= 2:
@@ -173,6 +180,11 @@ def _ranked(treatment: Scores, control: Scores, better: Better) -> tuple[str, fl
     ranked = ranks(np.concatenate([a, b]))
     excess = ranked[: len(a)].sum() - len(a) * (len(ranked) + 1) / 2  # over its mean under no effect
     return "rank", rank_sum_p(ranked, len(a)), int(np.sign(np.round(excess, 6))), len(a)
+
+
+def _shared(a: Scores, b: Scores) -> int:
+    """Seeds that have a score on both sides."""
+    return sum(v is not None and b.get(s) is not None for s, v in a.items())
 
 
 def _no_error(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:

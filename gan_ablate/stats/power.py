@@ -58,7 +58,8 @@ def smallest_detectable_ratio(  # noqa: PLR0917
     `sd` is that of log scores over seeds within an arm, `correlation` that of pairs (None: unpaired), and `comparisons`
     the size of the family: alpha is divided by it, which is Holm's first step, so the answer errs on the large side.
     """
-    return math.exp(detectable(*_error(n, sd, correlation), alpha / comparisons, power))
+    log = detectable(*_error(n, sd, correlation), alpha / comparisons, power)
+    return math.exp(log) if log < 709 else log if math.isnan(log) else math.inf
 
 
 def ratio_power(  # noqa: PLR0917
@@ -84,13 +85,16 @@ def seeds_needed(  # noqa: PLR0917
     most: int = 10_000,
 ) -> int:
     """The fewest seeds a side that show a true `ratio` with `power`. Raises `ValueError` where `most` do not."""
+    unreached = f"a ratio of {ratio:g} at sd {sd:g} needs over {most} seeds: ask for a larger effect"
     low, high = 1, 2
     while ratio_power(ratio, high, sd, alpha, comparisons, correlation) < power:
         low, high = high, 2 * high
         if low > most:
-            raise ValueError(f"a ratio of {ratio:g} at sd {sd:g} needs over {most} seeds: ask for a larger effect")
+            raise ValueError(unreached)
     while high - low > 1:
         middle = (low + high) // 2
         enough = ratio_power(ratio, middle, sd, alpha, comparisons, correlation) >= power
         low, high = (low, middle) if enough else (middle, high)
+    if high > most:
+        raise ValueError(unreached)
     return high

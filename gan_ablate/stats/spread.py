@@ -25,12 +25,14 @@ def spread_ratio(treatment: Sequence[float | None], control: Sequence[float | No
     """Ratio of standard deviations of log scores, with Bonett's (2006) interval and Brown and Forsythe's (1974) test.
 
     Both hold for skewed and heavy-tailed scores, as those over a random design are. A failed run (`None`) takes the
-    worst score of either side: the least that its failure can mean. NaN under 5 runs a side or without spread.
+    worst score of either side. NaN under 5 runs a side, without spread, and where over half of a side failed: there
+    more failures would make it look less spread out.
     """
     sides = [*treatment, *control]
     seen = [v for v in sides if v is not None]
     failed = (sum(v is None for v in treatment), sum(v is None for v in control))
-    if len(treatment) < 5 or len(control) < 5 or not seen:
+    too_many = 2 * failed[0] > len(treatment) or 2 * failed[1] > len(control)
+    if len(treatment) < 5 or len(control) < 5 or too_many:
         return Spread(NONE, math.nan, failed)
     worst = max(seen)
     a, b = (np.log(np.array([worst if v is None else v for v in side], dtype=float)) for side in (treatment, control))
