@@ -52,7 +52,7 @@ def checkpoint(
     extractor, samples: the checkpoint's own evaluation plan where `None`. metrics: of `metrics.METRICS`,
     `checkerboard`, `interpolation` (FID of midpoints by slerp and lerp), `sampling` (eval and train mode) and `optimum`
     (G's gradient norm with D at its optimum); empty: all of the first but the slow ones. Raises `InputError` for
-    unknown names and weights that are not finite.
+    unknown names, weights that are not finite, and a D that does not stay finite on the way to its optimum.
     """
     module = open_checkpoint(path).to(device)
     recipe = module.recipe

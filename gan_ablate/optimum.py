@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import replace
 
 import lightning
 
 from gan_ablate.data import ImageSet
 from gan_ablate.data.module import GANDataModule
+from gan_ablate.errors import InputError
 from gan_ablate.models import GANModule
 from gan_ablate.models.base import gradient_norm
 from gan_ablate.recipe import seed_for
@@ -21,7 +23,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
 
     D goes on from the module's weights by its own objective, penalties and optimiser (fresh moments), without gates,
     clipping or schedule; G stands still until one batch of it is differentiated. `module` itself is not changed. Seeded
-    by the recipe.
+    by the recipe. Raises `InputError` where D's loss or that gradient is not finite: then there is no optimum to ask.
     """
     trained = copy.deepcopy(module)
     trained.blueprint = replace(
@@ -45,4 +47,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
     )
     seed = seed_for(module.recipe.seed, "optimum")
     trainer.fit(trained, GANDataModule(images, batch_size=trained.blueprint.batch_size, seed=seed, batches=d_steps))
-    return float(gradient_norm(trained.generator))  # of the one G step, the last thing that happened
+    found = float(gradient_norm(trained.generator))  # of the one G step, the last thing that happened
+    if not (trained.finite.item() and math.isfinite(found)):
+        raise InputError(f"D alone did not stay finite over {d_steps} steps: G's gradient at its optimum is not known")
+    return found

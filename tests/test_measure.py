@@ -151,6 +151,14 @@ def test_a_saturating_g_learns_nothing_from_a_d_at_its_optimum():
     assert late > 0.5 * early
 
 
+def test_a_d_that_does_not_stay_finite_has_no_optimum():
+    """Without gradients G's norm would be 0: the most vanished gradient of all."""
+    images = load("shapes", size=16, channels=3, count=320)
+    module = DCGAN(width=4, batch_size=16, lr=1e30, precision="fp32")
+    with pytest.raises(InputError, match="D alone did not stay finite over 12 steps"):
+        gradient_at_optimum(module, images, 12)
+
+
 # -- folders --------------------------------------------------------------------------------------------------------
 
 

@@ -6,12 +6,14 @@ import math
 import statistics
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
 from gan_ablate.claims.claim import BASE, Contrast
 from gan_ablate.claims.contrasting import Finding
-from gan_ablate.claims.means import mean_over, near
+from gan_ablate.claims.means import MIN_ARMS, mean_over, near
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.runs import MISSING, Run, Table, number
 from gan_ablate.stats.association import auc
@@ -37,16 +39,17 @@ def sign(contrast: Contrast, table: Table, model: str) -> Finding:
     left_out = shown = runs_seen = 0
     for arm in table.arms.get(model, {}):
         runs = list(table.side(model, arm).values())
-        graded = [v for r in runs if (v := early_sign(r, contrast.measure)) is not None]
+        grades = [(r, v) for r in runs if (v := early_sign(r, contrast.measure)) is not None]
+        graded = [v for _, v in grades]
         left_out += len(runs) - len(graded)
         if not graded:
             continue
         values.append(statistics.fmean(graded) if all(map(math.isfinite, graded)) else math.inf)
         bad.append(2 * sum(r.failed or r.fid > limit for r in runs) >= len(runs))
         runs_seen += len(graded)
-        shown += sum(_shown_early(r, SIGN_OF[contrast.measure]) for r in runs)
-    if len(values) < 4 or all(bad) or not any(bad):
-        note = f"{sum(bad)} of {len(bad)} arms with records ended bad; needs 4 arms, good and bad ones"
+        shown += sum(_shown_early(r, SIGN_OF[contrast.measure]) for r, _ in grades)
+    if len(values) < MIN_ARMS or all(bad) or not any(bad):
+        note = f"{sum(bad)} of {len(bad)} arms with records ended bad; needs {MIN_ARMS} arms, good and bad ones"
         return Finding(note=note, n=(len(values), 0))
     found = auc(values, bad)
     note = (
@@ -54,8 +57,17 @@ def sign(contrast: Contrast, table: Table, model: str) -> Finding:
         f"{runs_seen} runs" + (f"; {left_out} runs without the records are left out" if left_out else "")
     )
     side = int(np.sign(round(found.value.point - 0.5, 12)))
-    missed = 0.5 + max(found.value.high - found.value.point, found.value.point - found.value.low)
-    return Finding(found.p, side, found.value, "area", missed, note, (len(values), 0), favours=side)
+    return Finding(
+        p=found.p,
+        supports=side,
+        effect=found.value,
+        scale="area",
+        smallest_missed=max(found.value.low, found.value.high, key=lambda end: abs(end - 0.5)),
+        bound=True,
+        note=note,
+        n=(len(values), 0),
+        favours=side,
+    )
 
 
 def early_sign(run: Run, measure: str) -> float | None:
@@ -79,7 +91,7 @@ def early_sign(run: Run, measure: str) -> float | None:
     if measure == "d_near_zero":
         return -min(statistics.fmean(loss[k - 3 : k]) for k in range(3, len(loss) + 1))
     if measure == "d_loss_variance":
-        scale = abs(statistics.fmean(loss))
+        scale = statistics.median(map(abs, loss))  # not the mean: a critic's loss may cross 0, and spikes move it
         return statistics.stdev(loss) / scale if scale > 0 else None
     fall = rank_correlation(range(len(loss)), loss)  # -1: every record under the one before
     return None if fall is None else -fall
@@ -94,22 +106,26 @@ def correlation(contrast: Contrast, table: Table, model: str, alpha: float) -> F
     """Mean over arms of the rank correlation of loss and FID along each good run, on Fisher's z scale."""
     z = []
     for arm in table.arms.get(model, {}):
-        found = [v for r in table.side(model, arm).values() if (v := follows(r, contrast.measure)) is not None]
-        if found:
-            z.append(statistics.fmean(math.atanh(max(-0.999, min(0.999, v))) for v in found))
-    if len(z) < 2:
-        return Finding(
-            note="needs 2 arms with good runs of at least 4 evaluations and records of the loss", n=(len(z), 0)
-        )
+        along = [v for r in table.side(model, arm).values() if (v := follows(r, contrast.measure)) is not None]
+        if along:
+            z.append(statistics.fmean(math.atanh(max(-0.999, min(0.999, v))) for v in along))
+    if len(z) < MIN_ARMS:
+        wanted = f"needs {MIN_ARMS} arms with good runs of at least 4 evaluations and records of the loss"
+        return Finding(note=wanted, n=(len(z), 0))
     note = "mean over arms, each by the mean of its good runs"
     if contrast.expects == "near":
-        found_ = near(z, 0.0, math.atanh(contrast.margin))
+        found = near(z, 0.0, math.atanh(contrast.margin))
         note += f"; margin: {contrast.margin:g} either way"
     else:
-        found_ = mean_over(z, 0.0, alpha)
-    back = Interval(*(math.tanh(v) for v in found_.effect))
-    missed = math.tanh(found_.smallest_missed)
-    return Finding(found_.p, found_.supports, back, "correlation", missed, note, (len(z), 0), favours=found_.favours)
+        found = mean_over(z, 0.0, alpha)
+    return replace(
+        found,
+        effect=Interval(*(math.tanh(v) for v in found.effect)),
+        scale="correlation",
+        smallest_missed=math.tanh(found.smallest_missed),
+        note="; ".join(filter(None, (found.note, note))),
+        n=(len(z), 0),
+    )
 
 
 def follows(run: Run, measure: str) -> float | None:
@@ -141,25 +157,31 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def late_answers(contrast: Contrast, table: Table, model: str) -> Finding:
-    """D's mean answer late in good runs against 1/2."""
+    """D's mean answer late in good runs against 1/2, where its answers are probabilities of targets 0 and 1."""
     read = MEASURES[contrast.measure].read
     assert read is not None
-    arms = [[v for r in table.side(model, a).values() if (v := read(r)) is not None] for a in table.arms.get(model, {})]
+    asked = [[r for r in table.side(model, a).values() if _answers_half(r)] for a in table.arms.get(model, {})]
+    arms = [[v for r in runs if (v := read(r)) is not None] for runs in asked]
     values = [statistics.fmean(found) for found in arms if found]
-    if len(values) < 2:
-        return Finding(note="needs 2 arms with good runs and their records", n=(len(values), 0))
+    if len(values) < MIN_ARMS:
+        wanted = f"needs {MIN_ARMS} arms with good runs and their records, whose D answers with probabilities"
+        return Finding(note=wanted, n=(len(values), 0))
     found = near(values, 0.5, contrast.margin)
     note = f"mean over arms; margin: {contrast.margin:g} either way of 0.5"
-    return Finding(
-        found.p,
-        found.supports,
-        found.effect,
-        "value",
-        found.smallest_missed,
-        note,
-        (len(values), 0),
-        favours=found.favours,
-    )
+    return replace(found, note="; ".join(filter(None, (found.note, note))), n=(len(values), 0))
+
+
+def _answers_half(run: Run) -> bool:
+    """Whether D's best answer to equal distributions is 1/2: not a critic's, nor one whose targets a trick changes."""
+    return SIGN_OF["d_near_zero"] in run.signs and not any(map(_changes_targets, run.tricks))
+
+
+@cache
+def _changes_targets(name: str) -> bool:
+    from gan_ablate.trick import REGISTRY, Trick
+    from gan_ablate.tricks import trick_names
+
+    return name in trick_names() and REGISTRY[name].targets is not Trick.targets
 
 
 def _typical(runs: Iterable[Run]) -> float:

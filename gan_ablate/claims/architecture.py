@@ -66,7 +66,7 @@ CLAIMS = (
         (as_good("D", "pixel_shuffle"), as_good("D", "resize_convolution")), rule="all",
     ),
     Claim(
-        "arch.big_d", "A deeper or wider D than G helps", "S0", "Goodfellow 2016, section 3.3",
+        "arch.big_d", "A deeper or wider D than G helps", "S0", "Goodfellow 2016, section 4.4",
         (better("DN", "wide_discriminator"), better("DN", "deep_discriminator")),
     ),
     Claim(
@@ -84,7 +84,11 @@ CLAIMS = (
     Claim(
         "norm.critic", "WGAN-GP wants layer or instance norm, not batch norm, in the critic", "S4.8",
         "Gulrajani et al. 2017, section 4",
-        (better("W", "layer_norm", "batch_norm"), better("W", "instance_norm", "batch_norm")),
+        (
+            better("W", "layer_norm:on=d", "batch_norm"), better("W", "instance_norm:on=d", "batch_norm"),
+            better("W", "layer_norm:on=both", "batch_norm", fallback=True),
+            better("W", "instance_norm:on=both", "batch_norm", fallback=True),
+        ),
     ),
     Claim(
         "norm.virtual", "Virtual batch norm beats batch norm", "S0 S2", "Salimans et al. 2016, section 3.5",

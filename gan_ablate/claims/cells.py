@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gan_ablate.claims.claim import Claim, Contrast
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.runs import Table
+from gan_ablate.claims.runs import MISSING, Table
 from gan_ablate.recipe import MODEL_OF
 
 TOYS = ("ring", "grid")  # where D's answer at the optimum is known
@@ -17,7 +17,6 @@ TOYS = ("ring", "grid")  # where D's answer at the optimum is known
 class Cell:
     """One contrast on one table: the two sides by model and arm. Equal cells are one test."""
 
-    claim: Claim
     contrast: Contrast
     at: int  # of the table
     model: str
@@ -25,6 +24,7 @@ class Cell:
     treatment: str
     control: str
     missing: str = ""  # why there is nothing to test
+    awaited: bool = False  # its arms are planned, but of a side no run is in
 
     @property
     def whole_model(self) -> bool:
@@ -43,38 +43,39 @@ class Cell:
             return self.at, c.measure, frozenset(sides)
         return self.at, c.expects, c.margin, sides
 
+    def sides(self, table: Table) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Model and arm of all that stands on either side; on the second nothing, where one model is looked at."""
+        if MEASURES[self.contrast.measure].kind == "points":
+            points = table.points(self.model, self.control_model)
+            return [(self.model, a) for a in points], [(self.control_model, a) for a in points]
+        if self.whole_model:
+            return [(self.model, a) for a in table.arms[self.model]], []
+        return [(self.model, self.treatment)], [(self.control_model, self.control)]
+
+    def progress(self, table: Table) -> tuple[int, int]:
+        """How many of its runs are in, and how many are planned."""
+        arms = dict.fromkeys(pair for side in self.sides(table) for pair in side)
+        runs = [run for model, arm in arms for run in table.arms[model].get(arm, {}).values()]
+        return sum(run.outcome != MISSING for run in runs), len(runs)
+
 
 def cells_of(claim: Claim, found: Sequence[Table]) -> Iterator[Cell]:
     for contrast in claim.contrasts:
         for letter in contrast.models:
             for other in contrast.against or letter:
-                model, control_model = MODEL_OF[letter], MODEL_OF[other]
-                here = [c for i, t in enumerate(found) for c in _on(claim, contrast, i, t, (model, control_model))]
-                some = [c for c in here if not c.missing]
-                yield from (
-                    some
-                    or here[:1]
-                    or [
-                        Cell(
-                            claim,
-                            contrast,
-                            -1,
-                            model,
-                            control_model,
-                            contrast.treatment,
-                            contrast.control,
-                            "no root has runs",
-                        )
-                    ]
-                )
+                models = MODEL_OF[letter], MODEL_OF[other]
+                here = [c for i, t in enumerate(found) for c in _on(contrast, i, t, models)]
+                some = [c for c in here if c.awaited or not c.missing]
+                nowhere = Cell(contrast, -1, *models, contrast.treatment, contrast.control, "no root has runs")
+                yield from some or here[:1] or [nowhere]
 
 
-def _on(claim: Claim, contrast: Contrast, at: int, table: Table, models: tuple[str, str]) -> Iterator[Cell]:
+def _on(contrast: Contrast, at: int, table: Table, models: tuple[str, str]) -> Iterator[Cell]:
     """The cells of a contrast on one table, or one that says what is missing there."""
     model, control_model = models
 
-    def cell(treatment: str, control: str, missing: str = "") -> Cell:
-        return Cell(claim, contrast, at, model, control_model, treatment, control, missing)
+    def cell(treatment: str, control: str, missing: str = "", awaited: bool = False) -> Cell:
+        return Cell(contrast, at, model, control_model, treatment, control, missing, awaited)
 
     kind, own = MEASURES[contrast.measure].kind, (contrast.treatment, contrast.control)
     absent = [m for m in dict.fromkeys((model, control_model)) if not table.arms.get(m)]
@@ -87,29 +88,26 @@ def _on(claim: Claim, contrast: Contrast, at: int, table: Table, models: tuple[s
     elif kind == "interaction" or contrast.treatment == "*":
         yield cell(*own)
     else:
-        sides = [_arms(table, m, arm) for m, arm in ((model, contrast.treatment), (control_model, contrast.control))]
+        sides = [table.match(m, arm) for m, arm in ((model, contrast.treatment), (control_model, contrast.control))]
         pairs = [
             (a, b) for a in sides[0] for b in sides[1] if contrast.control_measure or (model, a) != (control_model, b)
         ]
         if not pairs:
             wanted = ((model, own[0], sides[0]), (control_model, own[1], sides[1]))
             yield cell(*own, "; ".join(_why(table, m, arm) for m, arm, there in wanted if not there) or "no two sides")
-        elif contrast.against and any(
-            r.tricks for m, (a, *_) in zip((model, control_model), pairs) for r in table.side(m, a).values()
-        ):
+        elif contrast.against and _tricks(table, model, sides[0]) | _tricks(table, control_model, sides[1]):
             yield cell(*own, "the bases hold tricks")
         else:
             for a, b in pairs:
-                yield cell(a, b)
+                out = [(m, arm) for m, arm in ((model, a), (control_model, b)) if not table.side(m, arm)]
+                why = dict.fromkeys(f"no finished runs of {arm} on {m}" for m, arm in out)
+                yield cell(a, b, "; ".join(why), bool(out))
 
 
-def _arms(table: Table, model: str, wanted: str) -> list[str]:
-    """The arms that are meant and have runs that were carried out."""
-    return [a for a in table.match(model, wanted) if table.side(model, a)]
+def _tricks(table: Table, model: str, arms: list[str]) -> set[str]:
+    return {name for arm in arms for run in table.side(model, arm).values() for name in run.tricks}
 
 
 def _why(table: Table, model: str, arm: str) -> str:
     reason = table.skipped.get((model, arm))
-    if reason:
-        return f"{arm} is not applicable on {model} there: {reason}"
-    return f"no finished runs of {arm} on {model}" if table.match(model, arm) else f"no arm {arm} on {model}"
+    return f"{arm} is not applicable on {model} there: {reason}" if reason else f"no arm {arm} on {model}"

@@ -47,11 +47,6 @@ class Contrast:
             return f"{self.measure} v {self.control_measure} of {self.treatment}".replace("_", " ")
         return f"{self.treatment} v {self.control}"
 
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms that have to be trained for it, base aside."""
-        return tuple(dict.fromkeys(a for a in (self.treatment, self.control) if a not in (BASE, "*", "point-*")))
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -116,7 +111,7 @@ def _check_contrast(contrast: Contrast, where: str) -> None:
         raise InputError(f"{where}: {contrast.label}: needs a margin over 0")
     sides = ((contrast.treatment, contrast.models), (contrast.control, contrast.against or contrast.models))
     for arm, letters in sides:
-        if arm not in (BASE, "*", "point-*"):
+        if arm not in (BASE, "*"):
             for letter in letters:
                 _check_arm(arm, MODEL_OF[letter], where)
 

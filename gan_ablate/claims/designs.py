@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_ablate.claims.along import carried_out
 from gan_ablate.claims.claim import Contrast
-from gan_ablate.claims.contrasting import Finding, spread_of
+from gan_ablate.claims.contrasting import Finding, reach, spread_of
 from gan_ablate.claims.measures import fid
 from gan_ablate.claims.runs import Run, Table
 from gan_ablate.stats.factorial import factorial
@@ -40,6 +40,7 @@ def norm_at_small_batch(contrast: Contrast, table: Table, model: str) -> Finding
     """How many times a norm's FID ratio to batch norm at the smallest batch its ratio at the largest one is.
 
     Least squares over the runs of both norms at both sizes, seeds as blocks, every other trick of the design a factor.
+    A norm that only loses less at the smallest batch does not beat batch norm there: then nothing is supported.
     """
     norm = contrast.treatment
     runs = [r for r in carried_out(table, model) if _norm(r) in (norm, "") and batch_size(r)]
@@ -70,11 +71,22 @@ def norm_at_small_batch(contrast: Contrast, table: Table, model: str) -> Finding
     if fitted.failed:
         note += f"; {fitted.failed} runs without a FID stand at the worst one seen"
     if math.isnan(effect.p):
-        return Finding(note=f"{note}; too few runs for an error estimate", n=(len(runs), 0))
+        return Finding(note=f"{note}; too few runs, or too few with a FID, for an error estimate", n=(len(runs), 0))
     side = int(np.sign(effect.difference.point))
     times = Interval(*(math.exp(min(2 * v, 700.0)) for v in effect.difference))
-    missed = max(times.high, 1 / times.low)
-    return Finding(effect.p, -side, times, "ratio", missed, note, (len(runs), 0), favours=side)
+    at_small = math.exp(min(fitted["norm"].difference.point + effect.difference.point, 700.0))
+    beats = at_small < 1 or side > 0
+    note += f"; FID ratio at batch {small:g}: {at_small:.3g}" + ("" if beats else ", so it does not beat it there")
+    return Finding(
+        p=effect.p,
+        supports=-side if beats else 0,
+        effect=times,
+        smallest_missed=reach(times) if beats else math.nan,
+        bound=True,
+        note=note,
+        n=(len(runs), 0),
+        favours=side,
+    )
 
 
 def batch_size(run: Run) -> float | None:

@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gan_ablate.claims import along, contrasting, designs
+from gan_ablate.claims import along, contrasting, designs, rates
 from gan_ablate.claims.cells import Cell, cells_of
 from gan_ablate.claims.claim import BASE
-from gan_ablate.claims.contrasting import Finding, Side
+from gan_ablate.claims.contrasting import Finding
 from gan_ablate.claims.measures import MEASURES, scores
 from gan_ablate.claims.registry import registry
 from gan_ablate.claims.runs import Loaded, Run, Table, tables
@@ -24,6 +24,7 @@ from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.stats.paired import POOL_FROM, Scores, family_correlation
 
 ALPHA = 0.05
+RULED = ("equal", "always")  # what is decided by a rule: no test, no p
 
 
 def judge(roots: Sequence[Loaded], alpha: float = ALPHA) -> list[Verdict]:
@@ -31,13 +32,15 @@ def judge(roots: Sequence[Loaded], alpha: float = ALPHA) -> list[Verdict]:
     found = tables(roots)
     claims = list(registry().values())
     planned = [list(cells_of(claim, found)) for claim in claims]
-    share = alpha / max(1, len({c.key for row in planned for c in row if not (c.missing or c.contrast.fallback)}))
+    asked = {c.key for row in planned for c in row if not c.contrast.fallback and (c.awaited or not c.missing)}
+    share = alpha / max(1, len(asked))
     pooled: dict[tuple[int, str, str], float] = {}
     findings = {id(c): _test(c, found, share, pooled) for row in planned for c in row if not c.missing}
     rows = [_without_fallbacks(row, findings) for row in planned]
     first = {c.key: findings[id(c)].p for row in rows for c in row if not c.missing}
-    adjusted = dict(zip(first, map(float, holm(list(first.values())))))
-    tests = sum(not math.isnan(p) for p in first.values())
+    to_come = len(_to_come(rows, found, findings) - {key for key, p in first.items() if not math.isnan(p)})
+    adjusted = dict(zip(first, map(float, holm([*first.values(), *[1.0] * to_come]))))
+    tests = to_come + sum(not math.isnan(p) for p in first.values())
     verdicts = []
     for claim, row in zip(claims, rows):
         given = [(c, findings.get(id(c)), adjusted[c.key] if not c.missing else math.nan) for c in row]
@@ -52,7 +55,7 @@ def _test(cell: Cell, found: Sequence[Table], share: float, pooled: dict[tuple[i
     if contrast.expects == "equal":
         return contrasting.equal(a, b)
     if kind == "failures":
-        return contrasting.failure_rates(contrast, a, b, share)
+        return rates.failure_rates(contrast, a, b, share)
     if kind == "spread":
         return contrasting.spread(contrast, a, b)
     if kind == "points":
@@ -78,9 +81,27 @@ def _pooled(table: Table, model: str, name: str) -> float:
     measure = MEASURES[name]
     if measure.read is None:
         return 0.0
-    found = [scores(table.side(model, arm), measure)[0] for arm in table.arms[model]]
+    found = [scores(table.side(model, arm), measure) for arm in table.arms[model]]
     sides: list[Scores] = [side for side in found if side]
     return family_correlation(sides, measure.scale) if len(sides) > POOL_FROM else 0.0
+
+
+def _to_come(
+    rows: Sequence[Sequence[Cell]], found: Sequence[Table], findings: Mapping[int, Finding]
+) -> set[tuple[object, ...]]:
+    """Tests that wait for runs of an unfinished sweep: they were planned, so the correction counts them, in or not."""
+
+    def waits(cell: Cell) -> bool:
+        begun = not cell.missing and any(findings[id(cell)].n)  # without any such figure none may ever come
+        return cell.awaited or (begun and _unfinished(cell, found[cell.at]) != "")
+
+    asked = (c for row in rows for c in row if not c.contrast.fallback and c.contrast.expects not in RULED)
+    return {c.key for c in asked if waits(c)}
+
+
+def _unfinished(cell: Cell, table: Table) -> str:
+    done, planned = cell.progress(table)
+    return f"{done} of {planned} runs are in" if done < planned else ""
 
 
 def _without_fallbacks(row: Sequence[Cell], findings: Mapping[int, Finding]) -> list[Cell]:
@@ -106,9 +127,10 @@ def _evidence(cell: Cell, found: Sequence[Table], finding: Finding | None, p: fl
     }
     if finding is None:
         dataset = found[cell.at].dataset if cell.at >= 0 else ""
-        return Evidence(**common, dataset=dataset, says="not tested", note=cell.missing)
+        so_far = _unfinished(cell, found[cell.at]) if cell.awaited else ""
+        return Evidence(**common, dataset=dataset, says="not tested", note=_joined(cell.missing, so_far))
     table = found[cell.at]
-    a, b = _sides(cell, table)
+    a, b = ([r for side in sides for r in table.side(*side).values()] for sides in cell.sides(table))
     says, note = _says(cell, finding, p, alpha, (a, b))
     if says == "not tested" and measure.needs and not any(finding.n):
         note = f"needs {measure.needs}"
@@ -122,24 +144,17 @@ def _evidence(cell: Cell, found: Sequence[Table], finding: Finding | None, p: fl
         effect=finding.effect,
         p=finding.p,
         p_holm=p,
-        smallest_missed=finding.smallest_missed,
+        smallest_missed=math.nan if says == "open" and note else finding.smallest_missed,
+        bound=finding.bound,
         failures=(_rate(a), _rate(b)),
         coverage=(_mean(a, "metrics", "modes"), _mean(b, "metrics", "modes")),
         volatility=(_mean(a, "stability", "volatility"), _mean(b, "stability", "volatility")),
-        note="; ".join(filter(None, (finding.note, note if note != finding.note else ""))),
+        note=_joined(finding.note, note, _unfinished(cell, table)),
     )
 
 
-def _sides(cell: Cell, table: Table) -> tuple[list[Run], list[Run]]:
-    """The runs whose failures, coverage and volatility stand beside the verdict."""
-    if MEASURES[cell.contrast.measure].kind == "points":
-        arms = table.points(cell.model, cell.control_model)
-        return tuple([r for a in arms for r in table.side(m, a).values()] for m in (cell.model, cell.control_model))  # type: ignore[return-value]
-    if cell.whole_model:
-        return along.carried_out(table, cell.model), []
-    a: Side = table.side(cell.model, cell.treatment)
-    b: Side = table.side(cell.control_model, cell.control)
-    return list(a.values()), list(b.values())
+def _joined(*notes: str) -> str:
+    return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
 def _says(
@@ -153,17 +168,14 @@ def _says(
         return "open", ""
     says = "supports" if finding.supports > 0 else "contradicts"
     measure = MEASURES[cell.contrast.measure]
-    if not measure.quality or cell.contrast.expects in ("equal", "near", "always") or (cell.whole_model and not b):
+    if not measure.quality or cell.contrast.expects in (*RULED, "near") or (cell.whole_model and not b):
         return says, ""
-    rates = _rate(a).point, _rate(b).point
-    if cell.contrast.expects in ("equivalent", "not worse"):
-        worse, favoured = says == "supports" and (rates[0] > rates[1] or rates[0] == 1), cell.treatment
-    else:
-        lower = finding.favours < 0
-        first = lower == (measure.better == "lower")  # whether the treatment is the better side
-        mine, other = rates if first else rates[::-1]
-        worse, favoured = mine > other or mine == 1, cell.treatment if first else cell.control
-    if worse:
+    as_good = cell.contrast.expects in ("equivalent", "not worse")
+    better = (finding.favours < 0) == (measure.better == "lower")
+    first = better or (as_good and says == "supports")  # whether it speaks for the treatment
+    favoured = cell.treatment if first else cell.control
+    mine, other = (_rate(side).point for side in ((a, b) if first else (b, a)))
+    if mine > other or mine == 1:
         return "open", f"passes the test, but of {favoured}, the better side, more runs failed, or all did: no verdict"
     return says, ""
 

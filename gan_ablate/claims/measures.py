@@ -1,7 +1,7 @@
 """What can be measured of a run, by name: where the number stands, which way is better, on which scale it is compared.
 
 A run that diverged or crashed has no figure and ranks worst; one that merely was not measured so is left out, and the
-evidence says how many were.
+evidence says how many were. Where nobody measured a side, its lost runs say nothing either.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Measure:
     needs: str = ""  # what a root must hold for it
 
 
-def scores(side: Mapping[int, Run], measure: Measure) -> tuple[dict[int, float | None], int]:
-    """The figure by seed (`None`: lost, the worst), and how many runs were not measured so."""
+def scores(side: Mapping[int, Run], measure: Measure) -> dict[int, float | None]:
+    """The figure by seed (`None`: lost, the worst); runs that were not measured so are left out."""
     assert measure.read is not None
     found: dict[int, float | None] = {}
     for seed, run in side.items():
@@ -43,7 +43,13 @@ def scores(side: Mapping[int, Run], measure: Measure) -> tuple[dict[int, float |
             found[seed] = None
         elif value is not None:
             found[seed] = max(value, 1e-12) if measure.scale == "log" else value
-    return found, len(side) - len(found)
+    return found if measure.always else _unless_unmeasured(found, side)
+
+
+def _unless_unmeasured(found: dict[int, float | None], side: Mapping[int, Run]) -> dict[int, float | None]:
+    """The figures; none where only lost runs stand there, although others of the side could have had one."""
+    others = [seed for seed, run in side.items() if run.outcome not in LOST]
+    return {} if others and not any(seed in found for seed in others) else found
 
 
 def seconds_to(side: Mapping[int, Run], target: float) -> dict[int, float | None]:
@@ -53,14 +59,14 @@ def seconds_to(side: Mapping[int, Run], target: float) -> dict[int, float | None
     """
     found: dict[int, float | None] = {}
     for seed, run in side.items():
-        seconds, made = number(run.record.get("train_seconds")), number(run.record.get("g_steps"))
+        each = seconds_per_step(run)
         if run.outcome in LOST:
             found[seed] = None
-        elif seconds and made and run.curve:
+        elif each is not None and run.curve:
             steps, fids = zip(*run.curve)
-            reached = time_to(target, [seconds * s / made for s in steps], fids)
+            reached = time_to(target, [each * s for s in steps], fids)
             found[seed] = reached if math.isfinite(reached) else None
-    return found
+    return _unless_unmeasured(found, side)
 
 
 def fid(run: Run) -> float | None:
@@ -87,7 +93,7 @@ def largest_gradient(run: Run) -> float | None:
 
 def seconds_per_step(run: Run) -> float | None:
     seconds, made = number(run.record.get("train_seconds")), number(run.record.get("g_steps"))
-    return seconds / made if seconds and made else None
+    return seconds / made if seconds and made and min(seconds, made) > 0 else None
 
 
 def late(key: str) -> Callable[[Run], float | None]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.measures import MEASURE, MEASURES
 from gan_ablate.claims.registry import registry
-from gan_ablate.claims.runs import Loaded, Run, tables
+from gan_ablate.claims.runs import Loaded, Run, Table, tables
 from gan_ablate.recipe import MODEL_OF
 
 FILE = "measured.json"
@@ -47,16 +48,26 @@ def jobs(loaded: Loaded, fallbacks: bool = False) -> Iterator[Job]:
     wanted: dict[Path, tuple[Run, dict[str, None]]] = {}
     for table in tables([loaded]):
         for contrast in (c for claim in registry().values() for c in claim.contrasts if fallbacks or not c.fallback):
-            figures = [f for f in (contrast.measure, contrast.control_measure) if f and MEASURES[f].needs == MEASURE]
-            for letter in contrast.models:
-                arms = {a for arm in (contrast.treatment, contrast.control) for a in table.match(MODEL_OF[letter], arm)}
-                for run in (r for a in sorted(arms) for r in table.side(MODEL_OF[letter], a).values() if figures):
-                    held = wanted.setdefault(run.folder, (run, {}))[1]
-                    held.update(dict.fromkeys(METRIC_OF[f] for f in figures if run.measured.get(f) is None))
+            for figure, run in _sides(contrast, table):
+                held = wanted.setdefault(run.folder, (run, {}))[1]
+                held.update({METRIC_OF[figure]: None} if run.measured.get(figure) is None else {})
     for run, metrics in wanted.values():
         job = Job(run, tuple(metrics))
         if metrics and run.outcome in ("ok", "collapsed") and job.checkpoint.is_file():
             yield job
+
+
+def _sides(contrast: Contrast, table: Table) -> Iterator[tuple[str, Run]]:
+    """The runs of both sides, each with the figure that only its checkpoint can give."""
+    sides = (
+        (contrast.models, contrast.treatment, contrast.measure),
+        (contrast.against or contrast.models, contrast.control, contrast.control_measure or contrast.measure),
+    )
+    for letters, arm, figure in sides:
+        if MEASURES[figure].needs == MEASURE:
+            for model in (MODEL_OF[letter] for letter in letters):
+                for label in table.match(model, arm):
+                    yield from ((figure, run) for run in table.side(model, label).values())
 
 
 def joined(folder: Path, found: dict[str, object]) -> dict[str, object]:

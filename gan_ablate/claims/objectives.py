@@ -46,7 +46,7 @@ CLAIMS = (
     Claim(
         "loss.flip_equals_ns", "Training G on flipped labels is the non-saturating loss", "S1.2",
         "Chintala et al. 2016, tip 2",
-        (Contrast("DN", "flipped_generator_labels", "base", "equal", same_weights=True),),
+        (Contrast("DN", "flipped_generator_labels", "base", "equal"),),
         proof="tests/test_tricks_losses.py::test_flipped_labels_give_the_non_saturating_gradient_exactly",
     ),
     Claim(

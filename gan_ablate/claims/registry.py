@@ -11,7 +11,10 @@ from gan_ablate.errors import unknown
 
 @cache
 def registry() -> dict[str, Claim]:
-    """The claims in the order of the catalogue. Raises `InputError` where the registry names what does not exist."""
+    """The claims, module by module: layers and networks, training, objectives, signs.
+
+    Raises `InputError` where the registry names what does not exist.
+    """
     return check((*architecture.CLAIMS, *training.CLAIMS, *objectives.CLAIMS, *signs.CLAIMS))
 
 

@@ -11,11 +11,13 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from gan_ablate.claims.claim import BASE
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import TrickSpec
 
 MISSING = "missing"
 LOST = ("diverged", "crashed")  # outcomes that leave no figure to speak of
+HELD = {"adam_lr": ("lr", "lr"), "batch_size": ("size", "batch_size")}  # trick -> its number, and where base has it
 
 
 class Loaded(Protocol):
@@ -73,15 +75,15 @@ class Run:
     def steps(self) -> float | None:
         """G steps that the run was to make."""
         made = number(self.record.get("g_steps"))
-        return made if made and self.outcome in ("ok", "collapsed") else number(self.recipe.get("steps"))
+        return made if made and made > 0 and self.outcome in ("ok", "collapsed") else number(self.recipe.get("steps"))
 
     @property
     def curve(self) -> list[tuple[float, float]]:
-        """(G step, FID) of every evaluation after the untrained one."""
+        """(G step, FID) of every evaluation after the untrained one, in the order of the steps."""
         points = self.record.get("curve")
         entries = [p for p in points if isinstance(p, Mapping)] if isinstance(points, list) else []
         read = [(number(p.get("step")), number(p.get("fid"))) for p in entries]
-        return [(s, f) for s, f in read if s and f is not None]
+        return sorted((s, f) for s, f in read if s is not None and s > 0 and f is not None)
 
     @cached_property
     def measured(self) -> Mapping[str, Any]:
@@ -116,9 +118,18 @@ class Table:
         return {s: r for s, r in self.arms.get(model, {}).get(arm, {}).items() if r.outcome != MISSING}
 
     def match(self, model: str, wanted: str) -> list[str]:
-        """The arms that a contrast means: the one called so, else every single trick of that name and parameters."""
+        """The arms that a contrast means: the one called so, else every single trick of that name and parameters, else
+        base where its recipe holds that number already."""
         labels = self.arms.get(model, {})
-        return [wanted] if wanted in labels else [label for label in labels if means(label, wanted)]
+        found = [wanted] if wanted in labels else [label for label in labels if means(label, wanted)]
+        return found or ([BASE] if self._base_holds(model, wanted) else [])
+
+    def _base_holds(self, model: str, wanted: str) -> bool:
+        spec, runs = TrickSpec.parse(wanted), self.side(model, BASE).values()
+        if not runs or spec.name not in HELD:
+            return False
+        number_of, place = HELD[spec.name]
+        return all(not r.tricks and r.recipe.get(place) == spec.params.get(number_of, math.nan) for r in runs)
 
     def points(self, *models: str) -> list[str]:
         """The points of a random design that all of these models have."""

@@ -7,20 +7,21 @@ from collections.abc import Iterable, Sequence
 
 from gan_ablate.claims.claim import Claim
 from gan_ablate.claims.verdict import Evidence, Verdict
+from gan_ablate.stats.intervals import Interval
 
 
 def summarise(claim: Claim, evidence: tuple[Evidence, ...], tests: int) -> Verdict:
     """The claim's verdict from its tests, already corrected over all `tests` of the registry."""
     verdict = combine(claim, evidence)
-    open_ = [e.smallest_missed for e in evidence if e.says == "open" and not math.isnan(e.smallest_missed)]
+    told = _told(verdict, evidence)
     return Verdict(
         id=claim.id,
         statement=claim.statement,
         source=claim.cited,
         verdict=verdict,
-        summary=_sentence(claim, verdict, evidence, tests),
+        summary=_sentence(claim, verdict, evidence, told, tests),
         evidence=evidence,
-        smallest_missed=min(open_, default=math.nan) if verdict == "inconclusive" else math.nan,
+        smallest_missed=told[0].smallest_missed if verdict == "inconclusive" and told[0].says == "open" else math.nan,
         tests=tests,
     )
 
@@ -54,7 +55,16 @@ def _any(says: Sequence[str]) -> str:
     return "supported" if for_ else "contradicted" if against else "inconclusive"
 
 
-def _sentence(claim: Claim, verdict: str, evidence: Sequence[Evidence], tests: int) -> str:
+def _told(verdict: str, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The tests that the sentence tells: the strongest of each side, or of those that stayed open."""
+    if verdict == "inconclusive":
+        tested = [e for e in evidence if e.says != "not tested"]
+        return [_strongest([e for e in tested if e.says == "open"] or tested)]
+    says = {"supported": ("supports",), "contradicted": ("contradicts",), "mixed": ("supports", "contradicts")}
+    return [_strongest([e for e in evidence if e.says == s]) for s in says.get(verdict, ())]
+
+
+def _sentence(claim: Claim, verdict: str, evidence: Sequence[Evidence], told: Sequence[Evidence], tests: int) -> str:
     if verdict == "not tested":
         reasons = list(dict.fromkeys(f"{e.model}: {e.note}" for e in evidence))
         more = f" (and {len(reasons) - 2} more)" if len(reasons) > 2 else ""
@@ -67,25 +77,19 @@ def _sentence(claim: Claim, verdict: str, evidence: Sequence[Evidence], tests: i
         "mixed": f"Supported on {_where(evidence, 'supports')}, contradicted on {_where(evidence, 'contradicts')}",
         "inconclusive": "Not decided",
     }[verdict]
-    says = {"supported": ("supports",), "contradicted": ("contradicts",), "mixed": ("supports", "contradicts")}
-    chosen = [_strongest(e for e in evidence if e.says == s) for s in says.get(verdict, ())]
-    if verdict == "inconclusive":
-        tested = [e for e in evidence if e.says != "not tested"]
-        chosen = [_strongest(tested)]
-        if any(e.says != "open" for e in tested):
-            parts = ", ".join(f"{e.measure} on {e.model} {e.says} it" for e in tested if e.says != "open")
-            head += f" as a whole ({parts})"
-    told = "; ".join(phrase(e, tests) for e in chosen if e is not None)
-    return f"{head}: {told}."
+    decided = [e for e in evidence if e.says in ("supports", "contradicts")]
+    if verdict == "inconclusive" and decided:
+        head += f" as a whole ({', '.join(f'{e.measure} on {e.model} {e.says} it' for e in decided)})"
+    return f"{head}: {'; '.join(phrase(e, tests) for e in told)}."
 
 
 def _where(evidence: Iterable[Evidence], says: str) -> str:
     return " and ".join(dict.fromkeys(e.model for e in evidence if e.says == says))
 
 
-def _strongest(evidence: Iterable[Evidence]) -> Evidence | None:
+def _strongest(evidence: Sequence[Evidence]) -> Evidence:
     """The test with the smallest p; those of a rule first."""
-    return min(evidence, key=lambda e: -1.0 if math.isnan(e.p) else e.p, default=None)
+    return min(evidence, key=lambda e: -1.0 if math.isnan(e.p) else e.p)
 
 
 def phrase(e: Evidence, tests: int) -> str:
@@ -97,22 +101,24 @@ def phrase(e: Evidence, tests: int) -> str:
     )
     if math.isnan(e.p):
         return f"{place}: {e.note}"
-    point, low, high = e.effect
-    value = f"{point:.3g}" + ("" if math.isnan(low) else f" ({low:.3g} to {high:.3g})")
-    text = f"{place}: {e.scale} {value}, p = {p_value(e.p_holm)} after Holm over {tests} tests"
+    effect = "" if math.isnan(e.effect.point) else f"{e.scale} {interval(e.effect)}, "
+    text = f"{place}: {effect}p = {p_value(e.p_holm)} after Holm over {tests} tests"
     if e.says == "open":
-        text += f"; {missed(e)}" if not math.isnan(e.smallest_missed) else ""
-        text += f"; {e.note}" if math.isnan(e.smallest_missed) and e.note else ""
+        text += f"; {e.note if math.isnan(e.smallest_missed) else missed(e)}"
     return text
 
 
 def missed(e: Evidence) -> str:
-    """What an open test could have missed."""
-    if e.expects in ("near", "not worse", "equivalent"):
-        how = {"ratio": f"a ratio of {e.smallest_missed:.3g}", "value": f"{e.smallest_missed:.3g} off"}
-        return f"the data still allow {how.get(e.scale, f'{e.smallest_missed:.3g}')}"
-    unit = {"ratio": f"a factor of {e.smallest_missed:.3g}", "area": f"an area of {e.smallest_missed:.3g}"}
-    return f"an effect under {unit.get(e.scale, f'{e.smallest_missed:.3g}')} could have been missed"
+    """What an open test could have missed at 80 % power, or how far its 95 % interval goes."""
+    size = f"{e.smallest_missed:.3g}"
+    if e.bound:
+        far = {"ratio": "a ratio of {}", "value": "{} off", "area": "an area of {}", "correlation": "one of size {}"}
+        return f"the data still allow {far[e.scale].format(size)}"
+    return f"an effect under {'a factor of ' * (e.scale == 'ratio')}{size} could have been missed"
+
+
+def interval(x: Interval) -> str:
+    return f"{x.point:.3g}" + ("" if math.isnan(x.low) else f" ({x.low:.3g} to {x.high:.3g})")
 
 
 def p_value(p: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_ablate.claims.claim import RULES, Claim, Contrast
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.summary import missed, p_value
+from gan_ablate.claims.summary import interval, missed, p_value
 from gan_ablate.claims.verdict import Evidence, Verdict
 from gan_ablate.stats.intervals import Interval
 
@@ -89,10 +89,6 @@ def _evidence(e: Evidence) -> list[str]:
         modes, volatility = (_pair(x[:sides]) for x in (e.coverage, e.volatility))
         lines.append(f"    failures {failures}, modes {modes}, volatility {volatility}")
     return [*lines, f"    note: {e.note}"] if e.note else lines
-
-
-def interval(x: Interval) -> str:
-    return f"{x.point:.3g}" + ("" if math.isnan(x.low) else f" ({x.low:.3g} to {x.high:.3g})")
 
 
 def _rate(x: Interval) -> str:

@@ -28,6 +28,7 @@ class Evidence:
     p: float = math.nan
     p_holm: float = math.nan
     smallest_missed: float = math.nan  # on the same scale: found with 80 % power after the correction
+    bound: bool = False  # `smallest_missed` is in place of that the far end of the 95 % interval, not corrected
     failures: tuple[Interval, Interval] = (NONE, NONE)  # rates with Wilson's intervals
     coverage: Pair = (math.nan, math.nan)  # mean modes covered; NaN where they are not known
     volatility: Pair = (math.nan, math.nan)  # mean over the runs
@@ -44,5 +45,5 @@ class Verdict:
     verdict: str  # one of VERDICTS
     summary: str  # one sentence with numbers
     evidence: tuple[Evidence, ...]
-    smallest_missed: float  # of the best-powered test that stayed open, on its scale; NaN where unknown
+    smallest_missed: float  # of the open test that the sentence tells, on its scale; NaN where unknown
     tests: int = 0  # size of the family that Holm's correction is over
