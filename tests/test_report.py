@@ -6,6 +6,7 @@ import re
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from planted_runs import HOSTILE, VERDICTS, plant, result
 import gan_ablate.report
 from gan_ablate.errors import InputError
 from gan_ablate.report import load, report, tables
+from gan_ablate.report.columns import verdict
 
 
 def test_planted_truths_get_their_verdicts(tmp_path):
@@ -133,6 +135,11 @@ def test_an_arm_that_collapses_at_a_low_fid_has_not_helped(tmp_path):
     assert helped.p_holm < 0.05
     assert helped.verdict == "undecided"
     assert any("No verdict for helped" in n for n in table.notes)
+    # its test passed, so it could not have missed anything
+    assert verdict(helped, table) == "undecided: lower FID, but every run failed"
+    page = report([root], tmp_path / "o").read_text()
+    assert "1 with a lower FID, but too many failures." in page
+    assert "for 2 of 3; 80 % power" in page
 
 
 def test_crashed_and_missing_runs_stay_where_extractors_differ(tmp_path):
@@ -149,7 +156,17 @@ def test_rank_tests_that_cannot_reject_are_said_so(tmp_path):
     assert any(n.startswith("At n=3 no p-value of a rank test can fall under 0.05") for n in table.notes)
     died = next(a for a in table.arms if a.arm == "died")
     assert died.verdict == "undecided"
+    assert verdict(died, table) == "undecided (rank test; could miss any effect)"
     assert "died" in report([tmp_path], tmp_path / "o").parent.joinpath("figures/forest-dcgan.svg").read_text()
+
+
+def test_a_rank_test_that_could_have_rejected_claims_no_floor(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "dropped": 0.0}, pictures=False)
+    _change(root, "dcgan1x0", outcome="diverged", metrics={"fid": None})
+    (table,) = tables(load(root))
+    assert verdict(table.arms[1], table) == "undecided (rank test)"
+    crowd = replace(table, family=20)  # as if 19 arms were still to run: 20 * 2 / 252 > 0.05
+    assert verdict(table.arms[1], crowd) == "undecided (rank test; could miss any effect)"
 
 
 def test_hostile_models_and_study_names_stay_text(tmp_path):

@@ -1,16 +1,36 @@
 """What the sections say, against planted truths and closed forms."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 from planted_runs import VERDICTS, plant, plant_factorial, result
 from scipy import stats as oracle
 
-from gan_ablate.report import designs, load, moved, report, signs, tables, tasks
+from gan_ablate.report import (
+    backmatter,
+    curves,
+    designs,
+    forest,
+    heatmap,
+    lines,
+    load,
+    markdown,
+    moved,
+    report,
+    screen,
+    signs,
+    tables,
+    tasks,
+)
+from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval
 from gan_ablate.stats.paired import compare_family
 
@@ -95,6 +115,98 @@ def test_planted_effects_of_factors_are_found(tmp_path):
     for name, truth in (("a", -0.5), ("b", 0.3), ("a:b", 0.6), ("c", 0.0), ("a:c", 0.0), ("b:c", 0.0)):
         assert effects[name].difference.point == pytest.approx(truth, abs=0.06)
         assert (effects[name].p_holm < 0.05) == (truth != 0)
+
+
+def test_aliases_say_how_far_they_were_looked_for():
+    a, b, c = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]).T
+    d, fixed = a * b * c, np.ones(8)  # resolution IV, and a factor that never changed
+    scores = list(np.exp(np.arange(8) / 10))
+    found = factorial(np.column_stack([a, b, c, d, fixed]), scores, ["a", "b", "c", "d", "fixed"])
+    assert designs.confounded(found["a"]).endswith("a:fixed")  # fixed stands at 1, so a:fixed is a
+    assert designs.confounded(found["fixed"]) == "not estimable"
+    clear = factorial(np.column_stack([a, b, c, d]), scores, ["a", "b", "c", "d"])
+    assert designs.confounded(clear["a"]) == "nothing up to two-way"
+    assert designs.confounded(clear["a:b"]) == "c:d"
+    assert designs.confounded(clear["c:d"]) == "not estimable apart from a:b"
+
+
+def test_arms_with_a_fid_are_not_said_to_lack_one_where_base_has_none(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "fine": 0.0, "died": 0.0}, pictures=False)
+    for seed in range(5):
+        failed = result("dcgan", "base", seed, None, "diverged")
+        (root / "runs" / f"dcgan0x{seed}" / "result.json").write_text(json.dumps(failed))
+    every = tables(load(root))
+    drawn = "".join(forest.forest(every[0])[0].body)
+    assert drawn.count(">no FID<") == drawn.count("no ratio: base has no FID") == 1
+    cells = "".join(heatmap.heatmap(every, "m")[0].body)
+    assert cells.count('class="hot"') == cells.count("no FID") == cells.count("no ratio") == 1
+
+
+def test_the_summary_counts_tests_and_runs_that_were_made(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), pictures=False)
+    for seed in range(1, 5):
+        (root / "runs" / f"dcgan1x{seed}" / "result.json").unlink()
+    said = screen.summary(tables(load(root)))
+    assert said == "Of 4 tests of an arm on a model, over 4 to 5 seeds: 2 hurt, 2 undecided. 1 arm not tested."
+
+
+def test_every_figure_names_what_was_measured(tmp_path):
+    loaded = load(plant(tmp_path, pictures=False))
+    every = tables(loaded)
+    label = tasks.measured(every)
+    assert label == "FID@2048 (shapes classifier)"
+    points = loaded.curves[loaded.curves["model"] == "dcgan"]
+    panel = curves.panels(curves.gather(points), ["base"], label)["base"]
+    figures = [
+        panel,
+        lines.profiles(tasks.over(every), label),
+        lines.expected_best(tasks.budgets(every[0]), "dcgan", label),
+        forest.forest(every[0])[0],
+        heatmap.heatmap(every, "m")[0],
+    ]
+    for figure in figures:
+        assert label in figure.label
+        assert label in "".join(figure.body)
+    assert (
+        tasks.measured([every[0], replace(every[1], label="FID@2048 (inception)")])
+        == f"{label} or FID@2048 (inception)"
+    )
+
+
+def test_blocks_of_one_plot_have_names_of_their_own():
+    rows = [forest.Row(f"a{k}", Interval(1, 0.5, 2), "undecided", "") for k in range(70)]
+    labels = [f.label for f in forest.draw(rows, "plot", forest.Axis("x", "b", "w"))]
+    assert labels == ["plot", "plot; part 2 of 3", "plot; part 3 of 3"]
+
+
+HOSTILE_MARKDOWN = (
+    r"a [x](javascript:alert(1)) ![i](//x) __b__ *c* _d_ \*e\* # ~~f~~ <i>&amp; `g` | in_a_word 1.1 [0.9, 1.2]"
+)
+
+
+def test_markdown_shows_what_it_was_given():
+    shown = MarkdownIt("commonmark").enable(["strikethrough", "table"])
+    assert shown.render(markdown.safe(HOSTILE_MARKDOWN)) == f"<p>{escape(HOSTILE_MARKDOWN, quote=False)}</p>\n"
+    assert markdown.safe("in_a_word") == "in_a_word"
+    assert shown.render(markdown.code("<a> [b]_c_")) == "<p><code>&lt;a&gt; [b]_c_</code></p>\n"
+    cell = shown.render("\n".join(markdown.grid(["h"], [["a | b"]])))
+    assert "<td>a | b</td>" in cell
+
+
+def test_markdown_links_every_figure(tmp_path):
+    out = report([plant_factorial(tmp_path / "r")], tmp_path / "o").parent
+    linked = set(re.findall(r"\]\(figures/([^)]+)\)", (out / "report.md").read_text()))
+    assert linked == {p.name for p in (out / "figures").iterdir()}
+    assert {p.partition("-")[0] for p in linked} >= {"forest", "curves", "budget", "effects"}
+
+
+def test_many_long_reasons_of_failure_are_cut_and_counted():
+    failed = [(f"m/a/seed {k}", "x" * 2000) for k in range(600)] + [("file", "y cannot be read")]
+    text = backmatter._failures(failed)
+    assert len(text) < 250_000
+    assert "601 runs or files" in text
+    assert "101 more are not listed here" in text
+    assert "y cannot be read" in text  # no table names it
 
 
 def test_a_study_without_factors_has_no_effects(tmp_path):

@@ -2,19 +2,23 @@
 
 import json
 import math
+import os
 import re
 import sys
 import time
 from collections import Counter
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 import yaml
 from planted_runs import HOSTILE, plant, plant_factorial, result
 
 from gan_ablate.errors import InputError
-from gan_ablate.report import load, report, tables
+from gan_ablate.report import load, moved, report, samples, tables
 from gan_ablate.report.frames import Loaded
+from gan_ablate.untrusted import read_regular
 
 
 class Tags(HTMLParser):
@@ -63,6 +67,41 @@ def test_a_bomb_in_what_is_not_read_harms_nothing(tmp_path):
     assert time.process_time() - began < 2
 
 
+def test_merge_keys_that_grow_ninefold_are_refused(tmp_path):
+    levels = "".join(f"{b}: &{b}\n  <<: [{', '.join([f'*{a}'] * 9)}]\n  {b}: 1\n" for a, b in zip("abcde", "bcdef"))
+    (tmp_path / "study.yaml").write_text(f"a: &a {{x: 1, y: 2}}\n{levels}schema: 1\nname: n\ncells: [{CELL}]")
+    with pytest.raises(InputError, match=r"merge keys \(<<\) are not allowed") as caught:
+        load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_only_a_regular_file_in_the_root_is_a_result(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0}, seeds=3, pictures=False)
+    linked, piped, _ = (root / "runs" / f"dcgan0x{k}" / "result.json" for k in range(3))
+    linked.rename(tmp_path / "outside.json")
+    linked.symlink_to(tmp_path / "outside.json")
+    piped.unlink()
+    os.mkfifo(piped)
+    loaded = load(root)
+    assert list(loaded.runs["outcome"]) == ["missing", "missing", "ok"]
+    assert loaded.problems == tuple(
+        f"dcgan0x{k}/result.json cannot be read (not a regular file); the run counts as missing" for k in range(2)
+    )
+
+
+def test_a_study_that_is_a_link_is_refused(tmp_path):
+    (tmp_path / "study.yaml").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a regular file"):
+        load(tmp_path)
+
+
+def test_a_file_over_the_cap_is_not_read(tmp_path):
+    (tmp_path / "large").write_bytes(bytes(11))
+    assert len(read_regular(tmp_path / "large", 11)) == 11
+    with pytest.raises(OSError, match="over 10 bytes"):
+        read_regular(tmp_path / "large", 10)
+
+
 @pytest.mark.parametrize("run_id", ["../../x", "/etc", "..", ".", "", "a/b", "a\0b"])
 def test_a_run_id_cannot_lead_out_of_the_root(tmp_path, run_id):
     cell = {"run_id": run_id, "model": "m", "dataset": "d", "arm": "base", "seed": 0}
@@ -87,6 +126,60 @@ def test_a_picture_cannot_lead_out_of_its_run(tmp_path):
         data = json.loads(path.read_text()) | {"sample_grid": "../../../secret.png"}
         path.write_text(json.dumps(data))
     assert "<img" not in report([root], tmp_path / "o").read_text()
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "ring.png"])
+def test_what_cannot_be_a_file_is_no_picture(tmp_path, name):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0}, seeds=1)
+    (root / "runs" / "dcgan0x0" / "ring.png").symlink_to("ring.png")
+    path = root / "runs" / "dcgan0x0" / "result.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_grid": name}))
+    loaded = load(root)
+    assert samples.grids(loaded, list(tables(loaded)[0].groups.values())) == [[]]
+
+
+def test_a_run_id_too_long_for_a_file_is_said_in_one_line(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "study.yaml").write_text(f"schema: 1\nname: n\ncells: [{CELL.replace('x', 'x' * 300, 1)}]")
+    with pytest.raises(InputError, match="cannot be a folder"):
+        load(tmp_path)
+
+
+def test_control_characters_leave_every_figure_whole_xml(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan\x01",), effects={"base": 0.0, "a\x02\x1bb": -0.8}, pictures=False)
+    files = list(report([root], tmp_path / "o").parent.rglob("*.svg"))
+    assert {f.name.partition("-")[0] for f in files} >= {"forest", "heatmap.svg", "curves", "budget"}
+    for file in files:
+        ElementTree.fromstring(file.read_text())
+
+
+FORMULAS = ["=cmd()", "+1", "-1", "@x", "\ty", "'=quoted", "it's"]
+
+
+def test_a_spreadsheet_is_given_no_formulas_and_we_read_the_names_back(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects=dict.fromkeys(["base", *FORMULAS], 0.0), pictures=False)
+    out = report([root], tmp_path / "o").parent
+    for file in out.rglob("*.csv"):
+        frame = pd.read_csv(file, dtype=str, keep_default_na=False)
+        for column in frame.columns[[not _numeric(frame[c]) for c in frame.columns]]:
+            assert not [v for v in frame[column] if v[:1] in tuple("=+-@\t\r")], (file, column)
+    assert set(moved.read(out)["arm"]) == {"base", *FORMULAS}
+
+
+def _numeric(column):
+    return pd.to_numeric(column[column != ""], errors="coerce").notna().all()
+
+
+def test_a_strangers_table_cannot_name_a_verdict_of_its_own(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8}, pictures=False)
+    table = report([root], tmp_path / "o").parent / "tables" / "all-arms.csv"
+    pd.read_csv(table).assign(verdict="' onmouseover='alert(1)").to_csv(table, index=False)
+    with pytest.raises(InputError, match="not a report's table: verdict"):
+        moved.read(tmp_path / "o")
+    table.unlink()
+    table.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="not a regular file"):
+        moved.read(tmp_path / "o")
 
 
 def test_names_and_reasons_with_markup_stay_text(tmp_path):

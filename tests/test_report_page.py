@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from planted_runs import plant, plant_factorial
 
-from gan_ablate.report import compare, report
+from gan_ablate.claims.verdict import Verdict
+from gan_ablate.report import backmatter, compare, html, report
 from gan_ablate.report.palette import DARK, LIGHT, SERIES, STRONGEST, standalone
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -126,7 +128,38 @@ def test_a_screen_reader_finds_its_way(page):
     assert len(read.all("caption")) == len(read.all("table"))
     assert len(read.all("figcaption")) == len(read.all("figure"))
     assert read.all("a")[0]["href"] == "#main"  # the skip link comes first
-    assert all("aria-label" in a for a in read.all("div") if a.get("role") == "region")
+    groups = [a for a in read.all("div") if a.get("role")]
+    assert all(a["role"] == "group" and a["aria-label"] for a in groups)  # landmarks are for sections
+    levels = [int(tag[1]) for tag, _ in read.seen if re.fullmatch("h[1-6]", tag)]
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+    arms = [a for a in read.all("details") if a.get("class") == "arm"]
+    text = page.read_text()
+    assert len(arms) == 12 == text.count("<details class='arm'") == text.count("<summary><h4><b>")
+
+
+def test_controls_are_named_by_what_they_do(page):
+    text = page.read_text()
+    assert 'setAttribute("aria-label", "Filter: " + table.caption.textContent)' in text
+    for arrow in "↕↑↓":  # drawn, not read aloud
+        assert f'content:" {arrow}"/""' in text
+
+
+def test_paper_hides_nothing_but_the_arms_own_pages(page):
+    paper = re.search(r"@media print\{html.*", page.read_text())[0]
+    assert "details:not(.arm)::details-content{content-visibility:visible;block-size:auto}" in paper
+    assert "tr[hidden]{display:table-row!important}" in paper
+    claim = backmatter._claim(Verdict("c1", "s", "src", "supported", "sum", (), 1.0))
+    assert "<details class='claim'>" in claim
+
+
+def test_only_the_table_of_verdicts_marks_its_second_column(page):
+    text = page.read_text()
+    numbers, stability = (
+        text[text.index(f"<section id='{s}'") :].partition("</section>")[0] for s in ("numbers", "stability")
+    )
+    assert numbers.count("<tr class='helps'>") == 2
+    assert set(re.findall("<tr class='([^']+)'", stability)) == {"base"}
+    assert html.row("a", [], "x' onclick='y").startswith("<tr class='x&#x27; onclick=&#x27;y'>")
 
 
 def test_nothing_can_be_loaded_or_run_but_our_own(page):
@@ -163,6 +196,10 @@ def test_an_arms_page_repeats_its_runs(tmp_path):
     text = report([root], tmp_path / "o").read_text()
     assert "for seed in 0 1 2 3 4; do gan-ablate train --model dcgan --dataset shapes" in text
     assert "--seed $seed" in text
+    assert text.count("<h5>Recipe</h5>") == 1  # base's; that of others by what differs
+    assert "<summary>Recipe" not in text
+    assert "<th scope='col'>FID@2048 (shapes classifier)</th><th scope='col'>at its best</th>" in text
+    assert "<th scope='col'>FID</th>" not in text
 
 
 def test_the_design_gets_its_effects(tmp_path):

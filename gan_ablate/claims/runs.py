@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from gan_ablate.claims.claim import BASE
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import TrickSpec
+from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
 MISSING = "missing"
 LOST = ("diverged", "crashed")  # outcomes that leave no figure to speak of
@@ -89,7 +90,7 @@ class Run:
     def measured(self) -> Mapping[str, Any]:
         """Figures of the trained checkpoint, written by `gan-ablate measure`; empty where there are none."""
         try:
-            return _mapping(_mapping(json.loads((self.folder / "measured.json").read_bytes())).get("metrics"))
+            return _mapping(_mapping(json.loads(read_regular(self.folder / "measured.json"))).get("metrics"))
         except (OSError, ValueError, RecursionError):
             return {}
 
@@ -97,7 +98,7 @@ class Run:
     def health(self) -> list[dict[str, Any]]:
         """Training health: the records of metrics.jsonl that have a step, evaluations left out."""
         try:
-            text = (self.folder / "metrics.jsonl").read_bytes()
+            text = read_regular(self.folder / "metrics.jsonl", LONGEST_LOG)
         except OSError:
             return []
         return [row for row in _lines(text) if isinstance(row, dict) and _is_health(row)]

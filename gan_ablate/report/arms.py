@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.report import again
 from gan_ablate.report.frames import Loaded
 from gan_ablate.report.reading import UNREADABLE
 from gan_ablate.report.samples import Grid
@@ -29,7 +29,6 @@ class Run:
     fid: float
     best_fid: float
     seconds: float
-    note: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Pages:
         rows = table.groups[arm]
         recipe = self._recipe(rows["run_id"])
         base = self._recipe(table.groups[BASE]["run_id"]) if BASE in table.groups else {}
-        wanted = ("seed", "run_id", "outcome", "fid", "best_fid", "seconds", "note")
+        wanted = ("seed", "run_id", "outcome", "fid", "best_fid", "seconds")
         return ArmPage(
             arm=arm,
             anchor=anchor,
@@ -129,26 +128,14 @@ def _differences(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> list[str
 
 def _command(loaded: Loaded, table: ModelTable, arm: str, recipe: Mapping[str, Any], seeds: Sequence[int]) -> str:
     """One line that trains each seed again: `train` where its options can say the recipe, else the study's cells."""
-    line = _attempt(lambda: _train(recipe)) if recipe else None
+    line = again.train(recipe)
     if line and len(seeds) > 1:
         loop = line.rpartition("--seed ")
         rest = loop[2].partition(" ")[2]
         return f"for seed in {' '.join(map(str, sorted(seeds)))}; do {loop[0]}--seed $seed {rest}; done"
     if line:
         return line
+    if loaded.name == again.TRAIN:
+        return again.NO_COMMAND
     model = f"{table.model}@{table.dataset}" if table.title != table.model else table.model
-    source, root = (shlex.quote(one_line(s)) for s in (f"sweeps/{loaded.name}.yaml", str(loaded.root)))
-    return f"gan-ablate sweep {source} --root {root} --only {shlex.quote(one_line(f'{model}/{arm}/*'))}"
-
-
-def _train(recipe: Mapping[str, Any]) -> str | None:
-    from gan_ablate.sweep.inspecting import train_command
-
-    return train_command(Recipe.from_dict(recipe))
-
-
-def _attempt(make: Callable[[], str | None]) -> str | None:
-    try:
-        return make()
-    except (InputError, *UNREADABLE):
-        return None
+    return again.sweep(loaded, only=f"{model}/{arm}/*")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gan_ablate.report import protocol
 from gan_ablate.report.columns import SIGN_WORDS
 from gan_ablate.report.html import definitions, disclosure, listing, row, section, table
+from gan_ablate.report.svg import short
 from gan_ablate.report.text import NOTHING, interval, number, p_value
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 SIGNS = (
     "Did a sign, shown in the first half of training, announce a failure? AUC is the chance that a failed run showed it and a "
     "good one did not, ties counted half: 0.5 says nothing, 1 tells all [95 % interval, Newcombe’s method 5]; p by the "
-    "exact rank test, not corrected. Crashed runs keep no record and are left out."
+    "exact rank test, not corrected. Interval and p take runs of one arm as independent, though they tend to fail together: both are "
+    "too sure of themselves. Crashed runs keep no record and are left out."
 )
+REASON, LISTED = 300, 500  # characters of a reason, and how many of them: 0.2 MB at the most
 CLAIMS = (
     "Published claims put to the test on these runs, each with its evidence. Mixed: one part holds and another is contradicted. "
-    "Inconclusive names the smallest effect that it could have missed."
+    "Inconclusive names the smallest effect that it could have missed, or how far the data still allow it to go."
 )
-
-
 CLEAREST = ("supported", "contradicted", "mixed", "inconclusive")
 
 
@@ -74,11 +75,11 @@ def _claim(v: Any) -> str:
         "where", "contrast", "measure, expected", "effect [95 %]", "p (Holm)", "says", "runs", "failed", "modes", "volatility", "note",
     ]  # fmt: skip
     inner = f"<p>{escape(v.summary)}</p><p class='sub'>Source: {escape(v.source)}</p>" + table(
-        f"Evidence for {v.id}", heads, rows, "evidence"
+        f"Evidence for {v.id}", heads, rows, ""
     )
     kind = v.verdict.replace(" ", "-")
     head = f"<span class='tag {kind}'>{escape(v.verdict)}</span> {escape(v.statement)} <span class='soft'>{escape(v.id)}</span>"
-    return f"<details class='arm'><summary>{head}</summary>{inner}</details>\n"
+    return f"<details class='claim'><summary>{head}</summary>{inner}</details>\n"
 
 
 def _pair(a: str, b: str) -> str:
@@ -120,11 +121,16 @@ def parts(study: Study, pre: str) -> Iterator[str]:
             f"<pre>{escape(chr(10).join(protocol.commands(loaded)))}</pre>",
         ],
     )
-    failed = protocol.failures(loaded)
-    why = (
-        disclosure(f"{len(failed)} runs or files", listing((f"{run}:", said) for run, said in failed))
-        if failed
-        else "<p>Nothing failed.</p>"
-    )
-    reasons = listing((f"{n} ×", kind) for kind, n in protocol.kinds(loaded))
-    yield section(f"{pre}failures", "What failed and why", "", [reasons, why])
+    reasons = listing((f"{n} ×", short(kind, REASON)) for kind, n in protocol.kinds(loaded))
+    yield section(f"{pre}failures", "What failed and why", "", [reasons, _failures(protocol.failures(loaded))])
+
+
+def _failures(failed: Sequence[tuple[str, str]]) -> str:
+    """The list in short: the table of runs has the whole of every reason."""
+    if not failed:
+        return "<p>Nothing failed.</p>"
+    shown = sorted(failed, key=lambda f: f[0] != "file")[:LISTED]  # files first: no table names them
+    inner = listing((f"{run}:", short(said, REASON)) for run, said in shown)
+    more = f"{len(failed) - len(shown)} more are not listed here. " if len(failed) > len(shown) else ""
+    whole = f"<p class='sub'>{more}Each run stands with its whole reason in runs.csv under tables/.</p>"
+    return disclosure(f"{len(failed)} runs or files", inner + whole)

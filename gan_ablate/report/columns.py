@@ -47,8 +47,9 @@ def columns(table: ModelTable) -> list[Column]:
         Column(
             "verdict",
             "by Holm-corrected p under 0.05; could miss: the smallest ratio found with 80 % power at 0.05 over the "
-            "number of arms",
-            verdict,
+            "number of arms; fails more: more of its runs fail than of base's, so its FID alone gets no verdict; rank "
+            "test: some runs have no FID, and what ranks could miss is not known",
+            lambda a: verdict(a, table),
             lambda a: {"helps": 0, "": 1, "undecided": 2, "hurts": 3}.get(a.verdict, 4),
         ),
         Column(
@@ -148,14 +149,20 @@ def _sign(name: str) -> Column:
     )
 
 
-def verdict(a: ArmSummary) -> str:
-    """The verdict in words; an undecided one says what it could have missed."""
+def verdict(a: ArmSummary, table: ModelTable) -> str:
+    """The verdict in words; an undecided one says why, or what it could have missed."""
     if a.arm == BASE:
         return "base"
-    if a.verdict == "undecided" and a.against and not math.isnan(a.against.detectable):
-        size = a.against.detectable
-        return "undecided (too few runs)" if size > 100 else f"undecided (could miss ×{number(size)})"
-    return a.verdict
+    if a.verdict != "undecided" or a.against is None:
+        return a.verdict
+    if a.withheld:
+        return f"undecided: lower FID, but {'every run failed' if a.failures == a.runs else 'fails more'}"
+    if a.against.test == "rank":
+        return f"undecided (rank test{'; could miss any effect' if a.arm in table.hopeless else ''})"
+    size = a.against.detectable
+    if math.isnan(size):
+        return a.verdict
+    return "undecided (too few runs)" if size > 100 else f"undecided (could miss ×{number(size)})"
 
 
 def ratio(a: ArmSummary) -> str:

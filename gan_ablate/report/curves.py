@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from gan_ablate.report.summaries import BASE
-from gan_ablate.report.svg import Figure, Log, figure, line, polygon, polyline, short, text
+from gan_ablate.report.svg import Figure, Log, figure, polygon, polyline, short, text
 from gan_ablate.report.text import number
 from gan_ablate.stats.intervals import t_interval
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 240, 150, 40, 10, 24, 24
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 240, 162, 40, 10, 36, 24
 COLUMNS = 4
 
 
@@ -42,29 +42,30 @@ def _curves(part: pd.DataFrame) -> Curves:
     return Curves(seeds, np.array(rows))
 
 
-def panels(curves: Mapping[str, Curves], arms: Sequence[str]) -> dict[str, Figure]:
-    """A panel for each of `arms` that has curves."""
+def panels(curves: Mapping[str, Curves], arms: Sequence[str], label: str = "FID") -> dict[str, Figure]:
+    """A panel for each of `arms` that has curves. `label` names what was measured."""
     if not curves:
         return {}
     every = np.concatenate([s for c in curves.values() for s in c.seeds])  # (n, 2)
     low, high = float(every[:, 1].min()) / 1.1, float(every[:, 1].max()) * 1.1
     y = Log(low, high, HEIGHT - FOOT, TOP)
     last = float(every[:, 0].max())
-    frame = _frame(y, last)
-    return {a: _panel(a, curves[a], curves.get(BASE), y, last, frame) for a in arms if a in curves}
+    frame = _frame(y, last, label)
+    return {a: _panel(a, curves[a], curves.get(BASE), y, last, frame, label) for a in arms if a in curves}
 
 
-def _frame(y: Log, last: float) -> list[str]:
-    body = []
-    for tick in y.ticks()[:: max(1, len(y.ticks()) // 4)]:
-        body.append(line("gr", LEFT, y(tick), WIDTH - RIGHT, y(tick)))
-        body.append(text(LEFT - 4, y(tick) + 4, number(tick, 1), "sm", "end"))
+def _frame(y: Log, last: float, label: str) -> list[str]:
+    ticks = y.ticks()[:: max(1, len(y.ticks()) // 4)]
+    # one path for all: a page may hold hundreds of these
+    body = [f'<path class="gr" d="{"".join(f"M{LEFT} {y(t):g}H{WIDTH - RIGHT}" for t in ticks)}"/>']
+    body += [text(LEFT - 4, y(tick) + 4, number(tick, 1), "sm", "end") for tick in ticks]
+    body.append(text(LEFT, TOP - 8, short(label, 36), "sm"))
     body.append(f'<path class="ax" d="M{LEFT} {TOP}V{HEIGHT - FOOT}H{WIDTH - RIGHT}"/>')
     return [*body, text(WIDTH - RIGHT, HEIGHT - 8, f"{last:.0f} steps", "sm", "end")]
 
 
 def _panel(  # noqa: PLR0917
-    arm: str, own: Curves, base: Curves | None, y: Log, last: float, frame: list[str]
+    arm: str, own: Curves, base: Curves | None, y: Log, last: float, frame: list[str], label: str
 ) -> Figure:
     def x(step: float) -> float:
         return LEFT + step / last * (WIDTH - LEFT - RIGHT)
@@ -92,8 +93,8 @@ def _panel(  # noqa: PLR0917
         body += path("line base dash", base.mean)
     body += path(f"line {kind}", own.mean)
     final = own.mean[-1]
-    label = f"FID of {arm} against generator steps, {len(own.seeds)} seeds: {number(final[1])} after {final[0]:.0f}"
-    return figure(WIDTH, HEIGHT, label, body)
+    words = f"{label} of {arm} against generator steps, {len(own.seeds)} seeds: {number(final[1])} after {final[0]:.0f}"
+    return figure(WIDTH, HEIGHT, words, body)
 
 
 def together(drawn: Mapping[str, Figure], title: str) -> Figure | None:
@@ -105,4 +106,4 @@ def together(drawn: Mapping[str, Figure], title: str) -> Figure | None:
         for k, f in enumerate(drawn.values())
     ]
     rows = math.ceil(len(drawn) / COLUMNS)
-    return figure(COLUMNS * WIDTH, rows * HEIGHT, f"{title}: FID against generator steps, per arm", body)
+    return figure(COLUMNS * WIDTH, rows * HEIGHT, f"{title}: a curve over generator steps per arm", body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from gan_ablate.report.frames import Loaded
 from gan_ablate.report.summaries import ModelTable, scores
-from gan_ablate.stats.factorial import Factorial, factorial
+from gan_ablate.stats.factorial import Effect, Factorial, factorial
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Effects:
     """The effects on one model."""
 
     title: str
+    label: str  # what was measured
     levels: dict[str, tuple[str, str]]  # factor -> (low, high)
     found: Factorial
     left_out: tuple[str, ...]  # factors without just two levels here
@@ -41,7 +43,16 @@ def effects(loaded: Loaded, table: ModelTable) -> Effects | None:
     if sum(v is not None for v in scored) < 2:
         return None
     found = factorial(np.array(design), scored, list(levels), blocks)
-    return Effects(table.title, {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}, found, left_out)
+    names = {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}
+    return Effects(table.title, table.label, names, found, left_out)
+
+
+def confounded(e: Effect) -> str:
+    """What the estimate cannot be told from, of the terms that are looked at: main effects and pairs."""
+    others = ", ".join(e.aliases)
+    if math.isnan(e.difference.point):
+        return f"not estimable apart from {others}" if others else "not estimable"
+    return others or "nothing up to two-way"
 
 
 def _levels(

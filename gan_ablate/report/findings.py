@@ -18,27 +18,32 @@ if TYPE_CHECKING:
     from gan_ablate.report.study import Section, Study
 
 FOREST = (
-    "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals not corrected for the number of arms. "
-    "Look for intervals that stay clear of ×1. Filled marks (● helps, ■ hurts) also pass Holm’s correction; rings are undecided."
+    "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals that are not corrected: of many arms some stay "
+    "clear of ×1 by chance. Look for filled marks (● helps, ■ hurts): they pass Holm’s correction over all arms. Rings are undecided: "
+    "they do not pass it, or the lower FID does but the arm fails more often than base, or always."
 )
 HEAT = (
     "Change of FID against base per trick and model, best tricks first: blue is better, orange is worse, full colour from a "
     "factor of 2 on. ● helps and ■ hurts pass the test; hatched cells are undecided; blank ones are not applicable or "
-    "not run. Look for rows of one colour: those tricks do the same on every model."
+    "not run. No FID: every run failed without one; no ratio: base has no FID there. Look for rows of one colour: those tricks do "
+    "the same on every model."
 )
 CURVE = (
     "FID against generator steps, logarithmic, all panels of a model to one scale. Thin lines are seeds, the thick line "
-    "their geometric mean, the band its 95 % t interval; the dashed line is the mean of base. Look for lines under the dashed "
-    "one, and for lines that turn up again. Each panel links to its arm."
+    "their geometric mean, the band its 95 % t interval; the dashed line is the mean of base. A seed that diverges leaves the mean, "
+    "so a line can improve because only the better seeds are left: look where thin lines end. Look for lines under the dashed one, "
+    "and for lines that turn up again. Each panel links to its arm."
 )
 PROFILE = (
     "Share of runs whose FID is at most so many times that of base; failed runs never count. Look for lines that lie above "
-    "and left of that of base. Shown: base and the arms of the best interquartile mean; bands (of base and the first) are 95 % bootstrap "
-    "intervals, runs drawn within each task."
+    "and left of that of base. Shown: base and the arms of the best interquartile mean, chosen on these same runs, which flatters "
+    "them; the table has all. Bands (of base and the first) are pointwise 95 % percentile bootstrap intervals, runs drawn within "
+    "each task: at few seeds they are too narrow."
 )
 BUDGET = (
     "Expected lowest FID if k runs can be paid for and the best is kept, relative to the geometric mean of base: exact, over all "
-    "subsets of the runs made. Look for lines that fall steeply: there a second seed is worth more than the trick."
+    "subsets of the runs made. Compare base at k = 2 with an arm at k = 1: where base is lower, a second seed is worth more than the "
+    "trick. The arms in the figure were chosen as the best on these same runs, which flatters them; the table has all."
 )
 EFFECT = (
     "Effect of each factor, averaged over all levels of the others, as a ratio of FIDs (on over off), with 95 % intervals; "
@@ -109,13 +114,13 @@ def _interactions(s: Section) -> str:
                 (interval(effect.ratio), effect.ratio.point),
                 (p_value(effect.p), effect.p),
                 (p_value(effect.p_holm), effect.p_holm),
-                (", ".join(effect.aliases) or "nothing", None),
+                (designs.confounded(effect), None),
             ],
             ("helps" if effect.ratio.point < 1 else "hurts") if effect.p_holm < ALPHA else "",
         )
         for effect in e.found.effects
     )
-    heads = ["factor", "ratio of FIDs, high over low", "p", "p (Holm)", "cannot be told from"]
+    heads = ["factor", f"{e.label}, high over low", "p", "p (Holm)", "cannot be told from"]
     return (
         f"<h3>{escape(e.title)}</h3><p class='sub'>{escape(design_line(e))}</p>{drawn(s.effects_figure, EFFECT)}"
         + table(f"Effects on {e.title} and their aliases", heads, rows)
@@ -158,7 +163,8 @@ def _over(study: Study) -> str:
         for r in study.over
     )
     names = ", ".join(study.over[0].tasks) if study.over else ""
-    caption = f"Interquartile mean of FID relative to base over {names}, with 95 % stratified bootstrap intervals"
+    what = tasks.measured(study.tables)
+    caption = f"Interquartile mean of {what} relative to base over {names}, with 95 % stratified bootstrap intervals"
     return disclosure(
         f"All {len(study.over)} arms that were run on every task",
         table(caption, ["arm", "interquartile mean, × base", "runs", "without FID"], rows),
@@ -178,7 +184,8 @@ def _budget(s: Section) -> str:
     )
     heads = ["arm", *(f"{k} run{'s' if k > 1 else ''}" for k in ks)]
     caption = (
-        f"Expected best FID on {s.table.title}, times the geometric mean of base; ∞: all runs of some budgets fail"
+        f"Expected lowest {s.table.label} on {s.table.title}, times the geometric mean of base; ∞: all runs of some budgets "
+        "fail"
     )
     figure = drawn(s.budget_figure, f"{s.table.title}: base and the {tasks.SHOWN} arms of the best expected result.")
     return f"<h3>{escape(s.table.title)}</h3>{figure}{disclosure('All arms', table(caption, heads, rows))}"

@@ -12,6 +12,7 @@ import pandas as pd
 from gan_ablate.errors import InputError
 from gan_ablate.report import reading
 from gan_ablate.report.reading import METRICS, UNREADABLE
+from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
 
@@ -37,6 +38,7 @@ class Loaded:
     problems: tuple[str, ...]  # files that cannot be read
     design: dict[str, Any] = field(default_factory=dict)
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    source: Any = None  # the study as its author wrote it; only to be compared
 
     def health(self, run_ids: list[str] | None = None) -> pd.DataFrame:
         """Training health, one row per record of metrics.jsonl: run_id, model, dataset, arm, seed, step, and losses,
@@ -49,7 +51,8 @@ class Loaded:
         for values in wanted[list(KEYS)].itertuples(index=False):
             keys = dict(zip(KEYS, values, strict=True))
             try:
-                lines = (self.root / "runs" / keys["run_id"] / "metrics.jsonl").read_bytes().splitlines()
+                path = self.root / "runs" / keys["run_id"] / "metrics.jsonl"
+                lines = read_regular(path, LONGEST_LOG).splitlines()
             except OSError:
                 continue
             for line in lines:
@@ -80,8 +83,9 @@ def load(root: str | Path) -> Loaded:
                 break
             except FileNotFoundError:
                 continue
-            except UNREADABLE:
-                problems.append(f"{cell['run_id']}/{name} cannot be read; the run counts as missing")
+            except UNREADABLE as error:
+                why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+                problems.append(f"{cell['run_id']}/{name} cannot be read{why}; the run counts as missing")
         rows.append(row)
         if record is None:
             continue
@@ -103,13 +107,19 @@ def load(root: str | Path) -> Loaded:
         tuple(problems),
         study["design"],
         study["factors"],
+        study["source"],
     )
 
 
 def _folder(root: Path, home: Path, run_id: str) -> Path:
     """A run's folder. Raises `InputError` for an id that leads out of the root, by dots or by a link."""
     folder = root / "runs" / run_id
-    plain = run_id not in {"", ".", ".."} and not {"/", "\0"} & set(run_id) and not folder.is_symlink()
+    try:
+        linked = folder.is_symlink()
+    except OSError as error:
+        why = f"run id {run_id[:80]!r} cannot be a folder: {error.strerror}"
+        raise InputError(f"{root / 'study.yaml'}: {why}") from None
+    plain = run_id not in {"", ".", ".."} and not {"/", "\0"} & set(run_id) and not linked
     if not plain and ("\0" in run_id or folder.resolve().parent != home):
         raise InputError(f"{root / 'study.yaml'}: run id {run_id!r} leads out of the root")
     return folder

@@ -10,7 +10,7 @@ from gan_ablate.report.summaries import BASE, ArmSummary, ModelTable
 from gan_ablate.report.svg import Figure, blocks, figure, short, text
 from gan_ablate.report.text import percent
 
-LEFT, CELL, ROW, TOP = 220, 118, 21, 30
+LEFT, CELL, ROW, TOP, FOOT = 220, 118, 21, 30, 16
 FULL = math.log(2)  # a change by this factor has the fullest colour
 MARKS = {"helps": "● ", "hurts": "■ "}
 
@@ -30,14 +30,29 @@ def heatmap(tables: Sequence[ModelTable], name: str) -> tuple[Figure, ...]:
         f'<defs><pattern id="{hatch}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         '<line class="hatch" x1="0" y1="0" x2="0" y2="6"/></pattern></defs>'
     )
+    measures = _measures(tables)
     label = (
-        f"Change of FID against base for {len(arms)} tricks on {len(tables)} models; the tables hold the same numbers"
+        f"Change against base of {'; '.join(measures)}, for {len(arms)} tricks on {len(tables)} models; the tables "
+        "hold the same numbers"
     )
     found: list[Figure] = []
-    for part in blocks(arms):
+    parts, width = blocks(arms), LEFT + CELL * len(tables) + 10
+    for k, part in enumerate(parts, 1):
         body = [*([] if found else [pattern]), *_block(part, tables, cells, hatch)]
-        found.append(figure(LEFT + CELL * len(tables) + 10, TOP + ROW * len(part) + 6, label, body))
+        height = TOP + ROW * len(part) + 6
+        for words in measures:
+            height += FOOT
+            body.append(text(10, height - 5, short(words, width // 6), "sm"))
+        found.append(figure(width, height, label if k == 1 else f"{label}; part {k} of {len(parts)}", body))
     return tuple(found)
+
+
+def _measures(tables: Sequence[ModelTable]) -> list[str]:
+    """What was measured; where that differs, on what."""
+    found: dict[str, list[str]] = {}
+    for table in [t for t in tables if t.protocol] or tables:  # those where something was measured
+        found.setdefault(table.label, []).append(table.title)
+    return list(found) if len(found) == 1 else [f"{label}: {', '.join(titles)}" for label, titles in found.items()]
 
 
 def _block(
@@ -60,17 +75,20 @@ def _cell(arm: ArmSummary, x: float, y: float, hatch: str) -> list[str]:
     box = f'x="{x + 1:g}" y="{y + 1:g}" width="{CELL - 2}" height="{ROW - 2}"'
     point = arm.against.ratio.point
     decided = arm.verdict in MARKS
+    words = percent(point)
     found = []
-    if math.isnan(point):
+    if math.isnan(arm.fid.point):
+        words = "no FID"
         found.append(f'<rect class="hot" fill-opacity="{STRONGEST}" {box}/>')
+    elif math.isnan(point):  # base has no FID: neither better nor worse
+        words = "no ratio"
     else:
         strength = min(1.0, abs(math.log(point)) / FULL) * STRONGEST
         found.append(f'<rect class="{"cold" if point < 1 else "hot"}" fill-opacity="{strength:.2f}" {box}/>')
     if not decided:
         found.append(f'<rect fill="url(#{hatch})" fill-opacity="0.35" {box}/>')
     found.append(f'<rect class="frame" {box}/>')
-    words = MARKS.get(arm.verdict, "") + ("no FID" if math.isnan(point) else percent(point))
-    return [*found, text(x + CELL / 2, y + 15, words, "cell", "middle")]
+    return [*found, text(x + CELL / 2, y + 15, MARKS.get(arm.verdict, "") + words, "cell", "middle")]
 
 
 def _mean(arms: Sequence[ArmSummary]) -> float:

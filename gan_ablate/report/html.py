@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from gan_ablate.report.columns import Column
-from gan_ablate.report.summaries import ArmSummary
+from gan_ablate.report.summaries import BASE, ArmSummary
 from gan_ablate.report.svg import Figure
 
 
@@ -29,20 +29,20 @@ def drawn(figure: Figure | Sequence[Figure], caption: str, cls: str = "") -> str
 
 def scroll(inner: str, label: str, more: str = "") -> str:
     return (
-        f"<div class='{f'scroll {more}'.strip()}' role='region' aria-label='{escape(label)}' tabindex='0'>{inner}</div>"
+        f"<div class='{f'scroll {more}'.strip()}' role='group' aria-label='{escape(label)}' tabindex='0'>{inner}</div>"
     )
 
 
-def disclosure(summary: str, inner: str, cls: str = "", opened: bool = False) -> str:
+def disclosure(summary: str, inner: str) -> str:
     """`summary` is text."""
-    return f"<details{f' class={cls}' if cls else ''}{' open' if opened else ''}><summary>{escape(summary)}</summary>{inner}</details>\n"
+    return f"<details><summary>{escape(summary)}</summary>{inner}</details>\n"
 
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[str], cls: str = "sorts") -> str:
     """`rows` are HTML of `row`; class `sorts` gets sort buttons and a filter where JavaScript runs."""
     head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in heads)
     inner = (
-        f"<table class='{cls}'><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table{_class(cls)}><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
     )
     return scroll(inner, caption, "tall" if "sorts" in cls else "") + "\n"
@@ -52,7 +52,11 @@ def row(head: str, cells: Iterable[tuple[str, float | None]], cls: str = "", lin
     """`head` and the cells' texts are text; a cell's number is its place in an order."""
     name = f"<a href='#{link}'>{escape(head)}</a>" if link else escape(head)
     body = "".join(f"<td{_key(key)}>{escape(text)}</td>" for text, key in cells)
-    return f"<tr{f' class={cls}' if cls else ''}><th scope='row'>{name}</th>{body}</tr>"
+    return f"<tr{_class(cls)}><th scope='row'>{name}</th>{body}</tr>"
+
+
+def _class(name: str) -> str:
+    return f" class='{escape(name)}'" if name else ""
 
 
 def _key(value: float | None) -> str:
@@ -65,7 +69,7 @@ def arms_table(caption: str, cols: Sequence[Column], arms: Iterable[ArmSummary],
         row(
             a.arm,
             ((c.cell(a), c.key(a) if c.key else None) for c in cols[1:]),
-            (a.verdict or "base").replace(" ", "-"),
+            _kind(a, cols),
             links.get(a.arm, ""),
         )
         for a in arms
@@ -73,9 +77,16 @@ def arms_table(caption: str, cols: Sequence[Column], arms: Iterable[ArmSummary],
     return table(caption, [c.heading for c in cols], rows) + legend(cols)
 
 
+def _kind(a: ArmSummary, cols: Sequence[Column]) -> str:
+    """The row's class. The style marks a verdict in the second column: other tables only tell base apart."""
+    if a.arm == BASE:
+        return "base"
+    return a.verdict.replace(" ", "-") if cols[1].heading == "verdict" else ""
+
+
 def legend(cols: Sequence[Column]) -> str:
     items = "".join(f"<dt>{escape(c.heading)}</dt><dd>{escape(c.meaning)}</dd>" for c in cols)
-    return disclosure("What the columns mean", f"<dl>{items}</dl>", "legend")
+    return disclosure("What the columns mean", f"<dl>{items}</dl>")
 
 
 def listing(items: Iterable[tuple[str, str]]) -> str:

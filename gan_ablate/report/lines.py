@@ -15,8 +15,8 @@ WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 720, 330, 52, 214, 16, 42
 KEY = 22  # height of a line of the key
 
 
-def profiles(rows: Sequence[OverTasks]) -> Figure | None:
-    """Share of runs at or under each FID relative to base's; higher is better."""
+def profiles(rows: Sequence[OverTasks], label: str = "FID") -> Figure | None:
+    """Share of runs at or under each FID relative to base's; higher is better. `label` names what was measured."""
     shown = tasks.chosen(rows)
     if len(shown) < 2:
         return None
@@ -30,7 +30,7 @@ def profiles(rows: Sequence[OverTasks]) -> Figure | None:
     for tick in doublings(0.25, 4):
         body.append(line("ax" if tick == 1 else "gr", x(tick), TOP, x(tick), HEIGHT - FOOT))
         body.append(text(x(tick), HEIGHT - FOOT + 16, times(tick), "sm", "middle"))
-    body.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "FID at most … times that of base", "", "middle"))
+    body.append(text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, f"{label} at most … times that of base", "", "middle"))
     for k, row in enumerate(shown):
         point, low, high = tasks.profile(row)
         places = [x(float(t)) for t in tasks.RELATIVE]
@@ -39,10 +39,10 @@ def profiles(rows: Sequence[OverTasks]) -> Figure | None:
             body.append(polygon("bband" if row.arm == BASE else "band", [*there, *back]))
         body.append(polyline(_kind(k, row.arm), zip(places, map(y, point))))
         body += _key(k, row.arm, f"{row.runs} runs")
-    return figure(WIDTH, HEIGHT, f"Performance profiles of {', '.join(r.arm for r in shown)}", body)
+    return figure(WIDTH, HEIGHT, f"Performance profiles by {label} of {', '.join(r.arm for r in shown)}", body)
 
 
-def expected_best(rows: Sequence[Budget], title: str) -> Figure | None:
+def expected_best(rows: Sequence[Budget], title: str, label: str = "FID") -> Figure | None:
     """Expected lowest FID of k runs, relative to base's geometric mean; lower is better."""
     shown = [b for b in rows if b.arm == BASE] + [b for b in rows if b.arm != BASE][: tasks.SHOWN]
     finite = [v for b in shown for v in b.best.values() if math.isfinite(v) and v > 0]
@@ -52,6 +52,7 @@ def expected_best(rows: Sequence[Budget], title: str) -> Figure | None:
     y = Log(min(finite) / 1.05, max(finite) * 1.05, HEIGHT - FOOT, TOP)
     x = {k: LEFT + 14 + i / (len(budgets) - 1) * (WIDTH - LEFT - RIGHT - 28) for i, k in enumerate(budgets)}
     body = [f'<path class="ax" d="M{LEFT} {TOP}V{HEIGHT - FOOT}H{WIDTH - RIGHT}"/>']
+    body.append(text(LEFT, TOP - 5, f"expected lowest {label}, × the mean of base", "sm"))
     for tick in _ticks(y):
         body += [
             line("gr", LEFT, y(tick), WIDTH - RIGHT, y(tick)),
@@ -65,7 +66,8 @@ def expected_best(rows: Sequence[Budget], title: str) -> Figure | None:
         dot = "base" if row.arm == BASE else f"m{(k - 1) % 6}"
         body += [f'<circle class="{dot}" cx="{px:g}" cy="{py:g}" r="3"/>' for px, py in points]
         body += _key(k, row.arm, "")
-    return figure(WIDTH, HEIGHT, f"{title}: expected best FID of k runs for {', '.join(b.arm for b in shown)}", body)
+    words = f"{title}: expected lowest {label} of k runs for {', '.join(b.arm for b in shown)}"
+    return figure(WIDTH, HEIGHT, words, body)
 
 
 def _kind(k: int, arm: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gan_ablate.report import findings, protocol, screen
+from gan_ablate.report import backmatter, designs, findings, protocol, screen
 from gan_ablate.report.columns import SIGN_WORDS, Column, columns, stability_columns
 from gan_ablate.report.summaries import ModelTable
-from gan_ablate.report.text import NOTHING, interval, number, p_value, percent
+from gan_ablate.report.svg import short
+from gan_ablate.report.text import NOTHING, interval, number, one_line, p_value, percent
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Section, Study
+
+# what Markdown takes for markup within a line; an underscore inside of a word is none
+MARKUP = re.compile(r"[\\`*\[\]!#~|]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def render(studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[str], partial: bool) -> str:
@@ -24,12 +29,12 @@ def render(studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[s
         lines += [safe(screen.summary(study.tables)), ""]
         lines += [f"- **{safe(t.title)}** ({safe(t.label)}): {verdict_line(t)}" for t in study.tables]
         if study.heatmap:
-            lines += ["", f"![Trick by model](figures/{pre}heatmap.svg)", "", safe(findings.HEAT)]
+            lines += picture("Trick by model", f"{pre}heatmap", findings.HEAT)
         for section in study.sections:
             lines += _model(section, pre)
         if study.profiles:
-            lines += ["", "## Performance profiles", "", f"![Performance profiles](figures/{pre}profiles.svg)"]
-            lines += ["", safe(findings.PROFILE), ""]
+            lines += ["", "## Performance profiles"]
+            lines += [*picture("Performance profiles", f"{pre}profiles", findings.PROFILE), ""]
             cells = ([r.arm, interval(r.iqm), str(r.runs), str(r.failed)] for r in study.over)
             lines += grid(["arm", "interquartile mean, × base", "runs", "without FID"], cells)
     lines += _claims(claims)
@@ -40,28 +45,36 @@ def render(studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[s
 
 def _model(section: Section, pre: str) -> Iterator[str]:
     table = section.table
-    yield from ("", f"## {safe(table.title)}", "", safe(table.protocol), "")
+    yield from ("", f"## {safe(table.title)}", "", safe(table.protocol))
     for note in table.notes:
-        yield from (f"> {safe(note)}", "")
+        yield from ("", f"> {safe(note)}")
     if section.forest:
-        yield from (f"![Forest plot](figures/{pre}forest-{section.name}.svg)", "", safe(findings.FOREST), "")
+        yield from picture("Forest plot", f"{pre}forest-{section.name}", findings.FOREST)
+    yield ""
     yield from arms(columns(table), table)
     yield from ("", "### Stability", "")
     yield from arms(stability_columns(table), table)
     if table.not_applicable:
         yield ""
-        yield from (f"- not applicable: `{safe(arm)}`: {safe(why)}" for arm, why in table.not_applicable)
+        yield from (f"- not applicable: {code(arm)}: {safe(why)}" for arm, why in table.not_applicable)
     if section.effects:
         found = section.effects
-        yield from ("", "### Main effects and interactions", "", safe(findings.design_line(found)), "")
+        yield from ("", "### Main effects and interactions", "", safe(findings.design_line(found)))
+        yield from picture("Effects", f"{pre}effects-{section.name}", findings.EFFECT)
+        yield ""
         cells = (
-            [e.name, interval(e.ratio), p_value(e.p), p_value(e.p_holm), ", ".join(e.aliases) or "nothing"]
+            [e.name, interval(e.ratio), p_value(e.p), p_value(e.p_holm), designs.confounded(e)]
             for e in found.found.effects
         )
-        yield from grid(["factor", "ratio of FIDs, high over low", "p", "p (Holm)", "cannot be told from"], cells)
+        yield from grid(["factor", f"{found.label}, high over low", "p", "p (Holm)", "cannot be told from"], cells)
+    if section.panels:
+        yield from ("", "### FID against steps")
+        yield from picture("Curves", f"{pre}curves-{section.name}", findings.CURVE)
     if section.budget_figure:
         ks = sorted({k for b in section.budgets for k in b.best})
-        yield from ("", "### Expected best under a budget", "", safe(findings.BUDGET), "")
+        yield from ("", "### Expected best under a budget")
+        yield from picture("Expected best", f"{pre}budget-{section.name}", findings.BUDGET)
+        yield ""
         rows = ([b.arm, *(number(b.best[k]) if k in b.best else NOTHING for k in ks)] for b in section.budgets)
         yield from grid(["arm", *(f"k = {k}" for k in ks)], rows)
 
@@ -82,7 +95,7 @@ def _backmatter(study: Study) -> Iterator[str]:
         for s in x.signs
     ]
     if signs:
-        yield from ("", "## Signs of failure", "")
+        yield from ("", "## Signs of failure", "", safe(backmatter.SIGNS), "")
         yield from grid(["model", "sign", "failed runs that showed it early", "good runs that did", "AUC", "p"], signs)
     yield from ("", "## Protocol", "")
     for paragraph in protocol.explanation(study.tables):
@@ -90,7 +103,8 @@ def _backmatter(study: Study) -> Iterator[str]:
     yield from (f"- {k}: {safe(v)}" for k, v in protocol.facts(loaded))
     yield from (f"- {safe(s)}" for s in protocol.settings(loaded))
     yield from ("", "```", *protocol.commands(loaded), "```", "", "## What failed and why", "")
-    yield from [f"- {n} × {safe(kind)}" for kind, n in protocol.kinds(loaded)] or ["Nothing failed."]
+    reasons = [f"- {n} × {safe(short(kind, backmatter.REASON))}" for kind, n in protocol.kinds(loaded)]
+    yield from reasons or ["Nothing failed."]
 
 
 def arms(cols: Sequence[Column], table: ModelTable) -> list[str]:
@@ -115,7 +129,17 @@ def verdict_line(table: ModelTable) -> str:
     return "; ".join(parts) or "nothing to compare yet"
 
 
+def picture(name: str, file: str, caption: str) -> list[str]:
+    """A figure beside the report, and what to see in it."""
+    return ["", f"![{name}](figures/{file}.svg)", "", safe(caption)]
+
+
 def safe(text: object) -> str:
     """On one line, with what Markdown and HTML would take for markup made harmless."""
-    plain = " ".join(str(text).split())
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'").replace("](", "] (")
+    plain = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKUP.sub(r"\\\g<0>", plain).replace("](", "]\\(")
+
+
+def code(text: object) -> str:
+    """As a code span: there nothing is markup, and nothing can be escaped, but a backtick ends it."""
+    return f"`{one_line(text)}`"

@@ -38,6 +38,7 @@
     input.type = "search";
     input.placeholder = "name or verdict";
     input.id = "filter-" + n;
+    input.setAttribute("aria-label", "Filter: " + table.caption.textContent);
     label.append(input);
     const count = document.createElement("output");
     count.htmlFor = input.id;

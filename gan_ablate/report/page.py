@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from gan_ablate.report import backmatter, findings, screen
 from gan_ablate.report.palette import FIGURE, variables
-from gan_ablate.report.text import slug
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Study
@@ -34,31 +33,34 @@ NAMES = {
 }
 
 
-def prefix(study: Study, several: bool) -> str:
-    """Before every anchor and file name of a study, where a report has several."""
-    return f"{slug(study.loaded.name)}-" if several else ""
-
-
 def render(studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[str], partial: bool) -> str:
-    """The whole page."""
+    """The whole page. Of several roots the verdicts all come first: they are what the page is opened for."""
     title = ", ".join(s.loaded.name for s in studies)
-    several = len(studies) > 1
-    main: list[str] = []
-    for study, pre in zip(studies, prefixes, strict=True):
-        if several:
-            main.append(f"<h2 class='root'>{escape(study.loaded.name)}</h2>")
-        main += [screen.verdicts(study, pre), *findings.parts(study, pre)]
-    main.append(backmatter.claims(claims))
-    for study, pre in zip(studies, prefixes, strict=True):
-        main += backmatter.parts(study, pre)
-    body = "".join(main)
-    links = [
-        (f"{pre}{anchor}", f"{name} · {study.loaded.name}" if several else name)
-        for study, pre in zip(studies, prefixes, strict=True)
-        for anchor, name in NAMES.items()
-        if f"id='{pre}{anchor}'" in body and (anchor in ("verdicts", "numbers", "arms") or not several)
+    own = list(zip(studies, prefixes, strict=True))
+    several = len(own) > 1
+    main = [
+        *(_titled(screen.verdicts(s, pre), s, several) for s, pre in own),
+        *(_titled(part, s, several) for s, pre in own for part in findings.parts(s, pre)),
+        backmatter.claims(claims),
+        *(_titled(part, s, several) for s, pre in own for part in backmatter.parts(s, pre)),
     ]
+    body = "".join(main)
+    links = [(anchor, name) for anchor, name in _links(own) if f"id='{anchor}'" in body]
     return document(title, screen.header(studies, partial), navigation(links), body)
+
+
+def _titled(part: str, study: Study, several: bool) -> str:
+    """A section with its root's name in its heading, where others have the same heading."""
+    return part.replace("</h2>", f" · {escape(study.label)}</h2>", 1) if several else part
+
+
+def _links(own: Sequence[tuple[Study, str]]) -> list[tuple[str, str]]:
+    """(anchor, name) of the sections that the navigation offers, those not on the page among them."""
+    if len(own) == 1:
+        return list(NAMES.items())
+    groups = (("verdicts",), ("numbers", "arms"))
+    several = [(f"{pre}{a}", f"{NAMES[a]} · {s.label}") for anchors in groups for s, pre in own for a in anchors]
+    return [*several, ("claims", NAMES["claims"])]
 
 
 def navigation(links: Sequence[tuple[str, str]]) -> str:

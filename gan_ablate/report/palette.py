@@ -24,7 +24,7 @@ FIGURE = (
     """
 .fig text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--soft)}
 .fig .nm{font-size:13px;fill:var(--ink)}.fig .sm{font-size:11px}.fig .cell{font-size:11.5px;fill:var(--ink)}
-.fig .ax{stroke:var(--axis);stroke-width:1;fill:none}.fig .gr{stroke:var(--line);stroke-width:1}
+.fig .ax{stroke:var(--axis);stroke-width:1;fill:none}.fig .gr{stroke:var(--line);stroke-width:1;fill:none}
 .fig .helps{stroke:var(--helps);fill:var(--helps)}.fig .hurts{stroke:var(--hurts);fill:var(--hurts)}
 .fig .undecided{stroke:var(--neutral);fill:var(--neutral)}.fig .open{fill:var(--bg)}
 .fig .thin{fill:none;stroke-width:1;stroke-opacity:.5}.fig .line{fill:none;stroke-width:2.2;stroke-linejoin:round}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gan_ablate.report import again
 from gan_ablate.report.frames import Loaded
 from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
-from gan_ablate.report.text import one_line
+from gan_ablate.report.text import one_line, place
 
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
@@ -122,5 +122,4 @@ def kinds(loaded: Loaded) -> list[tuple[str, int]]:
 
 def commands(loaded: Loaded) -> list[str]:
     """How to make it again."""
-    source, root = (shlex.quote(one_line(s)) for s in (f"sweeps/{loaded.name}.yaml", str(loaded.root)))
-    return [f"gan-ablate sweep {source} --root {root}", f"python -m gan_ablate.report {root}"]
+    return [*again.study(loaded), f"python -m gan_ablate.report {again.quoted(place(loaded.root))}"]

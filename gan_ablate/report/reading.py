@@ -12,8 +12,9 @@ import yaml
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
+from gan_ablate.untrusted import read_regular
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 OUTCOMES = ("ok", "collapsed", "diverged", "crashed", "missing")
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 METRICS = (
@@ -24,13 +25,22 @@ SIGNS = ("d_loss_near_zero", "gradient_over_100", "d_loss_spikes", "g_loss_falls
 LONGEST = 2000  # characters of a text: a traceback's last lines, a reason
 
 
+class _Loader(_Base):
+    """The safe loader without merge keys: ten lines of them, each nine times the one before, would take for ever."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not allowed", node.start_mark)
+        super().flatten_mapping(node)
+
+
 def study(root: Path) -> dict[str, Any]:
     """study.yaml with its cells checked. Raises `InputError` where there is none, or one that cannot be used."""
     path = root / "study.yaml"
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: give the root of a sweep, such as runs/ablation")
     try:
-        read = yaml.load(path.read_bytes(), Loader=_Loader)
+        read = yaml.load(read_regular(path), Loader=_Loader)
     except FileNotFoundError:
         raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
@@ -52,7 +62,8 @@ def study(root: Path) -> dict[str, Any]:
             "applicable a model, dataset, arm and reason"
         ) from None
     unique = list({c["run_id"]: c for c in cells}.values())  # a run that is listed twice is one run
-    return {**named, "cells": unique, "not_applicable": skipped, "design": design(read), "factors": factors(read)}
+    more = {"design": design(read), "factors": factors(read), "source": read.get("source")}
+    return {**named, "cells": unique, "not_applicable": skipped, **more}
 
 
 def text(value: object) -> str:
@@ -73,7 +84,7 @@ def factors(read: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def design(read: Mapping[str, Any]) -> dict[str, Any]:
-    """The design's name, the levels of its factors in order (the low one first) and, per model, its alias chains."""
+    """The design's name and the levels of its factors in order, the low one first."""
     given = read.get("design")
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         return {}
@@ -88,7 +99,7 @@ def design(read: Mapping[str, Any]) -> dict[str, Any]:
 
 def record(path: Path) -> dict[str, Any]:
     """A result.json or failed.json. Raises one of `UNREADABLE` where it is not one."""
-    read = json.loads(path.read_bytes())
+    read = json.loads(read_regular(path))
     if not isinstance(read, dict) or not isinstance(read.get("recipe"), dict):
         raise ValueError("not a result")
     return cast(dict[str, Any], read)

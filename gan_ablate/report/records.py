@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gan_ablate.report.designs import Effects
@@ -14,6 +16,22 @@ from gan_ablate.report.summaries import ModelTable
 from gan_ablate.report.tasks import Budget, OverTasks
 
 ALL = "all-arms.csv"  # every arm of every model of every root: what `--compare` reads
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a text that a spreadsheet would carry out, were it not quoted
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """The file's text. A cell that a spreadsheet would take for a formula begins with ', so that it stays a text."""
+    texts = {c: frame[c].map(_guarded) for c in frame.columns if not pd.api.types.is_numeric_dtype(frame[c])}
+    return frame.assign(**texts).to_csv(index=False, lineterminator="\n")
+
+
+def _guarded(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+
+
+def unguarded(text: str) -> str:
+    """A cell's text as it was before `csv` wrote it."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def arms(table: ModelTable) -> pd.DataFrame:
@@ -36,9 +54,11 @@ def arms(table: ModelTable) -> pd.DataFrame:
                 "fid": a.fid.point,
                 "fid_low": a.fid.low,
                 "fid_high": a.fid.high,
+                "fid_dof": _dof(table.groups[a.arm]["fid"]),
                 "ratio": c.ratio.point if c else math.nan,
                 "ratio_low": c.ratio.low if c else math.nan,
                 "ratio_high": c.ratio.high if c else math.nan,
+                "ratio_dof": c.dof if c else math.nan,
                 "test": c.test if c else "",
                 "p": c.p if c else math.nan,
                 "p_holm": a.p_holm,
@@ -58,6 +78,11 @@ def arms(table: ModelTable) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _dof(fid: np.ndarray) -> float:
+    """Degrees of freedom of the interval of a mean over the seeds with a score."""
+    return max(int(np.isfinite(fid.astype(float)).sum()) - 1, 0) or math.nan
 
 
 def over(rows: Sequence[OverTasks]) -> pd.DataFrame:

@@ -64,15 +64,23 @@ def _grids(loaded: Loaded, rows: Rows) -> list[Grid]:
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])
         record = loaded.records.get(run_id, {})
-        folder = (loaded.root / "runs" / run_id).resolve()
-        path = (folder / str(record.get("sample_grid", "samples/final.png"))).resolve()
-        if not path.is_relative_to(folder) or not path.is_file():
+        path = _inside(loaded.root / "runs" / run_id, str(record.get("sample_grid", "samples/final.png")))
+        if path is None:
             continue
         uri, width, height = _uri(path, whole=rows["dataset"][k] in TOYS)
         if uri:
             fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
             found.append(Grid(str(rows["arm"][k]), which, seed, fid, uri, width, height))
     return found
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """The file of that name in a run's folder; `None` where there is none, it leads out, or none can be called so."""
+    try:
+        path, home = (folder / name).resolve(), folder.resolve()
+        return path if path.is_relative_to(home) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, links in a ring
+        return None
 
 
 def _uri(path: Path, whole: bool) -> tuple[str, int, int]:

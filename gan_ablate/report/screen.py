@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -29,9 +28,9 @@ def header(studies: Sequence[Study], partial: bool) -> str:
     notes = "".join(f"<p class='note' role='note'>{escape(t)}</p>" for s in studies if (t := unfinished(s, partial)))
     return (
         f"<header><p class='kicker'>gan_ablate report</p><h1>{escape(names)}: which tricks help?</h1>{notes}"
-        "<p class='lead'>Each arm differs from <b>base</b> by one change; the same seeds pair the arms. Percentages are the "
-        "change of FID against base with its 95 % interval: less is better. A verdict is given where p stays under "
-        f"{ALPHA} after Holm’s correction over all arms of a model.</p></header>"
+        "<p class='lead'>Each arm is compared with <b>base</b>, run on the same seeds. Percentages are the change of FID against "
+        "base, less is better, with 95 % intervals that are not corrected for the number of arms. A verdict is given where p stays "
+        f"under {ALPHA} after Holm’s correction over all arms of a model.</p></header>"
     )
 
 
@@ -71,10 +70,14 @@ def summary(tables: Sequence[ModelTable]) -> str:
     n = sum(counts.values())
     if not n:
         return "Nothing to compare yet."
+    untested = counts.pop("not tested")
+    if untested == n:
+        return f"None of {n} arms could be tested."
     said = ", ".join(f"{k} {WORDS[v]}" for v, k in counts.items() if k)
-    seeds = sorted({len(t.seeds) for t in tables})
-    over = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return f"Of {n} tests of an arm on a model, over {over} {'seed' if seeds == [1] else 'seeds'}: {said}."
+    runs = sorted({a.runs for t in tables for v in counts for a in t.with_verdict(v)})  # made, not planned
+    over = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
+    rest = f" {untested} {'arm' if untested == 1 else 'arms'} not tested." if untested else ""
+    return f"Of {n - untested} tests of an arm on a model, over {over} seeds: {said}.{rest}"
 
 
 def _card(section: Section, pre: str) -> str:
@@ -113,22 +116,28 @@ def _undecided(table: ModelTable, links: dict[str, str]) -> str:
     arms = table.with_verdict("undecided")
     if not arms:
         return ""
-    missed = [a.against.detectable for a in arms if a.against and a.against.detectable < 100]
-    sure = (
-        f"A change by ×{number(statistics.median(missed))} could still hide there (median; 80 % power)."
-        if missed
-        else ""
-    )
     names = ", ".join(f"<a href='#{links.get(a.arm, '')}'>{escape(a.arm)}</a>" for a in arms)
     return (
-        f"<h4>{MARKS['undecided']} {len(arms)} undecided</h4><p>{escape(sure)}</p>"
+        f"<h4>{MARKS['undecided']} {len(arms)} undecided</h4><p>{escape(_missed(arms))}</p>"
         f"<details><summary>which</summary><p>{names}</p></details>"
     )
+
+
+def _missed(arms: Sequence[ArmSummary]) -> str:
+    """What the undecided arms could hide, of those where that is known."""
+    withheld = sum(a.withheld for a in arms)
+    found = [a.against.detectable for a in arms if a.against and a.against.detectable < 100 and not a.withheld]
+    said = f"{withheld} with a lower FID, but too many failures." if withheld else ""
+    if not found:
+        return said
+    of = "" if len(found) == len(arms) else f" for {len(found)} of {len(arms)}"
+    size = number(statistics.median(found))
+    return f"A change by ×{size} could still hide there (median{of}; 80 % power). {said}".strip()
 
 
 def _untested(table: ModelTable) -> str:
     arms = table.with_verdict("not tested")
     if not arms:
         return ""
-    why = "base has no result" if table.base is None or math.isnan(table.base.fid.point) else "too few runs"
+    why = "base has no result" if table.base is None or not table.base.runs else "too few runs"
     return f"<h4>{MARKS['not tested']} {len(arms)} not tested</h4><p>{escape(why)}</p>"

@@ -11,9 +11,9 @@ from gan_ablate.report import curves, designs, forest, heatmap, lines, samples, 
 from gan_ablate.report.analysis import tables
 from gan_ablate.report.arms import ArmPage, Pages
 from gan_ablate.report.frames import Loaded
+from gan_ablate.report.names import Names
 from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
 from gan_ablate.report.svg import Figure
-from gan_ablate.report.text import slug
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Study:
     """One root's part of a report."""
 
     loaded: Loaded
+    label: str  # its name; a second root of one name is told apart
     sections: tuple[Section, ...]
     heatmap: tuple[Figure, ...]
     over: tuple[tasks.OverTasks, ...]
@@ -52,11 +53,11 @@ class Study:
         return int((self.loaded.runs["outcome"] == "missing").sum())
 
 
-def build(loaded: Loaded, prefix: str) -> Study:
-    """All findings and figures of one root. `prefix` keeps anchors apart where a report has several."""
+def build(loaded: Loaded, label: str, prefix: str, taken: Names) -> Study:
+    """All findings and figures of one root. `prefix` and `taken` keep anchors apart where a report has several."""
     every = tables(loaded)
-    names = _names(every)
-    pictures = _pictures(loaded, every)
+    names = [taken.section(prefix, t.title, len(t.arms)) for t in every]
+    pictures = _pictures(loaded, every, names)
     pages = Pages(loaded)
     over = tasks.over(every)
     sections = []
@@ -69,9 +70,9 @@ def build(loaded: Loaded, prefix: str) -> Study:
                 forest=forest.forest(table),
                 panels=_panels(loaded, table),
                 effects=effects,
-                effects_figure=forest.effects(effects.found, table.title, ALPHA) if effects else (),
+                effects_figure=forest.effects(effects.found, table.title, ALPHA, table.label) if effects else (),
                 budgets=budgets,
-                budget_figure=lines.expected_best(budgets, table.title),
+                budget_figure=lines.expected_best(budgets, table.title, table.label),
                 signs=signs.announced(table),
                 pages=tuple(
                     pages.page(table, a.arm, f"{prefix}{name}-arm-{k}", pictures.get((name, a.arm), ()))
@@ -79,23 +80,15 @@ def build(loaded: Loaded, prefix: str) -> Study:
                 ),
             )
         )
-    return Study(loaded, tuple(sections), heatmap.heatmap(every, prefix + "map"), over, lines.profiles(over))
+    profiles = lines.profiles(over, tasks.measured(every))
+    return Study(loaded, label, tuple(sections), heatmap.heatmap(every, prefix + "map"), over, profiles)
 
 
-def _names(every: Sequence[ModelTable]) -> list[str]:
-    taken: dict[str, int] = {}
-    names = []
-    for table in every:
-        stem = slug(table.title)
-        taken[stem] = taken.get(stem, 0) + 1
-        names.append(stem if taken[stem] == 1 else f"{stem}-{taken[stem]}")
-    return names
-
-
-def _pictures(loaded: Loaded, every: Sequence[ModelTable]) -> dict[tuple[str, str], list[samples.Grid]]:
+def _pictures(
+    loaded: Loaded, every: Sequence[ModelTable], names: Sequence[str]
+) -> dict[tuple[str, str], list[samples.Grid]]:
     """Grids by (section, arm). Where not all fit, base comes first, then arms with a verdict, then the others, each
     from the clearest result on: a rule that no one's taste enters."""
-    names = _names(every)
     queue: list[tuple[tuple[float, ...], str, str, Any]] = []
     for place, (table, name) in enumerate(zip(every, names)):
         for k, a in enumerate(table.arms):
@@ -110,4 +103,4 @@ def _pictures(loaded: Loaded, every: Sequence[ModelTable]) -> dict[tuple[str, st
 def _panels(loaded: Loaded, table: ModelTable) -> dict[str, Figure]:
     own = {run_id for rows in table.groups.values() for run_id in rows["run_id"]}
     points = loaded.curves[loaded.curves["run_id"].isin(own)]
-    return curves.panels(curves.gather(points), [a.arm for a in table.arms])
+    return curves.panels(curves.gather(points), [a.arm for a in table.arms], table.label)

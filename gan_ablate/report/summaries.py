@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
+from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.effects import improvement
 from gan_ablate.stats.failures import rate_difference
 from gan_ablate.stats.intervals import NONE, Interval, geometric_mean_interval, mean_interval, wilson
@@ -48,12 +50,10 @@ class ArmSummary:
     verdict: str
 
     @property
-    def kid(self) -> float:
-        return self.means["kid"]
-
-    @property
-    def modes(self) -> float:
-        return self.means["modes"]
+    def withheld(self) -> bool:
+        """Whether its FID is lower and passes the test, but its failures keep it from helping."""
+        lower = self.against is not None and self.against.favours < 0
+        return self.verdict == "undecided" and self.p_holm < ALPHA and lower
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,20 @@ class ModelTable:
 
     def with_verdict(self, verdict: str) -> list[ArmSummary]:
         return [a for a in self.arms if a.arm != BASE and a.verdict == verdict]
+
+    @cached_property
+    def hopeless(self) -> frozenset[str]:
+        """Arms whose rank test cannot pass the correction, whatever the ranks: its smallest p is too large for that.
+
+        As for the verdicts the family is the whole plan: arms still to be tested, shown or not, stand at 1.
+        """
+        tests = {a.arm: (a.against, a.missing) for a in self.arms if a.against is not None}
+        p = [
+            c.least_p if c.test == "rank" else 1.0 if missing and math.isnan(c.p) else c.p
+            for c, missing in tests.values()
+        ]
+        at_best = holm([*p, *[1.0] * (self.family - len(tests))])
+        return frozenset(arm for (arm, (c, _)), q in zip(tests.items(), at_best) if c.test == "rank" and q >= ALPHA)
 
 
 def by_arm(part: pd.DataFrame) -> dict[str, Rows]:

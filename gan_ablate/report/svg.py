@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 from gan_ablate.report.palette import standalone
+
+NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # no file that holds one of these is XML
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Figure:
 
     def _svg(self, head: str, more: str = "") -> str:
         box = f'viewBox="0 0 {self.width:g} {self.height:g}" role="img" aria-label="{escape(self.label)}"'
-        return f'<svg xmlns="http://www.w3.org/2000/svg" class="fig" {box}{more}>{head}{"".join(self.body)}</svg>'
+        whole = f'<svg xmlns="http://www.w3.org/2000/svg" class="fig" {box}{more}>{head}{"".join(self.body)}</svg>'
+        return NOT_XML.sub("", whole)
 
 
 def text(x: float, y: float, words: str, cls: str = "", anchor: str = "") -> str:

@@ -50,12 +50,17 @@ def over(tables: Sequence[ModelTable]) -> tuple[OverTasks, ...]:
     for arm in arms:
         own = tuple(tuple(found[arm]) for found in relative.values())
         n = sum(map(len, own))
-        # whole numbers in, order statistics out: the same bytes on every machine
-        iqm = over_tasks(own, resamples=1000)
+        iqm = over_tasks(own, tuple(tuple(found[BASE]) for found in relative.values()))
         rows.append(
             OverTasks(arm, tuple(titles[t] for t in relative), n, sum(v is None for s in own for v in s), own, iqm)
         )
     return tuple(sorted(rows, key=lambda r: r.iqm.point if not math.isnan(r.iqm.point) else math.inf))
+
+
+def measured(tables: Sequence[ModelTable]) -> str:
+    """What stands on the axis of figures over all tables, with N and extractor."""
+    labels = list(dict.fromkeys(t.label for t in tables if t.protocol)) or ["FID"]
+    return " or ".join(labels) if len(labels) < 3 else f"FID, measured in {len(labels)} ways,"
 
 
 def _relative(table: ModelTable) -> dict[str, list[float | None]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from gan_ablate.stats.intervals import Interval
 
 NOTHING = "–"
+LONGEST_SLUG = 80  # characters: a file name holds a root's, a model's and the kind of file
 
 
 def number(x: float, digits: int = 3) -> str:
@@ -63,5 +66,12 @@ def some(names: Sequence[str], most: int = 6) -> str:
 
 
 def slug(text: str) -> str:
-    """A name that is safe in file names and anchors."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "study"
+    """A name that is safe in file names and anchors. Texts may share one: `names.Names` tells them apart."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:LONGEST_SLUG].rstrip("-") or "study"
+
+
+def place(path: str | Path) -> str:
+    """A path as a report prints it: from the current folder on where it lies inside, so that the same report comes of
+    `runs/x` and of the whole path; else as given."""
+    whole, here = Path(os.path.abspath(path)), Path(os.path.abspath("."))
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(path)

@@ -40,6 +40,7 @@ class Comparison:
     failures: Interval = NONE  # rate of failed treatment runs, Wilson
     control_failures: Interval = NONE
     least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
+    dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
 
     @property
     def worse(self) -> bool:
@@ -114,6 +115,7 @@ def compare(
         failures=wilson(len(treatment) - len(a), len(treatment)),
         control_failures=wilson(len(control) - len(b), len(control)),
         least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
+        dof=float(estimate.dof),
     )
 
 
