@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pandas as pd
 
@@ -68,28 +69,26 @@ def _table(
         for arm, rows in groups.items()
     ]
     found.sort(key=lambda a: (a.arm != BASE, _order(a)))
-    return ModelTable(
+    table = ModelTable(
         *name,
         label=name[3].partition(",")[0] or "FID",
         seeds=tuple(sorted({int(s) for s in part["seed"]})),
         arms=tuple(found),
         not_applicable=skipped,
-        notes=(*_doubts(found, base, base_rows, unmeasured), *_ranks(compared, groups, base), *_seeds(base)),
+        notes=(),
         family=len(arms),
         correlation=family.correlation if family else math.nan,
         groups=groups,
     )
+    notes = (*_doubts(table, base, base_rows, unmeasured), *_ranks(table, compared, base), *_seeds(base))
+    return replace(table, notes=notes)
 
 
 def _holm(compared: Mapping[str, Comparison], groups: Mapping[str, Rows]) -> dict[str, float]:
-    """Holm's p over the whole plan; NaN where there is no test yet."""
-    adjusted = holm(_planned({a: c.p for a, c in compared.items()}, groups))
-    return {a: math.nan if math.isnan(c.p) else float(q) for (a, c), q in zip(compared.items(), adjusted, strict=True)}
-
-
-def _planned(p: Mapping[str, float], groups: Mapping[str, Rows]) -> list[float]:
-    """p by arm; 1 where runs are still to come: such an arm counts, so that a look on the way gains nothing."""
-    return [1.0 if math.isnan(v) and (groups[a]["outcome"] == "missing").any() else v for a, v in p.items()]
+    """Holm's p over the whole plan: an arm that is still to be tested counts, so a look on the way gains nothing."""
+    open_ = {a: bool((groups[a]["outcome"] == "missing").any()) for a in compared}
+    p = [1.0 if math.isnan(c.p) and open_[a] else c.p for a, c in compared.items()]
+    return {a: math.nan if math.isnan(c.p) else float(q) for (a, c), q in zip(compared.items(), holm(p), strict=True)}
 
 
 def _order(a: ArmSummary) -> float:
@@ -98,16 +97,14 @@ def _order(a: ArmSummary) -> float:
     return a.against.ratio.point
 
 
-def _doubts(arms: list[ArmSummary], base: Scores, base_rows: Rows | None, unmeasured: int) -> Iterator[str]:
+def _doubts(table: ModelTable, base: Scores, base_rows: Rows | None, unmeasured: int) -> Iterator[str]:
     """What to know of the runs before the verdicts."""
     if unmeasured:
         yield (
             f"This model was measured in more than one way; its {unmeasured} runs without a measurement (missing or "
             "crashed) are counted here."
         )
-    withheld = [
-        a.arm for a in arms if a.verdict == "undecided" and a.p_holm < ALPHA and a.against and a.against.favours < 0
-    ]
+    withheld = [a.arm for a in table.arms if a.withheld]
     if withheld:
         yield (
             f"No verdict for {some(withheld)}: the FID is lower than base's and passes the test, but every run "
@@ -126,7 +123,7 @@ def _doubts(arms: list[ArmSummary], base: Scores, base_rows: Rows | None, unmeas
             )
 
 
-def _ranks(compared: Mapping[str, Comparison], groups: Mapping[str, Rows], base: Scores) -> Iterator[str]:
+def _ranks(table: ModelTable, compared: Mapping[str, Comparison], base: Scores) -> Iterator[str]:
     """Which arms were tested on ranks, and which of these could not have passed."""
     ranked = [a for a, c in compared.items() if c.test == "rank"]
     if not ranked:
@@ -136,10 +133,7 @@ def _ranks(compared: Mapping[str, Comparison], groups: Mapping[str, Rows], base:
         f"Ranks instead of logarithms for {some(ranked)}: {why} diverged or crashed and has no FID; it counts as "
         "worst. The ratio is then over the runs that have one."
     )
-    # Holm's factor depends on the other tests: try the least p that the rank tests could have had
-    best = {a: c.least_p if c.test == "rank" else c.p for a, c in compared.items()}
-    at_best = holm(_planned(best, groups))
-    hopeless = [a for a, p in zip(compared, at_best) if a in ranked and p >= ALPHA]
+    hopeless = [a for a in compared if a in table.hopeless]
     if hopeless:
         worst = max(hopeless, key=lambda a: compared[a].least_p)
         said = floor_note(compared[worst].n, compared[worst].least_p, len(compared), ALPHA)
