@@ -32,7 +32,7 @@ from gan_ablate.sweep.store import Store
 MIX = {"worker": 0.7, "sweeper": 0.2, "server": 0.1}  # who is killed, by how often
 OUTCOMES = ("ok", "collapsed", "diverged")
 LULL = 0.8  # seconds between kills, on average
-ARMS = ["generator_ema", "generator_dropout", "experience_replay:size=32", "n_critic:n=3"]
+ARMS = ["generator_ema", "generator_dropout", "experience_replay:size=32,kept=8", "n_critic:n=3"]
 BASE = {"dataset": "ring", "size": 1, "channels": 2, "width": 8, "steps": 52, "batch_size": 8, "precision": "fp32"}
 BASE |= {"evaluation": {"samples": 64, "points": 2}}
 

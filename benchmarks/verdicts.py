@@ -138,7 +138,7 @@ def aggregate_coverage(rng: np.random.Generator, tasks: int, seeds: int, studies
     hits = 0
     for study in range(studies):
         arm, control = np.exp(Noise(0.0).draw(rng, tasks, 1, seeds)).swapaxes(0, 1).tolist()
-        interval = over_tasks(arm, control, seed=study)
+        interval = over_tasks(arm, control, seed=study, resamples=1000)
         hits += interval.low <= 1 <= interval.high
     return hits / studies
 

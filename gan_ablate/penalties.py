@@ -1,4 +1,8 @@
-"""Penalties on D's gradient: (critic, real, fake, step) -> scalar; norms per sample over C, H, W, in fp32."""
+"""Penalties on D's gradient: (critic, real, fake, step) -> scalar; norms per sample over C, H, W, in fp32.
+
+Batch norm in D makes each answer depend on the whole batch, and a sample's gradient then also holds how its pixels move
+the other samples' answers: what is penalised is no longer D's slope at one image (Gulrajani et al. 2017, section 4).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,10 @@ Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> values (N,)
 
 
 def gradients(critic: Critic, x: Tensor) -> Tensor:
-    """(N, C H W) the gradient of each sample's value by its own pixels, itself differentiable."""
+    """(N, C H W) the gradient of the values' sum by each sample's pixels, itself differentiable.
+
+    That is each sample's own value by its own pixels, unless D mixes samples, as batch norm does.
+    """
     with torch.autocast(x.device.type, enabled=False):
         x = x.detach().float().requires_grad_()
         (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
@@ -21,7 +22,7 @@ class Game:
     blueprint: Blueprint
     chain: Chain
     objective: Any  # of gan_ablate.losses
-    generator: Callable[..., Tensor]  # z (N, latent_dim), labels (N,) -> images (N, C, H, W) in [-1, 1]
+    generator: nn.Module  # z (N, latent_dim), labels (N,) -> images (N, C, H, W) in [-1, 1]
     discriminator: Callable[..., Critique]  # images, labels -> Critique
 
     def uses(self, hook: str) -> bool:
@@ -55,7 +56,7 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, state: State) -> Playe
     real_inputs = game.chain.inputs(step.real, step, state)
     fake_inputs = game.chain.inputs(fakes, step, state)
     real, fake = _answers(game, real_inputs, fake_inputs, step)
-    step.real_critique, step.fake_critique = real, fake
+    step.real_critique, step.fake_critique, step.d_fake_critique = real, fake, fake.detach()
     targets = Targets(torch.ones_like(real.logits), torch.zeros_like(fake.logits))
     if game.uses("targets"):
         targets = game.chain.targets(targets, step, state)
@@ -79,4 +80,18 @@ def generator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
     step.fake_critique = game.critique(step.fake, step, state)
     real = game.critique(step.real, step, state).logits if game.objective.needs_real else None
     loss = game.objective.generator(step.fake_critique.logits, real)
-    return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)
+    with _untracked(game.generator):  # what tricks send through G is not what is sampled
+        return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)
+
+
+@contextmanager
+def _untracked(network: nn.Module) -> Iterator[None]:
+    """Batch norm as in training, but no batch enters its running statistics."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

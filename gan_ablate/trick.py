@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gan_ablate.nets import Critique
 
 State = dict[str, Any]  # name -> Tensor carried between steps; becomes buffers
+OVER_0 = 1e-6  # the least that a parameter may be of which 0 would mean nothing
 
 
 class Targets(NamedTuple):
@@ -44,10 +45,12 @@ class Step:
     noise: Generator  # the tricks' own random numbers
     g_parameters: Mapping[str, Tensor]  # by name, live: a loss on them moves G
     d_parameters: Mapping[str, Tensor]
-    generate: Callable[[Tensor], Tensor] | None = None  # z (N, latent_dim) -> images, with gradients to G
+    # z (N, latent_dim) -> images, with gradients to G; in `g_loss` it leaves G's running statistics alone
+    generate: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Tensor] | None = None  # images -> (N, 2, latent_dim), where the blueprint has an encoder
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
     fake_critique: Critique | None = None  # D's answer to the fakes of the step whose loss is computed
+    d_fake_critique: Critique | None = None  # D's answer to the fakes of its own step, detached
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""
@@ -105,11 +108,19 @@ class Trick:
                 raise InputError(f"{name_of(self)}: {f.name}={value!r} is not {kind}")
             if not low <= value <= high:
                 span = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+                if 0 < low <= OVER_0:
+                    span = f"over 0, up to {high:g}"
                 raise InputError(f"{name_of(self)}: {f.name}={value!r} is out of range: give {kind} {span}")
+            if isinstance(f.default, float):
+                object.__setattr__(self, f.name, float(value))  # 10 and 10.0 are one recipe, with one run id
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         """Build time: return `replace(blueprint, ...)`."""
         return blueprint
+
+    def missing(self, blueprint: Blueprint) -> str | None:
+        """What an arm's blueprint, all its tricks applied, has not and this trick needs; `None` where it has all."""
+        return next((need.what for need in self.needs if not need.met(blueprint)), None)
 
     def init(self, step: Step) -> State:
         """The tensors that this trick carries between steps, before the first one. `step.fake` is None here."""
@@ -340,9 +351,8 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
 
 def unmet(name: str, trick: Trick, base: Blueprint, final: Blueprint) -> str | None:
     """Why a trick means nothing in an arm, or `None` where it acts and has what it needs."""
-    for need in trick.needs:
-        if not need.met(final):
-            return f"{name} needs {need.what}, which this {base.model} has not"
+    if what := trick.missing(final):
+        return f"{name} needs {what}, which this {base.model} has not"
     if effects(trick, base, final):
         return None
     used = ", ".join(sorted(trick.overridden))

@@ -188,7 +188,7 @@ def test_sampling_depends_on_its_seed_alone():
 
 
 EVERYTHING = [
-    "soft_labels", "instance_noise", "generator_dropout", "minibatch_discrimination", "experience_replay:size=16",
+    "soft_labels", "instance_noise", "generator_dropout", "minibatch_discrimination", "experience_replay:size=16,kept=8",
     "generator_ema:decay=0.9", "feature_matching",
 ]  # fmt: skip
 

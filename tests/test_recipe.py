@@ -63,7 +63,7 @@ def test_plain_data_and_back():
         ({"tricks": ["instance_noise:sdt=0.1"]}, "did you mean 'std'"),
         ({"tricks": ["instance_noise:std"]}, "needs a value"),
         ({"tricks": ["instance_noise:std=-1"]}, "std=-1 is out of range"),
-        ({"tricks": ["label_flipping:p=1.5"]}, "p=1.5 is out of range: give a number from 0 to 1"),
+        ({"tricks": ["label_flipping:p=1.5"]}, "p=1.5 is out of range: give a number over 0, up to 1"),
         ({"tricks": ["n_critic:n=1.5"]}, "n=1.5 is not a whole number"),
         ({"tricks": ["n_critic", "n_critic:n=3"]}, "stands twice"),
         ({"tricks": ["no_batch_norm:p=1"]}, "takes no parameters"),

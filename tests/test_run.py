@@ -38,7 +38,7 @@ def same(a, b):
 
 
 def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
-    recipe = tiny(tricks=("instance_noise", "experience_replay:size=32"))
+    recipe = tiny(tricks=("instance_noise", "experience_replay:size=32,kept=8"))
     unbroken = carry_out(recipe, tmp_path / "a", threads=1)
     calls = []
 

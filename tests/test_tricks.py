@@ -150,7 +150,7 @@ def test_bad_parameters_are_refused_by_name(name):
             with pytest.raises(InputError, match=f"{name}: {parameter}="):
                 trick(name, **{parameter: wrong})
     for parameter in cls.choices:
-        with pytest.raises(InputError, match=f"{name}.*{parameter}.*nonsense|nonsense.*choose|{parameter}"):
+        with pytest.raises(InputError, match=f"{name}: unknown {parameter} 'nonsense': "):
             trick(name, **{parameter: "nonsense"})
     with pytest.raises(InputError, match=name):
         trick(name, no_such_parameter=1)

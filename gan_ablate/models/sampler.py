@@ -52,7 +52,7 @@ class Sampler(lightning.LightningModule):
                 yield self._averaged_generator()
                 return
             if self.blueprint.sample_mode == "train":
-                yield copy.deepcopy(live).train()  # a copy, since batch norm's running statistics move in this mode
+                yield _by_batch(copy.deepcopy(live))  # a copy, since batch norm's running statistics move in this mode
                 return
             was = live.training
             live.eval()
@@ -68,7 +68,7 @@ class Sampler(lightning.LightningModule):
             parameter.copy_(weights[name])
         # batch norm's running statistics belong to the live weights: measure those of the averaged ones
         advance(averaged)
-        norms = [m for m in averaged.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        norms = _batch_norms(averaged)
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over the batches
@@ -77,7 +77,7 @@ class Sampler(lightning.LightningModule):
             averaged.train()
             for _ in range(STATISTICS_BATCHES):
                 averaged(*self._prior(self.blueprint.batch_size, noise, training=True))
-        return averaged.train(self.blueprint.sample_mode == "train")
+        return _by_batch(averaged) if self.blueprint.sample_mode == "train" else averaged.eval()
 
     def _prior(self, n: int, noise: torch.Generator, training: bool = False) -> tuple[Tensor, Tensor | None]:
         """z (n, latent_dim) as G sees it, and labels (n,) by their share in the data where G is conditional."""
@@ -125,3 +125,15 @@ class Sampler(lightning.LightningModule):
         noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "forward"))
         with self.sampling() as generator:
             return generator(self._seen(z, labels, noise), labels)
+
+
+def _batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def _by_batch(network: nn.Module) -> nn.Module:
+    """A network in evaluation mode, but for batch norm, which uses each batch's own statistics."""
+    network.eval()
+    for norm in _batch_norms(network):
+        norm.train()
+    return network

@@ -104,13 +104,18 @@ class Discriminator(Critic):
         self.down = nn.ModuleList(
             DownBlock(bp, a, b, first=i == 0) for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
+        # a D k times as deep has k times the convolutions: k - 1 blocks behind each that halves, and k in place of one
+        self.deep = nn.ModuleList(Stack(*(FlatBlock(bp, c) for _ in range(bp.d_depth - 1))) for c in channels[1:])
         self.flat = nn.ModuleList(FlatBlock(bp, channels[-1]) for _ in range(bp.d_depth))
         self.final = hidden(None, bp.d_activation, bp.d_after, channels[-1])
         self.build_heads(bp, channels[-1])
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
-        for block in (*self.down, *self.flat):
-            x = block(x, labels)
+        for down, deep in zip(self.down, self.deep, strict=True):
+            x = deep(down(x, labels), labels)
+            seen.append(x)
+        for flat in self.flat:
+            x = flat(x, labels)
             seen.append(x)
         return self.answer(self.final(x).sum((2, 3)), labels, tuple(seen))

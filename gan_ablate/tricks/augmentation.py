@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.errors import InputError
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import IMAGES
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ class DiffAugment(Trick):
 @register("ada")
 @dataclass(frozen=True)
 class AdaptiveAugmentation(Trick):
-    """Augment with a probability that follows how sure D is of the real images."""
+    """Augment with a probability that follows how sure D is of the real images.
+
+    r_t takes D's answer for a logit, with 0 for undecided. Objectives without probabilities have another middle
+    (`lsgan` 1/2, `f_gan` its divergence's) or none (Wasserstein and `relativistic` know differences only): there r_t
+    tells on which side of 0 the critic stands, which is not how sure it is, and p follows that all the same.
+    """
 
     paper = "Karras et al. 2020, section 3.1 and appendix B (pipeline bgc)"
     recommended_by = "P"
@@ -76,8 +81,9 @@ class ConsistencyRegularisation(Trick):
 
     paper = "Zhang et al. 2020 (CR-GAN), equation 3"
     recommended_by = "P"
+    conflicts = ("diff_augment", "ada")  # a draw each for image and copy would be part of their distance
     needs = (IMAGES,)
-    bounds = {"weight": (0.0, 1e6)}
+    bounds = {"weight": (OVER_0, 1e6)}
     weight: float = 10.0
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 @register("generator_ema")
 @dataclass(frozen=True)
 class GeneratorEMA(Trick):
-    """Sample from an exponential moving average of G's weights: avg <- decay * avg + (1 - decay) * live."""
+    """Sample from an exponential moving average of G's weights: avg <- decay * avg + (1 - decay) * live.
+
+    Where G has batch norm, its statistics are measured anew for the averaged weights, over fresh batches at sampling;
+    base samples with the running ones of training. Part of what this trick does there is that.
+    """
 
     paper = "Yazici et al. 2019, section 3; Karras et al. 2018, section 4"
     recommended_by = "P"
-    bounds = {"decay": (0.0, 1.0)}
+    bounds = {"decay": (OVER_0, 0.999999)}  # 0 keeps no average, and 1 the weights before training
     decay: float = 0.999  # per G step
 
     def init(self, step: Step) -> State:
@@ -41,7 +45,7 @@ class HistoricalAveraging(Trick):
 
     paper = "Salimans et al. 2016, section 3.3"
     recommended_by = "S0 S2"
-    bounds = {"weight": (0.0, 1e6)}
+    bounds = {"weight": (OVER_0, 1e6)}
     weight: float = 1.0  # the paper names none
 
     def init(self, step: Step) -> State:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, replace
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import D_BATCH_NORM, UNCONDITIONAL
 
 if TYPE_CHECKING:
@@ -23,10 +23,17 @@ class ExperienceReplay(Trick):
     paper = "Shrivastava et al. 2017, section 2.3; Chintala et al. 2016, tip 8"
     recommended_by = "S1.8"
     needs = (UNCONDITIONAL,)  # a stored image's label would be lost
-    bounds = {"size": (1, 10**6), "share": (0.0, 1.0), "kept": (1, 10**6)}
+    bounds = {"size": (1, 10**6), "share": (OVER_0, 1.0), "kept": (1, 10**6)}
     size: int = 1024  # images in the memory
     share: float = 0.5  # of D's fake batch that comes from the memory
-    kept: int = 16  # images stored per G step, over the oldest
+    kept: int = 16  # images stored per G step, over the oldest; no more than a batch has
+
+    def missing(self, blueprint: Blueprint) -> str | None:
+        if self.kept > blueprint.batch_size:
+            return f"batches of kept={self.kept} images or more"
+        if not round(self.share * blueprint.batch_size):
+            return f"batches of which share={self.share:g} is an image or more"
+        return super().missing(blueprint)
 
     def init(self, step: Step) -> State:
         return {

@@ -10,7 +10,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import HEADS, NORMS
 from gan_ablate.trick import Step, Trick, register
-from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES
+from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES, UNTOLD_D
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,16 +20,22 @@ if TYPE_CHECKING:
 
 DIMS = (1, 1024)
 SQUARE = (1, 256)  # at most as many numbers as the smallest image has pixels: more would not be seen
+# naming a label that it reads off a channel is no task for D, and with a projection K classes give a logit beside log Z
+ASKED = (LABELS, UNTOLD_D)
 
 
 def _embedding(dims: int) -> Factory:
     return Factory(f"{HEADS}:LabelEmbedding", {"dims": dims})
 
 
-def _channel(trick: str, dims: int) -> Factory:
+def _refuse_oblong(trick: str, dims: int) -> None:
     if math.isqrt(dims) ** 2 != dims:
         raise InputError(f"{trick}: dims={dims}: needs a square number (4, 16, 64), a small image to up-sample")
-    return Factory(f"{HEADS}:LabelChannel", {"dims": dims})
+
+
+def _channel(blueprint: Blueprint, dims: int) -> Factory:
+    """The label as an image: of a point in the plane, which has one pixel, D would see the first number only."""
+    return Factory(f"{HEADS}:LabelChannel", {"dims": min(dims, blueprint.size**2)})
 
 
 def _class_error(critique: Critique | None, step: Step) -> Tensor:
@@ -51,14 +57,14 @@ class Conditional(Trick):
     recommended_by = "S0 S1.16 S2.C"
     needs = (LABELS,)
     bounds = {"dims": SQUARE}
-    dims: int = 4  # of each embedding; a square number
+    dims: int = 4  # of each embedding; a square number, of which D's channel holds no more than it has pixels
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _channel("conditional", self.dims)
+        _refuse_oblong("conditional", self.dims)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return replace(blueprint, g_condition=_embedding(self.dims), d_condition=_channel("conditional", self.dims))
+        return replace(blueprint, g_condition=_embedding(self.dims), d_condition=_channel(blueprint, self.dims))
 
 
 @register("conditional_batch_norm")
@@ -75,13 +81,13 @@ class ConditionalBatchNorm(Trick):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _channel("conditional_batch_norm", self.dims)
+        _refuse_oblong("conditional_batch_norm", self.dims)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         if blueprint.g_norm is None:
             return blueprint
         norm = Factory(f"{NORMS}:ConditionalBatchNorm", {"classes": blueprint.classes})
-        return replace(blueprint, g_norm=norm, d_condition=_channel("conditional_batch_norm", self.dims))
+        return replace(blueprint, g_norm=norm, d_condition=_channel(blueprint, self.dims))
 
 
 @register("projection")
@@ -107,7 +113,7 @@ class AuxiliaryClassifier(Trick):
     paper = "Odena et al. 2017, equations 2 and 3"
     recommended_by = "S0 S1.12"
     models = "DN"
-    needs = (LABELS,)
+    needs = ASKED
     bounds = {"weight": (0.0, 1e6), "dims": DIMS}
     weight: float = 1.0
     dims: int = 4  # of G's embedding
@@ -130,7 +136,7 @@ class SemiSupervised(Trick):
     paper = "Salimans et al. 2016, section 5"
     recommended_by = "S0"
     models = "DN"
-    needs = (LABELS, PROBABILITIES)
+    needs = (*ASKED, PROBABILITIES)
     bounds = {"weight": (0.0, 1e6)}
     weight: float = 1.0  # of the supervised half
 

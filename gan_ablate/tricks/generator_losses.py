@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import CONVOLUTIONS, PROBABILITIES
 
 if TYPE_CHECKING:
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
     from gan_ablate.trick import State
 
-POSITIVE = (0.0, 1e6)
+POSITIVE = (OVER_0, 1e6)
+
+
+def d_stages(blueprint: Blueprint) -> int | None:
+    """How many stages D has (`Critique.hidden`); `None` for a D of the user's own."""
+    halvings = (blueprint.size // 4).bit_length() - 1  # down to 4 or 7 pixels
+    depth = blueprint.d_depth
+    stages = {"conv": halvings, "resnet": halvings + depth, "mlp": 2 * depth}
+    package, _, network = getattr(blueprint.discriminator, "target", "").partition(":")[0].rpartition(".")
+    return stages.get(network) if package == "gan_ablate.nets" else None
 
 
 @register("feature_matching")
@@ -26,9 +35,17 @@ class FeatureMatching(Trick):
     paper = "Salimans et al. 2016, section 3.1"
     recommended_by = "S0 S2 S4"
     replaces = "g_loss"
+    # the loss that these change is replaced
+    conflicts = ("saturating", "flipped_generator_labels", "inverted_generator_loss")
     bounds = {"weight": POSITIVE, "layer": (-8, 7)}
     weight: float = 1.0
     layer: int = -1  # of D's stages, 0 the first, -1 the last (what its head reads)
+
+    def missing(self, blueprint: Blueprint) -> str | None:
+        count = d_stages(blueprint)
+        if count is not None and not -count <= self.layer < count:
+            return f"stage {self.layer} of D (the stages are 0 to {count - 1})"
+        return super().missing(blueprint)
 
     def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
         assert step.fake_critique is not None
@@ -39,7 +56,7 @@ class FeatureMatching(Trick):
     def _features(self, critique) -> Tensor:  # (N, F)
         if self.layer == -1:
             return critique.features.float()
-        count = len(critique.hidden)
+        count = len(critique.hidden)  # of a D of the user's own, it is known only here
         if not -count <= self.layer < count:
             raise InputError(f"feature_matching: layer={self.layer}: this D has the layers 0 to {count - 1}")
         return critique.hidden[self.layer].flatten(1).float()
@@ -93,6 +110,7 @@ class VAEHybrid(Trick):
     paper = "Larsen et al. 2016, equations 5 to 8; Chintala et al. 2016, tip 7"
     recommended_by = "S1.7"
     models = "DN"
+    conflicts = ("diff_augment", "ada")  # a draw each for image and reconstruction would be part of their distance
     needs = (CONVOLUTIONS,)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0  # of reconstruction and prior, beside the adversarial loss

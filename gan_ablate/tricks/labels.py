@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.errors import InputError
-from gan_ablate.trick import Step, Targets, Trick, register
+from gan_ablate.trick import OVER_0, Step, Targets, Trick, register
 
 if TYPE_CHECKING:
     from gan_ablate.trick import State
@@ -22,11 +22,13 @@ class OneSidedLabelSmoothing(Trick):
     paper = "Salimans et al. 2016, section 3.4"
     recommended_by = "S0 S2 S4"
     models = "DN"
-    bounds = {"real": SHARE}
+    conflicts = ("label_smoothing_two_sided",)  # both say what the targets are
+    bounds = {"real": (OVER_0, 1 - OVER_0)}  # 1 would change nothing, 0 is the target of fakes
     real: float = 0.9  # target for real images
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:
-        return targets._replace(real=self.real * targets.real)
+        # by each sample's target: a fake that was flipped to real is softened, whichever trick comes first
+        return Targets(*(self.real * t for t in targets))
 
 
 @register("label_smoothing_two_sided")
@@ -40,6 +42,14 @@ class TwoSidedLabelSmoothing(Trick):
     bounds = {"real": SHARE, "fake": SHARE}
     real: float = 0.9  # target for real images
     fake: float = 0.1  # target for generated images
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.fake < self.real or (self.real, self.fake) == (1, 0):
+            raise InputError(
+                f"label_smoothing_two_sided: real={self.real:g}, fake={self.fake:g}: real must be over fake, "
+                "and 1 and 0 would change nothing"
+            )
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:
         return Targets(
@@ -68,6 +78,9 @@ class SoftLabels(Trick):
         for side, low, high in (("real", self.real_low, self.real_high), ("fake", self.fake_low, self.fake_high)):
             if low > high:
                 raise InputError(f"soft_labels: {side}_low={low} is over {side}_high={high}: swap them")
+        real, fake = (self.real_low + self.real_high) / 2, (self.fake_low + self.fake_high) / 2
+        if not fake < real <= 1:  # over 1 the loss has no least value: D's logits would grow for ever
+            raise InputError(f"soft_labels: mean targets {real:g} (real) and {fake:g} (fake): needs fake < real <= 1")
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:
         real = step.uniform_like(targets.real, self.real_low, self.real_high)
@@ -84,7 +97,7 @@ class LabelFlipping(Trick):
     paper = "Chintala et al. 2016, tip 6"
     recommended_by = "S0 S1.6"
     models = "DN"
-    bounds = {"p": SHARE}
+    bounds = {"p": (OVER_0, 1.0)}
     p: float = 0.05  # probability that a sample's target is swapped
 
     def targets(self, targets: Targets, step: Step, state: State) -> Targets:

@@ -36,6 +36,7 @@ class SphericalLatents(Trick):
 
     paper = "White 2016, section 2.1; Chintala et al. 2016, tip 3"
     recommended_by = "S1.3"
+    conflicts = ("interpolation",)  # midpoints of either path would be brought back to the same sphere
 
     def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
         return z * (z.shape[1] / z.square().sum(1, keepdim=True)).sqrt()

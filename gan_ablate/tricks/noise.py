@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import LAYERS
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_ablate.trick import State
 
-STD = (0.0, 10.0)
-P = (0.0, 0.99)
+STD = (OVER_0, 10.0)
+P = (OVER_0, 0.99)
 
 
 @register("instance_noise")
@@ -26,7 +26,7 @@ class InstanceNoise(Trick):
     paper = "Arjovsky & Bottou 2017, section 3; Soenderby et al. 2017, section 2.2"
     recommended_by = "S0 S1.13 S2"
     conflicts = ("instance_noise_constant",)
-    bounds = {"std": STD, "until": (1e-6, 1.0)}
+    bounds = {"std": STD, "until": (OVER_0, 1.0)}
     std: float = 0.1  # in units of the image's [-1, 1]
     until: float = 0.5  # share of training after which the noise is exactly 0
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import GRADIENT_PENALTY, LOSSES, PENALTIES
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,8 +109,8 @@ class WGANClip(Trick):
     paper = "Arjovsky et al. 2017, algorithm 1"
     recommended_by = "S2 S4"
     models = "W"
-    conflicts = ("gradient_penalty",)
-    bounds = {"c": (1e-6, 1e3), "lr": (1e-9, 10.0)}
+    conflicts = ("gradient_penalty", "spectral_norm", "weight_norm")  # their parameters are not the weights
+    bounds = {"c": (OVER_0, 1e3), "lr": (1e-9, 10.0)}
     c: float = 0.01  # greatest absolute weight of D
     lr: float = 5e-5  # of RMSprop, both players
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -10,12 +11,12 @@ from gan_ablate.trick import Trick, register
 RATE = (1e-9, 10.0)
 
 
-def _both(blueprint: Blueprint, **options: object) -> Blueprint:
-    """Both players' optimisers with some options changed."""
+def _both(blueprint: Blueprint, change: Callable[[Factory], Factory]) -> Blueprint:
+    """Both players' optimisers changed."""
     g, d = blueprint.g_optimizer, blueprint.d_optimizer
     assert isinstance(g, Factory)
     assert isinstance(d, Factory)
-    return replace(blueprint, g_optimizer=g.but(**options), d_optimizer=d.but(**options))
+    return replace(blueprint, g_optimizer=change(g), d_optimizer=change(d))
 
 
 @register("adam_lr")
@@ -30,7 +31,7 @@ class AdamLR(Trick):
     lr: float = 1e-3
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _both(blueprint, lr=self.lr)
+        return _both(blueprint, lambda optimizer: optimizer.but(lr=self.lr))
 
 
 @register("adam_beta1")
@@ -45,8 +46,13 @@ class AdamBeta1(Trick):
     beta1: float = 0.9
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        (_, beta2) = blueprint.g_optimizer.options["betas"]  # type: ignore[attr-defined]
-        return _both(blueprint, betas=(float(self.beta1), float(beta2)))  # torch refuses the whole number 0
+        return _both(blueprint, self._changed)
+
+    def _changed(self, optimizer: Factory) -> Factory:
+        if "betas" not in optimizer.options:
+            return optimizer  # another trick's RMSprop or SGD has no beta1
+        _, beta2 = optimizer.options["betas"]
+        return optimizer.but(betas=(float(self.beta1), float(beta2)))  # torch refuses the whole number 0
 
 
 @register("sgd_discriminator")

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.errors import InputError
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
-from gan_ablate.trick import Step, Trick, register
+from gan_ablate.trick import OVER_0, Step, Trick, register
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_ablate.trick import State
 
-POSITIVE = (0.0, 1e6)
+POSITIVE = (OVER_0, 1e6)
 CONSTRAINTS = "gan_ablate.nets.constraints"
 PLAYERS = ("d", "g", "both")
 
@@ -68,6 +69,11 @@ class GPWeight(Trick):
     models = "W"
     bounds = {"weight": POSITIVE}
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.weight == 0:
+            raise InputError(f"gp_weight: weight={self.weight!r} is no penalty at all: use no_gradient_penalty")
+        super().__post_init__()
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         changed = tuple(
@@ -166,7 +172,7 @@ class GradientClipping(Trick):
 
     paper = "Pascanu et al. 2013, algorithm 1"
     recommended_by = "S4.11"
-    bounds = {"max_norm": (1e-6, 1e6)}
+    bounds = {"max_norm": (OVER_0, 1e6)}
     max_norm: float = 1.0
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
@@ -176,7 +182,11 @@ class GradientClipping(Trick):
 @register("lecam")
 @dataclass(frozen=True)
 class LeCam(Trick):
-    """Pull D's answers to real images towards its running mean on fakes, and the other way round."""
+    """Pull D's answers to real images towards its running mean on fakes, and the other way round.
+
+    As in the authors' code, both means take in D's answers of a step before that step's loss reads them. They start at
+    the first answers. Between G steps they stand still: of a round with several D steps, the last one's answers stay.
+    """
 
     paper = "Tseng et al. 2021, equation 4"
     recommended_by = "P"
@@ -185,17 +195,23 @@ class LeCam(Trick):
     decay: float = 0.99  # of the running means, per G step
 
     def init(self, step: Step) -> State:
-        return {"real": step.t.new_zeros(()), "fake": step.t.new_zeros(())}
+        return {name: step.t.new_zeros(()) for name in ("real", "fake", "started")}
+
+    def _means(self, state: State, step: Step) -> State:
+        """The running means with D's answers of its last step in them."""
+        assert step.real_critique is not None
+        assert step.d_fake_critique is not None
+        share = 1 - self.decay * state["started"]
+        answers = {"real": step.real_critique, "fake": step.d_fake_critique}
+        return {side: state[side].lerp(answer.logits.detach().mean(), share) for side, answer in answers.items()}
 
     def advance(self, state: State, step: Step) -> State:
-        assert step.real_critique is not None
-        assert step.fake_critique is not None
-        answers = {"real": step.real_critique.logits, "fake": step.fake_critique.logits}
-        return {k: state[k].lerp(answers[k].detach().mean(), 1 - self.decay) for k in state}
+        return {**self._means(state, step), "started": step.t.new_ones(())}
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
         assert step.real_critique is not None
         assert step.fake_critique is not None
-        real = (step.real_critique.logits - state["fake"]).square().mean()
-        fake = (step.fake_critique.logits - state["real"]).square().mean()
+        means = self._means(state, step)
+        real = (step.real_critique.logits - means["fake"]).square().mean()
+        fake = (step.fake_critique.logits - means["real"]).square().mean()
         return loss + self.weight * (real + fake)

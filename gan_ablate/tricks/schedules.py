@@ -24,7 +24,10 @@ def _rounds(blueprint: Blueprint, n_critic: int, n_generator: int, equal: str) -
 @register("n_critic")
 @dataclass(frozen=True)
 class NCritic(Trick):
-    """D steps per G step."""
+    """D steps per G step.
+
+    `equal=compute` prices an update of D as one of G, so with a penalty, which makes D's dearer, time is not equal.
+    """
 
     paper = "Goodfellow et al. 2014, algorithm 1; Arjovsky et al. 2017, algorithm 1"
     recommended_by = "S1.14 S2 S4.8"
@@ -40,7 +43,10 @@ class NCritic(Trick):
 @register("n_generator")
 @dataclass(frozen=True)
 class NGenerator(Trick):
-    """G steps per D step."""
+    """G steps per D step.
+
+    `equal=compute` prices an update of D as one of G, so with a penalty, which makes D's dearer, time is not equal.
+    """
 
     paper = "S4.11 (2023): update D less often; Goodfellow et al. 2014, algorithm 1 (k the other way)"
     recommended_by = "S4.11"
@@ -56,18 +62,21 @@ class NGenerator(Trick):
 @register("loss_balancing")
 @dataclass(frozen=True)
 class LossBalancing(Trick):
-    """Train only the player whose loss is over its threshold; a round in which neither is trained counts too."""
+    """Train only the player whose loss is over its threshold; a round in which neither is trained counts too.
+
+    The loss is the whole one: penalties and the terms of other tricks open the gate as well as the game does.
+    """
 
     paper = "Chintala et al. 2016, tip 11 (advises against)"
     advised_against_by = "S0 S1.11"
     models = "DN"
     needs = (PROBABILITIES,)
     bounds = {"d": (0.0, 1e3), "g": (0.0, 1e3)}
-    d: float = 1.0  # D is trained while its loss (real and fake half together) is over it
+    d: float = 1.0  # D is trained while its loss (real and fake half together) is over it; 0: always
     g: float = 1.0  # the same for G
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        gates = [Factory("gan_ablate.optim:over", {"threshold": x}) for x in (self.d, self.g)]
+        gates = [Factory("gan_ablate.optim:over", {"threshold": x}) if x else None for x in (self.d, self.g)]
         return replace(blueprint, d_gate=gates[0], g_gate=gates[1])
 
 
