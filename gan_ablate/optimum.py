@@ -13,6 +13,7 @@ from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.models import GANModule
 from gan_ablate.models.base import gradient_norm
+from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import seed_for
 
 D_STEPS = 500  # Arjovsky & Bottou 2017, figure 2, train D for up to 4,000 steps on 64 px; D's loss here is flat before
@@ -36,6 +37,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
         lr_schedule=None,
     )
     trained.d_steps, trained.diverged_at, trained.limit = 0, 0, trained.g_steps + 1
+    quiet_lightning()
     trainer = lightning.Trainer(
         accelerator="gpu" if module.device.type == "cuda" else "cpu",
         devices=1,

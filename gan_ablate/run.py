@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import platform
 import resource
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -24,6 +22,7 @@ from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run_callbacks import Checkpoints, RunLog, Untrained
 from gan_ablate.run_loggers import conclude, outside_loggers
@@ -65,7 +64,7 @@ def carry_out(
     """
     if threads:
         torch.set_num_threads(threads)
-    _quiet()
+    quiet_lightning()
     started = time.perf_counter()
     recipe = recipe.resolved()
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
@@ -191,12 +190,6 @@ def judge(finite: bool, final: dict[str, Any] | None, curve: list[dict[str, Any]
     if modes is not None and modes < classes / 2:
         return "collapsed", f"covers {modes} of {classes} modes"
     return "ok", ""
-
-
-def _quiet() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")
 
 
 def _peak_memory(device: torch.device) -> int:
