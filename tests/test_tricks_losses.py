@@ -830,12 +830,12 @@ def test_batch_statistics_at_sampling_switch_batch_norm_alone(averaged):
 @pytest.mark.parametrize(
     ("name", "params", "says"),
     [
-        ("label_flipping", {"p": 1.5}, "label_flipping: p=1.5 is out of range: give a number from 1e-06 to 1"),
-        ("label_smoothing", {"real": -0.1}, "real=-0.1 is out of range: give a number from 1e-06 to 0.999999"),
+        ("label_flipping", {"p": 1.5}, "label_flipping: p=1.5 is out of range: give a number over 0, up to 1"),
+        ("label_smoothing", {"real": -0.1}, "real=-0.1 is out of range: give a number over 0, up to 0.999999"),
         ("soft_labels", {"fake_high": 9.0}, "fake_high=9.0 is out of range"),
         ("f_gan", {"divergence": "jeffrey"}, "jeffrey.*js, kl, pearson, reverse_kl, squared_hellinger"),
         ("f_gan", {"divergence": "reverse-kl"}, "did you mean 'reverse_kl'"),
-        ("gradient_penalty", {"weight": -1.0}, "weight=-1.0 is out of range: give a number from 1e-06"),
+        ("gradient_penalty", {"weight": -1.0}, "weight=-1.0 is out of range: give a number over 0"),
         ("gradient_penalty", {"points": "middle"}, "middle.*fake, line, real"),
         ("r1", {"gamma": "ten"}, "gamma='ten' is not a number"),
         ("dragan", {"noise": float("nan")}, "noise=nan is not a number"),
