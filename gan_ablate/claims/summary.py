@@ -102,7 +102,7 @@ def phrase(e: Evidence, tests: int) -> str:
     if math.isnan(e.p):
         return f"{place}: {e.note}"
     effect = "" if math.isnan(e.effect.point) else f"{e.scale} {interval(e.effect)}, "
-    text = f"{place}: {effect}p = {p_value(e.p_holm)} after Holm over {tests} tests"
+    text = f"{place}: {effect}p {p_value(e.p_holm)} after Holm over {tests} tests"
     if e.says == "open":
         text += f"; {e.note if math.isnan(e.smallest_missed) else missed(e)}"
     return text

@@ -35,7 +35,7 @@ CURVE = (
     "and for lines that turn up again. Each panel links to its arm."
 )
 PROFILE = (
-    "Share of runs whose FID is at most so many times that of base; failed runs never count. Look for lines that lie above "
+    "Share of runs whose FID is at most so many times that of base; runs without a FID never count. Look for lines that lie above "
     "and left of that of base. Shown: base and the arms of the best interquartile mean, chosen on these same runs, which flatters "
     "them; the table has all. Bands (of base and the first) are pointwise 95 % percentile bootstrap intervals, runs drawn within "
     "each task: at few seeds they are too narrow."
