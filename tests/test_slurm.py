@@ -92,6 +92,7 @@ def meanwhile(act: Callable[[], None]) -> threading.Thread:
 def start_again(job: str) -> None:
     """Slurm lets a job that is queued again wait for two minutes; a test does not."""
     until(lambda: (slurm.queue() or {}).get(job) == "PENDING", 30)
+    time.sleep(4)  # it is pending before its first life has ended; started then, Slurm calls it failed
     shell("scontrol", "update", f"jobid={job}", "StartTime=now")
 
 
