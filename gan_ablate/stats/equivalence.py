@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.intervals import NONE, Interval, exp
 from gan_ablate.stats.paired import Scores, correlation, estimate_difference
 
 
@@ -49,5 +49,5 @@ def equivalence(
     else:
         above = float(special.stdtr(dof, (mean - limit) / error))  # p of "the true difference is at least the margin"
         below = float(special.stdtr(dof, -(mean + limit) / error))
-    bounds = (math.exp(x) if x < 709 else math.inf for x in (mean, *map(float, estimate.bounds(1 - 2 * alpha))))
+    bounds = map(exp, (mean, *map(float, estimate.bounds(1 - 2 * alpha))))
     return Equivalence(test, max(above, below), above, Interval(*bounds), margin)

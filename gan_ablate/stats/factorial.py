@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.intervals import NONE, Interval, exp
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Effect:
     def ratio(self) -> Interval:
         """The effect of log scores as a ratio: high / low; of an interaction, its square is how many times
         a's ratio at b low its ratio at b high is."""
-        return Interval(*(math.exp(v) if v < 709 else v if math.isnan(v) else math.inf for v in self.difference))
+        return Interval(*map(exp, self.difference))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,11 @@ class Interval(NamedTuple):
 NONE = Interval(math.nan, math.nan, math.nan)
 
 
+def exp(x: float) -> float:
+    """e^x, infinite where floats end in place of an error; NaN stays."""
+    return math.exp(x) if x < 709 else x if math.isnan(x) else math.inf
+
+
 def t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of x (n,) with its t interval; one value has no bounds."""
     x = np.asarray(x, dtype=float)

@@ -14,7 +14,7 @@ from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.effects import improvement
 from gan_ablate.stats.estimates import Estimate, break_even, pooled_correlation
 from gan_ablate.stats.exact import least_rank_p, rank_sum_p, ranks, scored
-from gan_ablate.stats.intervals import NONE, Interval, wilson
+from gan_ablate.stats.intervals import NONE, Interval, exp, wilson
 from gan_ablate.stats.power import detectable
 
 Scores = Mapping[int, float | None]  # by seed; `None`: the run failed without a score
@@ -104,10 +104,10 @@ def compare(
     return Comparison(
         test=test,
         p=p,
-        ratio=NONE if plain else Interval(*map(_exp, difference)),
+        ratio=NONE if plain else Interval(*map(exp, difference)),
         correlation=r,
         n=n,
-        detectable=smallest if plain else _exp(smallest),
+        detectable=smallest if plain else exp(smallest),
         favours=favours,
         difference=difference,
         improvement=wins,
@@ -193,7 +193,3 @@ def _no_error(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:
     """The difference of the means of what scores there are; NaN where a side has none."""
     mean = np.mean(list(a.values())) - np.mean(list(b.values())) if a and b else np.float64(math.nan)
     return Estimate(np.asarray(mean), np.asarray(math.nan), np.asarray(math.nan))
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 709 else x if math.isnan(x) else math.inf

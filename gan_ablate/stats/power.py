@@ -6,6 +6,8 @@ import math
 
 from scipy import special
 
+from gan_ablate.stats.intervals import exp
+
 
 def t_power(noncentrality: float, dof: float, alpha: float = 0.05) -> float:
     """Power of the two-sided t test, by the noncentral t distribution (Cohen 1988, section 2.5)."""
@@ -58,8 +60,7 @@ def smallest_detectable_ratio(  # noqa: PLR0917
     `sd` is that of log scores over seeds within an arm, `correlation` that of pairs (None: unpaired), and `comparisons`
     the size of the family: alpha is divided by it, which is Holm's first step, so the answer errs on the large side.
     """
-    log = detectable(*_error(n, sd, correlation), alpha / comparisons, power)
-    return math.exp(log) if log < 709 else log if math.isnan(log) else math.inf
+    return exp(detectable(*_error(n, sd, correlation), alpha / comparisons, power))
 
 
 def ratio_power(  # noqa: PLR0917
