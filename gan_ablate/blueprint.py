@@ -98,9 +98,10 @@ class Blueprint:
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
     penalties: tuple[Build, ...] = ()  # (critic, real, fake, step) -> scalar added to D's loss
-    joint: bool = False  # real and fake in one batch of D's step
+    joint: bool = False  # real and fake in one batch of D, in both players' steps
     fresh_latents: bool = True  # new z for G's step; False: those of D's last step
     n_critic: int = 1  # D steps per round
+    critic_schedule: Build | None = None  # (G steps done) -> D steps of the next round, in place of n_critic
     n_generator: int = 1  # G steps per round
     d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
     g_gate: Build | None = None
@@ -108,6 +109,23 @@ class Blueprint:
     lr_schedule: Build | None = None  # (share of training done) -> factor of both learning rates
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
+
+    def critic_steps(self, g_steps: int) -> int:
+        """D steps of the round that begins after `g_steps` G steps."""
+        return self.n_critic if self.critic_schedule is None else self.critic_schedule(g_steps)
+
+    @property
+    def d_steps(self) -> int:
+        """D steps of the whole training."""
+        return sum(self.critic_steps(g_steps) for g_steps in range(0, self.steps, self.n_generator))
+
+    def g_steps_in(self, batches: int) -> int:
+        """G steps for which a number of batches is enough, a batch for each D step."""
+        g_steps = 0
+        while batches >= (needed := self.critic_steps(g_steps)):
+            batches -= needed
+            g_steps += self.n_generator
+        return g_steps
 
     @property
     def consulted(self) -> frozenset[str]:

@@ -13,6 +13,11 @@ def linear_to_zero(share: float, *, start: float) -> float:
     return 1.0 if share <= start else max(0.0, (1 - share) / (1 - start))
 
 
+def bursts(g_steps: int, *, usual: int, burst: int, first: int, every: int) -> int:
+    """D steps of a round: `burst` in the first `first` rounds and in each `every`-th, else `usual`."""
+    return burst if g_steps < first or g_steps % every == 0 else usual
+
+
 def over(loss: Tensor, *, threshold: float) -> Tensor:
     """() bool, whether a loss is over its threshold."""
     return loss.detach() > threshold

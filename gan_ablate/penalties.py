@@ -6,6 +6,7 @@ the other samples' answers: what is penalised is no longer D's slope at one imag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -51,11 +52,24 @@ def dragan(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, weight: fl
     return weight * (gradients(critic, near).norm(dim=1) - 1).square().mean()
 
 
-def r1(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float) -> Tensor:
-    """Mescheder et al. 2018, equation 9: gamma / 2 * E[||grad D(x)||^2] at real images."""
-    return gamma / 2 * gradients(critic, real).square().sum(1).mean()
+def r1(
+    critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float, final: float = 1.0, until: float = 1.0
+) -> Tensor:
+    """Mescheder et al. 2018, equation 9: gamma / 2 * E[||grad D(x)||^2] at real images.
+
+    gamma falls along a cosine to `final` times itself over the first `until` of training (Huang et al. 2024).
+    """
+    return _annealed(gamma, final, until, step) / 2 * gradients(critic, real).square().sum(1).mean()
 
 
-def r2(critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float) -> Tensor:
+def r2(
+    critic: Critic, real: Tensor, fake: Tensor, step: Step, *, gamma: float, final: float = 1.0, until: float = 1.0
+) -> Tensor:
     """Mescheder et al. 2018, section 4.1: the same at generated images."""
-    return gamma / 2 * gradients(critic, fake).square().sum(1).mean()
+    return _annealed(gamma, final, until, step) / 2 * gradients(critic, fake).square().sum(1).mean()
+
+
+def _annealed(gamma: float, final: float, until: float, step: Step) -> Tensor:
+    """() gamma at the step's share of training."""
+    left = (1 + (math.pi * (step.t / until).clamp(max=1)).cos()) / 2  # () from 1 down to 0
+    return gamma * (final + (1 - final) * left)

@@ -15,7 +15,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 
-SCHEMA = 1  # raise it when the meaning of a field changes: old roots are then refused by name
+SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then refused by name
 PRECISIONS = ("fp32", "bf16")
 EXTRACTORS = ("classifier", "inception")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import resource
 import time
@@ -103,7 +102,7 @@ def carry_out(
         images,
         batch_size=bp.batch_size,
         seed=recipe.seed,
-        batches=math.ceil(bp.steps / bp.n_generator) * bp.n_critic,
+        batches=bp.d_steps,
     )
     if trainer_device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()

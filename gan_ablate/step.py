@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
-from gan_ablate.trick import Chain, State, Step, Targets
+from gan_ablate.trick import Chain, FakeBatch, State, Step, Targets
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,22 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, state: State) -> Playe
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar."""
     with torch.no_grad():
         step.fake = game.generator(latents(game, z, step, state), step.labels)  # (N, C, H, W) in [-1, 1]
-    fakes = game.chain.fakes(step.fake, step, state)
+    batches = game.chain.fakes((FakeBatch(step.fake, 1.0),), step, state)
     real_inputs = game.chain.inputs(step.real, step, state)
-    fake_inputs = game.chain.inputs(fakes, step, state)
-    real, fake = _answers(game, real_inputs, fake_inputs, step)
-    step.real_critique, step.fake_critique, step.d_fake_critique = real, fake, fake.detach()
-    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(fake.logits))
+    fake_inputs = [game.chain.inputs(batch.images, step, state) for batch in batches]
+    real, newest = _answers(game, real_inputs, fake_inputs[0], step)
+    answers = [newest, *(game.discriminator(x, step.labels) for x in fake_inputs[1:])]
+    step.real_critique, step.fake_critique, step.d_fake_critique = real, newest, newest.detach()
+    fakes = [answer.logits for answer in answers]
+    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat(fakes)))
     if game.uses("targets"):
         targets = game.chain.targets(targets, step, state)
-    loss = game.objective.discriminator(real.logits, fake.logits, targets)
+    loss = real.logits.new_zeros(())
+    for batch, logits, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
+        loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
     for penalty in game.blueprint.penalties:
-        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs, step)
-    return Played(game.chain.d_loss(loss, step, state), real, fake)
+        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs[0], step)
+    return Played(game.chain.d_loss(loss, step, state), real, newest)
 
 
 def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critique, Critique]:
@@ -75,11 +79,14 @@ def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critiq
 
 
 def generator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
-    """G's whole loss for one batch of latents."""
+    """G's whole loss for one batch of latents. D sees batches made up as in its own step."""
     step.fake = game.generator(latents(game, z, step, state), step.labels)
-    step.fake_critique = game.critique(step.fake, step, state)
-    real = game.critique(step.real, step, state).logits if game.objective.needs_real else None
-    loss = game.objective.generator(step.fake_critique.logits, real)
+    fake_inputs = game.chain.inputs(step.fake, step, state)
+    if game.blueprint.joint or game.objective.needs_real:
+        real, step.fake_critique = _answers(game, game.chain.inputs(step.real, step, state), fake_inputs, step)
+    else:
+        real, step.fake_critique = None, game.discriminator(fake_inputs, step.labels)
+    loss = game.objective.generator(step.fake_critique.logits, real and real.logits)
     with _untracked(game.generator):  # what tricks send through G is not what is sampled
         return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)
 

@@ -33,6 +33,13 @@ class Targets(NamedTuple):
     fake: Tensor  # (N,) for the generated images
 
 
+class FakeBatch(NamedTuple):
+    """Generated images that D answers in one forward pass, so that they share batch statistics with no others."""
+
+    images: Tensor  # (N, C, H, W) in [-1, 1]
+    weight: float  # of this batch's loss; the weights of a step add up to 1
+
+
 @dataclass
 class Step:
     """What a hook may read. Nothing of it may be changed in place."""
@@ -49,8 +56,8 @@ class Step:
     generate: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Tensor] | None = None  # images -> (N, 2, latent_dim), where the blueprint has an encoder
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
-    fake_critique: Critique | None = None  # D's answer to the fakes of the step whose loss is computed
-    d_fake_critique: Critique | None = None  # D's answer to the fakes of its own step, detached
+    fake_critique: Critique | None = None  # D's answer to G's newest fakes, in the step whose loss is computed
+    d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""
@@ -88,6 +95,8 @@ class Trick:
     models: ClassVar[str] = "DNW"  # the models that the catalogue puts it to the test on
     needs: ClassVar[tuple[Need, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
+    # what it does about batch norm in D, and why: for tricks that change D's batches or differentiate D by its input
+    batch_norm: ClassVar[str] = ""
     replaces: ClassVar[str] = ""  # a hook whose value it puts another in place of: it runs before those that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
@@ -134,9 +143,9 @@ class Trick:
         """z (N, latent_dim) as drawn from N(0, 1) -> z as G sees it, at training and at sampling."""
         return z
 
-    def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
-        """Generated images (N, C, H, W) -> what D trains on as fake."""
-        return fake
+    def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: State) -> tuple[FakeBatch, ...]:
+        """What D trains on as fake: at first G's newest images alone, with weight 1. They stay first."""
+        return batches
 
     def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
         """Images (N, C, H, W), real or fake, just before D."""
@@ -215,8 +224,8 @@ class Chain(Trick):
     def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
         return self._fold("latents", z, step, state)
 
-    def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
-        return self._fold("fakes", fake, step, state)
+    def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: State) -> tuple[FakeBatch, ...]:
+        return self._fold("fakes", batches, step, state)
 
     def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
         return self._fold("inputs", images, step, state)
@@ -328,14 +337,17 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
             or whose edits come out differently the other way round.
     """
     owner: dict[str, str] = {}
+    edited = {name: trick.edit(blueprint) for name, trick in tricks.items()}
     for name, trick in tricks.items():
         for other in tricks:
             if other in trick.conflicts:
                 raise InputError(f"tricks {name!r} and {other!r} cannot stand together: keep one of them")
-        found = set(claims(blueprint, trick.edit(blueprint)))
+        found = set(claims(blueprint, edited[name]))
         found |= {"averaged"} & trick.overridden | ({trick.replaces} if trick.replaces else set())
         for claim in sorted(found):
             for held, other in owner.items():
+                if claim == held == "d_norm" and edited[name].d_norm == edited[other].d_norm:
+                    continue  # what both ask of D's normalisation is the same
                 if claim == held or claim.startswith(f"{held}.") or held.startswith(f"{claim}."):
                     short = min(claim, held, key=len).replace("gan_ablate.penalties:", "")
                     raise InputError(f"tricks {other!r} and {name!r} both set {short}: keep one of them")

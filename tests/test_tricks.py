@@ -91,7 +91,7 @@ EQUALS_BASE = {
     ("wgan_gp", "hinge"),  # not in its catalogue: inside the margin, where training starts, hinge is Wasserstein's loss
 }
 OTHER_LATENTS = {"fresh_generator_batch", "batch_size"}
-OTHER_WEIGHTS = {"default_init", "dcgan_init", "orthogonal_init"}
+OTHER_WEIGHTS = {"default_init", "dcgan_init", "orthogonal_init", "wgan_clip"}
 
 
 def named(cells=CELLS):

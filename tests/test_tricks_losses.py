@@ -19,7 +19,7 @@ from gan_ablate.blueprint import Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.losses import DIVERGENCES, NonSaturating
 from gan_ablate.nets import Critique, constraints
-from gan_ablate.presets import preset
+from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, DEFAULT_INIT, preset
 from gan_ablate.recipe import Recipe
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.trick import Chain, Targets
@@ -266,7 +266,35 @@ def test_wgan_clip_is_algorithm_1():
 
 
 @proves("wgan_clip")
-@pytest.mark.parametrize("order", [("wgan_clip", "r1"), ("r1", "wgan_clip")])
+def test_wgan_clip_brings_its_papers_networks_and_its_codes_schedule():
+    bp = trick("wgan_clip").edit(preset(Recipe(model="wgan_gp")))
+    assert (bp.d_norm, bp.init) == (BATCH_NORM, DCGAN_INIT)
+    bare = trick("wgan_clip", d_norm="keep", weights="keep").edit(preset(Recipe(model="wgan_gp")))
+    assert (bare.d_norm, bare.init) == (None, DEFAULT_INIT)
+    code = trick("wgan_clip", schedule="code").edit(preset(Recipe(model="wgan_gp")))
+    # WassersteinGAN's main.py: Diters = 100 if gen_iterations < 25 or gen_iterations % 500 == 0 else opt.Diters
+    expected = [100 if g < 25 or g % 500 == 0 else 5 for g in range(1002)]
+    assert [code.critic_steps(g) for g in range(1002)] == expected
+    assert replace(code, steps=1002).d_steps == sum(expected)
+    assert code.g_steps_in(sum(expected)) == 1002
+    assert code.g_steps_in(sum(expected) - 1) == 1001
+
+
+def test_a_round_has_the_d_steps_that_the_schedule_says(monkeypatch):
+    monkeypatch.setattr("gan_ablate.optim.bursts", lambda g_steps, **_: (3, 1, 2)[g_steps])
+    module = small(WGANGP, tricks=["wgan_clip:schedule=code"], steps=3)
+    rounds = []
+
+    class Watch(lightning.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            rounds.append((pl_module.d_steps, pl_module.g_steps))
+
+    fit(module, callbacks=[Watch()])
+    assert rounds == [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2), (6, 3)]
+
+
+@proves("wgan_clip")
+@pytest.mark.parametrize("order", [("wgan_clip", "r1:d_norm=keep"), ("r1:d_norm=keep", "wgan_clip")])
 def test_wgan_clip_leaves_another_tricks_penalty_in_either_order(order):
     _, bp, _ = assemble(Recipe(model="wgan_gp", tricks=order))
     assert [p.target for p in bp.penalties] == ["gan_ablate.penalties:r1"]
@@ -288,8 +316,10 @@ def test_relativistic_brings_r1_and_r2_and_gs_loss_reads_the_real_images():
     bp = trick("relativistic", gamma=3.0).edit(preset(Recipe()))
     real, fake = torch.randn(2, 5, 3, 4, 4, generator=seeded())
     half = lambda x: x.square().sum((1, 2, 3)) / 2  # noqa: E731
-    total = sum(p(half, real, fake, step()) for p in bp.penalties)
-    assert torch.allclose(total, 1.5 * (real.square().sum() + fake.square().sum()) / 5)
+    squares = (real.square().sum() + fake.square().sum()) / 5
+    for t, gamma in ((0.0, 3.0), (0.1, 3 * 0.55), (0.2, 0.3), (0.9, 0.3)):  # along a cosine to a tenth
+        total = sum(p(half, real, fake, step(t=t)) for p in bp.penalties)
+        assert torch.allclose(total, gamma / 2 * squares)
     for name, reads in (("relativistic", True), ("hinge", False)):
         module, now, state = ready(NSGAN, name)
         before = g_loss(module, now, state)
@@ -525,7 +555,7 @@ def test_spectral_norm_divides_by_the_greatest_singular_value(kind):
 @proves("spectral_norm")
 @pytest.mark.parametrize("cls", [DCGAN, WGANGP])
 def test_spectral_norm_is_advanced_by_no_forward_and_once_per_update_of_d(cls, monkeypatch):
-    penalised = [] if cls is WGANGP else ["gradient_penalty"]
+    penalised = [] if cls is WGANGP else ["gradient_penalty:d_norm=none"]
     module, now, state = ready(cls, "spectral_norm", *penalised)
     before = buffers(module.discriminator)
     assert before
@@ -617,10 +647,16 @@ def test_lecam_pulls_each_side_to_the_running_mean_of_the_other():
     fakes = Critique(fake, fake)
     now = step(real_critique=Critique(real, real), fake_critique=fakes, d_fake_critique=fakes)
     means = {"real": torch.tensor(0.5), "fake": torch.tensor(-0.25), "started": torch.tensor(1.0)}
+    means["steps"] = torch.tensor(10.0)
     loss = trick("lecam", weight=2.0, decay=0.9).d_loss(torch.tensor(7.0), now, means)
     a_real, a_fake = 0.9 * 0.5 + 0.1 * 2, 0.9 * -0.25 + 0.1 * -0.5  # this step's answers are in the means it reads
     expected = ((1 - a_fake) ** 2 + (3 - a_fake) ** 2) / 2 + ((-1 - a_real) ** 2 + (0 - a_real) ** 2) / 2
     assert loss.item() == pytest.approx(7 + 2 * expected)
+    # the authors' lecam_reg: relu(D(real) - mean of fake)^2 + relu(mean of real - D(fake))^2, from start_itr on
+    one = trick("lecam", weight=2.0, decay=0.9, sides="one", start=10).d_loss(torch.tensor(7.0), now, means)
+    sides = (real - a_fake).relu().square().mean() + (a_real - fake).relu().square().mean()
+    assert torch.allclose(one, 7 + 2 * sides)
+    assert trick("lecam", start=11).d_loss(torch.tensor(7.0), now, means).item() == 7
 
 
 @proves("lecam")

@@ -24,7 +24,8 @@ from gan_ablate.nets.layers import AlwaysDropout, GaussianNoise
 from gan_ablate.nets.norms import VirtualBatchNorm, group_norm
 from gan_ablate.nets.resnet import DownBlock, FlatBlock
 from gan_ablate.optim import gated_step, over
-from gan_ablate.step import discriminator_loss
+from gan_ablate.step import discriminator_loss, generator_loss
+from gan_ablate.trick import FakeBatch
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -688,21 +689,45 @@ def test_batch_statistics_reach_ds_answer_and_not_the_features_that_others_match
 # -- batches ---------------------------------------------------------------------------------------------------------
 
 
+def replayed(replay, new, now, state):
+    """The batches that D trains on as fake, as (images, weight) pairs."""
+    return [tuple(batch) for batch in replay.fakes((FakeBatch(new, 1.0),), now, state)]
+
+
 @proves("experience_replay")
-def test_replay_returns_only_images_once_stored_and_the_asked_share():
-    replay, n = trick("experience_replay", size=6, share=0.5, kept=2), 8
+def test_replay_shows_old_images_as_a_batch_of_their_own_with_the_asked_weight():
+    replay, n = trick("experience_replay", size=6, share=0.25, kept=2), 8
     state = replay.init(step(n))
     new = torch.full((n, 3, 4, 4), -1.0)
-    assert torch.equal(replay.fakes(new, step(n), state), new)  # nothing stored yet
+    assert all(torch.equal(shown, new) for shown, _ in replayed(replay, new, step(n), state))  # nothing stored yet
     stored = set()
     for k in range(1, 8):
         state = replay.advance(state, step(n, fake=torch.full((n, 3, 4, 4), float(k))))
         stored.add(float(k))
-        mixed = replay.fakes(new, step(n, seed=k), state)
-        assert set(mixed.unique().tolist()) - {-1.0} <= stored
-        assert (mixed[:, 0, 0, 0] == -1).sum() == n - 4
+        (newest, share_new), (old, share_old) = replayed(replay, new, step(n, seed=k), state)
+        assert torch.equal(newest, new)
+        assert old.shape == new.shape
+        assert set(old.unique().tolist()) <= stored
+        assert (share_new, share_old) == (0.75, 0.25)
     assert set(state["images"].unique().tolist()) == {5.0, 6.0, 7.0}  # the newest 6 images, 2 per step
     assert int(state["stored"]) == 14
+
+
+@proves("experience_replay")
+def test_ds_loss_with_replay_weighs_the_losses_on_new_and_on_old_fakes():
+    module, now, state = at_rest(dcgan("experience_replay:size=16,share=0.25,kept=8"))
+    state = {**state, "0.images": pictures(16), "0.stored": torch.tensor(16)}
+    watch_d = watch(module.discriminator)
+    loss = discriminator_loss(module.game, torch.randn(8, 64), now, state).loss
+    (_, real), (_, new), (old, on_old) = watch_d
+    assert {tuple(x.flatten().tolist()) for x in old} <= {tuple(x.flatten().tolist()) for x in state["0.images"]}
+    bce = F.binary_cross_entropy_with_logits
+    expected = (
+        bce(real.logits, torch.ones(8))
+        + 0.75 * bce(new.logits, torch.zeros(8))
+        + 0.25 * bce(on_old.logits, torch.zeros(8))
+    )
+    assert torch.allclose(loss, expected)
 
 
 @proves("experience_replay")
@@ -712,7 +737,7 @@ def test_replay_draws_evenly_from_the_whole_memory(dtype):
     digits = torch.stack((torch.arange(n) // 32, torch.arange(n) % 32), 1).view(n, 2, 1, 1).float()  # exact in bfloat16
     state = {"images": digits, "stored": torch.tensor(n)}
     new = torch.full((draws, 2, 1, 1), -1.0, dtype=dtype)
-    out = trick("experience_replay", share=1.0).fakes(new, step(), state).float().view(-1, 2)
+    out = replayed(trick("experience_replay"), new, step(), state)[1][0].float().view(-1, 2)
     counts = torch.bincount((out[:, 0] * 32 + out[:, 1]).long(), minlength=n)
     assert scipy.stats.chisquare(counts.numpy()).pvalue > 0.001
 
@@ -743,6 +768,9 @@ def test_joint_batches_share_one_set_of_batch_statistics(joint):
         assert torch.allclose(y, F.batch_norm(x, None, None, norm.weight, norm.bias, True), atol=1e-5)
     # what D says of the same real images depends on the fakes beside them, or does not
     assert torch.allclose(*answers, atol=1e-6) != joint
+    seen.clear()
+    generator_loss(module.game, torch.randn(8, 64), now, state)
+    assert [len(x) for x, _ in seen] == [16 if joint else 8]  # and G's step shows D the same kind of batch
 
 
 @proves("batch_size")
@@ -954,14 +982,39 @@ def test_both_learning_rates_fall_linearly_to_0(cls, start):
 
 
 @proves("generator_ema")
-def test_ema_is_the_recursion():
-    ema = trick("generator_ema", decay=0.9)
-    values = [torch.randn(3) for _ in range(6)]
+@pytest.mark.parametrize(
+    ("warm_up", "decays"),
+    [
+        ("none", lambda t: 0.9),
+        ("count", lambda t: min(0.9, (1 + t) / (10 + t))),
+        # StyleGAN2-ADA's training_loop.py with batches of one image: ema_nimg = min(ema_nimg, 0.05 * cur_nimg)
+        ("ramp", lambda t: 0.5 ** (1 / min(math.log(0.5) / math.log(0.9), 0.05 * t))),
+    ],
+)
+def test_ema_is_the_recursion(warm_up, decays):
+    ema = trick("generator_ema", decay=0.9, warm_up=warm_up)
+    values = [torch.randn(3) for _ in range(200)]
     state, expected = ema.init(step(g_parameters={"a.b": values[0]})), values[0]
-    for value in values[1:]:
+    for t, value in enumerate(values[1:], 1):
         state = ema.advance(state, step(g_parameters={"a.b": value}))
-        expected = 0.9 * expected + 0.1 * value
-    assert torch.allclose(ema.averaged({"a.b": values[-1]}, None, state)["a.b"], expected)
+        expected = decays(t) * expected + (1 - decays(t)) * value
+        if t in (5, 199):
+            assert torch.allclose(ema.averaged({"a.b": value}, None, state)["a.b"], expected, atol=1e-5)
+
+
+@proves("generator_ema")
+def test_by_default_little_of_the_random_initial_weights_is_left_after_a_thousand_steps():
+    ema = trick("generator_ema")
+    state = ema.init(step(g_parameters={"w": torch.ones(1)}))
+    for _ in range(1000):
+        state = ema.advance(state, step(g_parameters={"w": torch.zeros(1)}))
+    assert state["w"].item() < 1e-6  # 0.37 without a warm-up
+    late = trick("generator_ema", warm_up="start")
+    state = {"steps": torch.tensor(999.0), "w": torch.ones(1)}
+    for _ in range(2):  # the live weights up to step 1,000, then the average
+        state = late.advance(state, step(g_parameters={"w": torch.zeros(1)}))
+        assert state["w"].item() == 0.0
+    assert late.advance(state, step(g_parameters={"w": torch.ones(1)}))["w"].item() == pytest.approx(0.001, rel=1e-3)
 
 
 @proves("generator_ema")
@@ -972,7 +1025,7 @@ def test_ema_samples_from_the_average_of_gs_weights_and_does_not_touch_training(
         def on_train_batch_end(self, trainer, pl_module, *_):
             path.append({k: p.detach().clone() for k, p in pl_module.generator.named_parameters()})
 
-    base, arm = fit(dcgan())[0], dcgan("generator_ema:decay=0.5")
+    base, arm = fit(dcgan())[0], dcgan("generator_ema:decay=0.5,warm_up=none")
     path.append({k: p.detach().clone() for k, p in arm.generator.named_parameters()})
     arm, _ = fit(arm, callbacks=[Watch()])
     ours = arm.state_dict()

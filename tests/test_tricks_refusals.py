@@ -59,11 +59,6 @@ def test_more_images_to_keep_than_a_batch_has(tricks):
     assemble(Recipe(tricks=("experience_replay", "batch_size:size=16"), batch_size=8))
 
 
-def test_a_share_of_a_batch_that_is_no_image():
-    assert "share=0.01 is an image or more" in refusal("experience_replay:share=0.01", batch_size=20)
-    assemble(Recipe(tricks=("experience_replay:share=0.03",), batch_size=20))
-
-
 @pytest.mark.parametrize(
     "spec",
     [

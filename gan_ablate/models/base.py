@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import lightning
@@ -19,7 +20,13 @@ from gan_ablate.step import Game, Played, discriminator_loss, generator_loss
 from gan_ablate.trick import State, Step
 from gan_ablate.tricks import assemble
 
-COUNTERS = ("g_steps", "d_steps", "diverged_at", "total_steps")  # Python numbers that a checkpoint carries
+COUNTERS = (
+    "g_steps",
+    "d_steps",
+    "round_d_steps",
+    "diverged_at",
+    "total_steps",
+)  # Python numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
 LOG_EVERY = 50  # D steps between records of training health, at the most
 RECORDS = 64  # as many records as a short run has: its signs of failure need some in the first half too
@@ -62,6 +69,7 @@ class GANModule(Sampler):
         self.total_steps = bp.steps  # G steps that `t` is a share of
         self.latent_dim = bp.latent_dim
         self.g_steps = self.d_steps = self.diverged_at = 0  # diverged_at: G steps done, plus 1, when it was noticed
+        self.round_d_steps = 0  # D steps since the last G step
         seed = self.recipe.seed
         if (bp.conditional or bp.d_classes) and not bp.classes:
             raise InputError(f"{self.recipe.dataset}: the number of its classes is not known: give classes=...")
@@ -94,8 +102,7 @@ class GANModule(Sampler):
         bp = self.blueprint
         if self.limit is None and self._trainer is not None:
             batches = self.trainer.estimated_stepping_batches
-            rounds = int(batches) // bp.n_critic if batches != float("inf") else 1
-            self.total_steps = max(1, rounds * bp.n_generator)
+            self.total_steps = max(1, bp.g_steps_in(int(batches)) if batches != float("inf") else 1)
         if (bp.conditional or bp.d_classes) and self._trainer is not None:
             self._read_class_share(getattr(self.trainer, "datamodule", None))
         # convolutions run fastest on channels_last memory, and a module just moved has lost it
@@ -137,8 +144,7 @@ class GANModule(Sampler):
     @property
     def log_every(self) -> int:
         """D steps between two records of training health."""
-        d_steps = self.total_steps * self.blueprint.n_critic // self.blueprint.n_generator
-        return min(LOG_EVERY, max(10, d_steps // RECORDS))
+        return min(LOG_EVERY, max(10, replace(self.blueprint, steps=self.total_steps).d_steps // RECORDS))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
@@ -161,11 +167,13 @@ class GANModule(Sampler):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), step, state)
         self.d_steps += 1
+        self.round_d_steps += 1
         self.finite &= torch.isfinite(played.loss.detach())
         if log:
             self._log_discriminator(played, d_norm)
 
-        if self.d_steps % bp.n_critic == 0:
+        if self.round_d_steps >= bp.critic_steps(self.g_steps):
+            self.round_d_steps = 0
             for _ in range(bp.n_generator):
                 if self.limit is not None and self.g_steps >= self.limit:
                     break

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.trick import OVER_0, Step, Trick, register
 
+RAMP = 0.05  # greatest half-life of the average, as a share of the steps done
+START = 1000  # G steps
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -19,20 +22,42 @@ if TYPE_CHECKING:
 class GeneratorEMA(Trick):
     """Sample from an exponential moving average of G's weights: avg <- decay * avg + (1 - decay) * live.
 
+    A plain average still holds decay^t of the random initial weights after t steps: 37 % at 1,000 steps and 0.999. So
+    the decay starts lower. `warm_up` says how:
+        ramp: the average's half-life is at most 5 % of the steps done (Karras et al. 2020, StyleGAN2-ADA's code).
+        count: the decay is at most (1 + t) / (10 + t) (TensorFlow's ExponentialMovingAverage with num_updates).
+        start: the average is the live weights up to step 1,000 (Brock et al. 2019, BigGAN's code).
+        none: from the first step on (Yazici et al. 2019, equation 4).
+
     Where G has batch norm, its statistics are measured anew for the averaged weights, over fresh batches at sampling;
     base samples with the running ones of training. Part of what this trick does there is that.
     """
 
-    paper = "Yazici et al. 2019, section 3; Karras et al. 2018, section 4"
+    paper = "Yazici et al. 2019, section 3; Karras et al. 2018, section 4; warm-up: Karras et al. 2020, code"
     recommended_by = "P"
     bounds = {"decay": (OVER_0, 0.999999)}  # 0 keeps no average, and 1 the weights before training
-    decay: float = 0.999  # per G step
+    choices = {"warm_up": ("ramp", "count", "start", "none")}
+    decay: float = 0.999  # per G step, at the most
+    warm_up: str = "ramp"
 
     def init(self, step: Step) -> State:
-        return {_key(name): p.detach().clone() for name, p in step.g_parameters.items()}
+        weights = {_key(name): p.detach().clone() for name, p in step.g_parameters.items()}
+        return {"steps": step.t.new_zeros(()), **weights}
 
     def advance(self, state: State, step: Step) -> State:
-        return {_key(n): state[_key(n)].lerp(p.detach(), 1 - self.decay) for n, p in step.g_parameters.items()}
+        steps = state["steps"] + 1  # () G steps done
+        new = 1 - self._decay(steps)  # () share of the live weights
+        weights = {_key(n): state[_key(n)].lerp(p.detach(), new.to(p.dtype)) for n, p in step.g_parameters.items()}
+        return {"steps": steps, **weights}
+
+    def _decay(self, steps: Tensor) -> Tensor:
+        if self.warm_up == "ramp":
+            return (0.5 ** (1 / (RAMP * steps))).clamp(max=self.decay)
+        if self.warm_up == "count":
+            return ((1 + steps) / (10 + steps)).clamp(max=self.decay)
+        if self.warm_up == "start":
+            return self.decay * (steps > START)
+        return self.decay * steps.new_ones(())
 
     def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: State) -> Mapping[str, Tensor]:
         return {name: state[_key(name)] for name in parameters}

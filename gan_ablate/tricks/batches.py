@@ -6,33 +6,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, replace
-from gan_ablate.trick import OVER_0, Step, Trick, register
+from gan_ablate.trick import OVER_0, FakeBatch, Step, Trick, register
 from gan_ablate.tricks.needs import D_BATCH_NORM, UNCONDITIONAL
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gan_ablate.trick import State
 
 
 @register("experience_replay")
 @dataclass(frozen=True)
 class ExperienceReplay(Trick):
-    """Show D images that G made earlier, in place of a share of the new ones."""
+    """Show D images that G made earlier beside the new ones.
+
+    New and old images are batches of their own, weighted by their shares: in one batch, the statistics of batch norm
+    (or minibatch discrimination) would be of a mixture that G's step never shows D.
+    """
 
     paper = "Shrivastava et al. 2017, section 2.3; Chintala et al. 2016, tip 8"
     recommended_by = "S1.8"
     needs = (UNCONDITIONAL,)  # a stored image's label would be lost
+    conflicts = ("joint_batches",)
+    batch_norm = "kept: old images are a batch of their own, so new ones have the statistics that they have in G's step"
     bounds = {"size": (1, 10**6), "share": (OVER_0, 1.0), "kept": (1, 10**6)}
     size: int = 1024  # images in the memory
-    share: float = 0.5  # of D's fake batch that comes from the memory
+    share: float = 0.5  # weight of the old images in D's loss on fakes
     kept: int = 16  # images stored per G step, over the oldest; no more than a batch has
 
     def missing(self, blueprint: Blueprint) -> str | None:
         if self.kept > blueprint.batch_size:
             return f"batches of kept={self.kept} images or more"
-        if not round(self.share * blueprint.batch_size):
-            return f"batches of which share={self.share:g} is an image or more"
         return super().missing(blueprint)
 
     def init(self, step: Step) -> State:
@@ -50,25 +52,27 @@ class ExperienceReplay(Trick):
             "stored": state["stored"] + len(new),
         }
 
-    def fakes(self, fake: Tensor, step: Step, state: State) -> Tensor:
+    def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: State) -> tuple[FakeBatch, ...]:
+        new = batches[0].images
         held = state["stored"].clamp(max=self.size)
-        # before anything is stored there is nothing to replay: the new images stay
         # drawn in float32: bfloat16 has 256 places between 0.5 and 1, and most of the memory would never be shown
-        chosen = (step.uniform_like(fake[:, 0, 0, 0].float()) * held).long()  # (N,)
-        old = state["images"][chosen].to(fake.dtype)
-        rows = step.permutation(len(fake)) < round(self.share * len(fake))  # (N,)
-        return old.where((rows & (held > 0)).view(-1, 1, 1, 1), fake)
+        chosen = (step.uniform_like(new[:, 0, 0, 0].float()) * held).long()  # (N,)
+        # before anything is stored there is nothing to replay: the new images stand in for it
+        old = state["images"][chosen].to(new.dtype).where(held > 0, new)
+        kept = tuple(batch._replace(weight=batch.weight * (1 - self.share)) for batch in batches)
+        return (*kept, FakeBatch(old, self.share))
 
 
 @register("joint_batches")
 @dataclass(frozen=True)
 class JointBatches(Trick):
-    """Real and fake images in one batch of D's step, with one set of batch statistics."""
+    """Real and fake images in one batch of D, with one set of batch statistics, in D's step and in G's."""
 
     paper = "Chintala et al. 2016, tip 4 (the guideline taken away)"
     advised_against_by = "S0 S1.4"
     models = "D"
     needs = (D_BATCH_NORM,)
+    batch_norm = "kept: its statistics are of real and fake images together, in D's step and in G's"
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, joint=True)

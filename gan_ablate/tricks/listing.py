@@ -108,6 +108,8 @@ def one(name: str) -> str:
     cls = type(trick)
     lines = [name, f"  {_summary(trick)}", f"  paper: {cls.paper}", f"  sources: {_sources(trick)}", "  parameters:"]
     lines += [f"    {_parameter(trick, f.name, f.default)}" for f in fields(cls)] or ["    none"]
+    if cls.batch_norm:
+        lines.append(f"  batch norm in D: {cls.batch_norm}")
     if cls.needs:
         lines.append(f"  needs: {'; '.join(need.what for need in cls.needs)}")
     if cls.conflicts:

@@ -21,14 +21,19 @@ def _norm(blueprint: Blueprint, norm: Factory | None, on: str = "both") -> Bluep
 @register("no_batch_norm")
 @dataclass(frozen=True)
 class NoBatchNorm(Trick):
-    """Take normalisation out of G and D."""
+    """Take normalisation out of G and D.
+
+    `on=d` is the control of the tricks that take it out of D for their penalties (`r1`, `r2`, `relativistic`).
+    """
 
     paper = "Radford et al. 2015, section 3 (the guideline taken away)"
     advised_against_by = "S0.3 S4"
     models = "D"
+    choices = PLAYERS
+    on: str = "both"  # d | g | both
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _norm(blueprint, None)
+        return _norm(blueprint, None, self.on)
 
 
 @register("batch_norm_everywhere")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
-from gan_ablate.presets import GRADIENT_PENALTY, LOSSES, PENALTIES
+from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, GRADIENT_PENALTY, LOSSES, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
+from gan_ablate.tricks.d_norm import D_NORM_TEXT, D_NORMS, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,23 +105,42 @@ class FGAN(Trick):
 @register("wgan_clip")
 @dataclass(frozen=True)
 class WGANClip(Trick):
-    """The first WGAN: D's weights clipped to [-c, c] after each update, RMSprop, no gradient penalty."""
+    """The first WGAN: D's weights clipped to [-c, c] after each update, RMSprop, no gradient penalty.
 
-    paper = "Arjovsky et al. 2017, algorithm 1"
+    Around it stands the setting of its paper: DCGAN's networks, with batch norm in D too, and N(0, 0.02) weights.
+    Without them, weights clipped to 0.01 shrink what goes through each layer, and little of it reaches G.
+    `schedule=code` trains the critic as the authors' code does: 100 steps in each of the first 25 rounds and in every
+    500th.
+    """
+
+    paper = "Arjovsky et al. 2017, algorithm 1 and section 4; schedule=code: the authors' main.py"
     recommended_by = "S2 S4"
     models = "W"
     conflicts = ("gradient_penalty", "spectral_norm", "weight_norm")  # their parameters are not the weights
+    batch_norm = "put into D, as in the paper's networks; real and fake images stay batches of their own"
     bounds = {"c": (OVER_0, 1e3), "lr": (1e-9, 10.0)}
+    choices = {"d_norm": ("batch", "keep"), "weights": ("dcgan", "keep"), "schedule": ("algorithm", "code")}
     c: float = 0.01  # greatest absolute weight of D
     lr: float = 5e-5  # of RMSprop, both players
+    d_norm: str = "batch"  # batch | keep: what the model has
+    weights: str = "dcgan"  # initial ones: dcgan: N(0, 0.02) | keep: the model's own
+    schedule: str = "algorithm"  # algorithm: n_critic D steps in each round | code: as above
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         rmsprop = Factory("torch.optim:RMSprop", {"lr": self.lr})
         # other tricks' penalties stay, whichever comes first
         kept = tuple(p for p in blueprint.penalties if getattr(p, "target", "") != GRADIENT_PENALTY.target)
-        return replace(
+        bp = replace(
             blueprint, objective=_objective("Wasserstein"), penalties=kept, g_optimizer=rmsprop, d_optimizer=rmsprop
         )
+        if self.d_norm == "batch":
+            bp = replace(bp, d_norm=BATCH_NORM)
+        if self.weights == "dcgan":
+            bp = replace(bp, init=DCGAN_INIT)
+        if self.schedule == "code":
+            options = {"usual": bp.n_critic, "burst": 100, "first": 25, "every": 500}
+            bp = replace(bp, critic_schedule=Factory("gan_ablate.optim:bursts", options))
+        return bp
 
     def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
         for p in parameters:
@@ -130,14 +150,25 @@ class WGANClip(Trick):
 @register("relativistic")
 @dataclass(frozen=True)
 class RelativisticPairing(Trick):
-    """D compares each fake with its real image; R1 and R2 keep its gradient flat on both."""
+    """D compares each fake with its real image; R1 and R2 keep its gradient flat on both.
 
-    paper = "Huang et al. 2024 (R3GAN), section 2; Jolicoeur-Martineau 2019, section 3.2"
+    The authors' gamma goes with the images: 0.05 (CIFAR-10), 1 (stacked MNIST), 2 (FFHQ 64), 150 (FFHQ 256). It falls
+    to a tenth along a cosine at the start of training.
+    """
+
+    paper = "Huang et al. 2024 (R3GAN), section 2 and the authors' train.py; Jolicoeur-Martineau 2019, section 3.2"
     recommended_by = "P"
     models = "DN"
-    bounds = {"gamma": POSITIVE}
-    gamma: float = 1.0  # of R1 and of R2
+    batch_norm = D_NORM_TEXT
+    bounds = {"gamma": POSITIVE, "final": (0.0, 1.0), "until": (OVER_0, 1.0)}
+    choices = {"d_norm": D_NORMS}
+    gamma: float = 1.0  # of R1 and of R2, at the start
+    final: float = 0.1  # share of gamma that is left after `until`
+    until: float = 0.2  # share of training over which gamma falls
+    d_norm: str = "none"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        penalties = tuple(Factory(f"{PENALTIES}:{name}", {"gamma": self.gamma}) for name in ("r1", "r2"))
-        return replace(blueprint, objective=_objective("Relativistic"), penalties=(*blueprint.penalties, *penalties))
+        options = {"gamma": self.gamma, "final": self.final, "until": self.until}
+        penalties = tuple(Factory(f"{PENALTIES}:{name}", options) for name in ("r1", "r2"))
+        bp = replace(blueprint, objective=_objective("Relativistic"), penalties=(*blueprint.penalties, *penalties))
+        return with_d_norm(bp, self.d_norm)

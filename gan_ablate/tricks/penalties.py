@@ -9,6 +9,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
+from gan_ablate.tricks.d_norm import D_NORM_TEXT, D_NORMS, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,10 +21,10 @@ CONSTRAINTS = "gan_ablate.nets.constraints"
 PLAYERS = ("d", "g", "both")
 
 
-def _with(blueprint: Blueprint, penalty: Factory) -> Blueprint:
-    """The blueprint with a penalty, in place of one of the same kind."""
+def _with(blueprint: Blueprint, penalty: Factory, d_norm: str) -> Blueprint:
+    """The blueprint with a penalty, in place of one of the same kind, and with D's normalisation as the trick asks."""
     others = tuple(p for p in blueprint.penalties if getattr(p, "target", "") != penalty.target)
-    return replace(blueprint, penalties=(*others, penalty))
+    return with_d_norm(replace(blueprint, penalties=(*others, penalty)), d_norm)
 
 
 @register("gradient_penalty")
@@ -35,14 +36,16 @@ class GradientPenalty(Trick):
     recommended_by = "S4"
     models = "DN"
     bounds = {"weight": POSITIVE, "target": (0.0, 1e3)}
-    choices = {"points": ("line", "real", "fake")}
+    batch_norm = D_NORM_TEXT
+    choices = {"points": ("line", "real", "fake"), "d_norm": D_NORMS}
     weight: float = 10.0
     target: float = 1.0  # norm of the gradient per sample
     points: str = "line"  # where: on the line between each pair, at real, at fake
+    d_norm: str = "layer"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         options = {"weight": self.weight, "target": self.target, "points": self.points}
-        return _with(blueprint, GRADIENT_PENALTY.but(**options))
+        return _with(blueprint, GRADIENT_PENALTY.but(**options), self.d_norm)
 
 
 @register("no_gradient_penalty")
@@ -91,12 +94,17 @@ class DRAGAN(Trick):
     paper = "Kodali et al. 2017, equation 2"
     recommended_by = "P"
     models = "DN"
+    batch_norm = D_NORM_TEXT
     bounds = {"weight": POSITIVE, "noise": (0.0, 1e3)}
+    choices = {"d_norm": D_NORMS}
     weight: float = 10.0
     noise: float = 0.5  # standard deviation of the noise around real images, in standard deviations of the images
+    d_norm: str = "layer"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _with(blueprint, Factory(f"{PENALTIES}:dragan", {"weight": self.weight, "noise": self.noise}))
+        return _with(
+            blueprint, Factory(f"{PENALTIES}:dragan", {"weight": self.weight, "noise": self.noise}), self.d_norm
+        )
 
 
 @register("r1")
@@ -106,11 +114,14 @@ class R1(Trick):
 
     paper = "Mescheder et al. 2018, equation 9"
     recommended_by = "P"
+    batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE}
+    choices = {"d_norm": D_NORMS}
     gamma: float = 10.0
+    d_norm: str = "none"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _with(blueprint, Factory(f"{PENALTIES}:r1", {"gamma": self.gamma}))
+        return _with(blueprint, Factory(f"{PENALTIES}:r1", {"gamma": self.gamma}), self.d_norm)
 
 
 @register("r2")
@@ -120,11 +131,14 @@ class R2(Trick):
 
     paper = "Mescheder et al. 2018, section 4.1"
     recommended_by = "P"
+    batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE}
+    choices = {"d_norm": D_NORMS}
     gamma: float = 10.0
+    d_norm: str = "none"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _with(blueprint, Factory(f"{PENALTIES}:r2", {"gamma": self.gamma}))
+        return _with(blueprint, Factory(f"{PENALTIES}:r2", {"gamma": self.gamma}), self.d_norm)
 
 
 def _finish(blueprint: Blueprint, name: str, on: str) -> Blueprint:
@@ -186,16 +200,21 @@ class LeCam(Trick):
 
     As in the authors' code, both means take in D's answers of a step before that step's loss reads them. They start at
     the first answers. Between G steps they stand still: of a round with several D steps, the last one's answers stay.
+    The equation pulls from both sides; the authors' code only where an answer is on the far side (`sides=one`), and
+    from step 1,000 on (`start=1000`).
     """
 
-    paper = "Tseng et al. 2021, equation 4"
+    paper = "Tseng et al. 2021, equation 4; sides, start: the authors' code"
     recommended_by = "P"
-    bounds = {"weight": POSITIVE, "decay": (0.0, 1.0)}
+    bounds = {"weight": POSITIVE, "decay": (0.0, 1.0), "start": (0, 10**9)}
+    choices = {"sides": ("both", "one")}
     weight: float = 0.3
     decay: float = 0.99  # of the running means, per G step
+    sides: str = "both"  # both: the square of the distance | one: of its positive part
+    start: int = 0  # G steps before the term counts
 
     def init(self, step: Step) -> State:
-        return {name: step.t.new_zeros(()) for name in ("real", "fake", "started")}
+        return {name: step.t.new_zeros(()) for name in ("real", "fake", "started", "steps")}
 
     def _means(self, state: State, step: Step) -> State:
         """The running means with D's answers of its last step in them."""
@@ -206,12 +225,14 @@ class LeCam(Trick):
         return {side: state[side].lerp(answer.logits.detach().mean(), share) for side, answer in answers.items()}
 
     def advance(self, state: State, step: Step) -> State:
-        return {**self._means(state, step), "started": step.t.new_ones(())}
+        return {**self._means(state, step), "started": step.t.new_ones(()), "steps": state["steps"] + 1}
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
         assert step.real_critique is not None
         assert step.fake_critique is not None
         means = self._means(state, step)
-        real = (step.real_critique.logits - means["fake"]).square().mean()
-        fake = (step.fake_critique.logits - means["real"]).square().mean()
-        return loss + self.weight * (real + fake)
+        real = step.real_critique.logits - means["fake"]  # (N,)
+        fake = means["real"] - step.fake_critique.logits  # (N,)
+        if self.sides == "one":
+            real, fake = real.relu(), fake.relu()
+        return loss + self.weight * (state["steps"] >= self.start) * (real.square().mean() + fake.square().mean())
