@@ -26,7 +26,7 @@ CLAIMS = (
     ),
     Claim(
         "arch.bn", "Batch norm stabilises training", "S0.3 S4", RADFORD,
-        (better("D", "base", "no_batch_norm"), better("N", "batch_norm")),
+        (better("D", "base", "no_batch_norm:on=both"), better("N", "batch_norm")),
     ),
     Claim(
         "arch.bn_placement", "Batch norm at G's output and D's input makes samples oscillate", "S0.3 S4.9", RADFORD,
@@ -34,7 +34,7 @@ CLAIMS = (
     ),
     Claim(
         "arch.bn_collapse", "Batch norm in G prevents mode collapse", "S4.4", RADFORD,
-        (better("D", "base", "no_batch_norm", "modes"),),
+        (better("D", "base", "no_batch_norm:on=both", "modes"),),
     ),
     Claim(
         "arch.relu_g", "ReLU is the right activation for G", "S0.4", RADFORD,
