@@ -24,13 +24,14 @@ from pathlib import Path
 
 import yaml
 
+from gan_ablate.outcomes import MEANINGS
 from gan_ablate.sweep import attempts
 from gan_ablate.sweep.cleaning import find
 from gan_ablate.sweep.merging import differing
 from gan_ablate.sweep.store import Store
 
 MIX = {"worker": 0.7, "sweeper": 0.2, "server": 0.1}  # who is killed, by how often
-OUTCOMES = ("ok", "collapsed", "diverged")
+ENDS = [word for word in MEANINGS if word != "crashed"]  # of a run that was carried out
 LULL = 0.8  # seconds between kills, on average
 ARMS = ["generator_ema", "generator_dropout", "experience_replay:size=32,kept=8", "n_critic:n=3"]
 BASE = {"dataset": "ring", "size": 1, "channels": 2, "width": 8, "steps": 52, "batch_size": 8, "precision": "fp32"}
@@ -126,7 +127,7 @@ def problems(root: Path, reference: Path) -> list[str]:
             continue
         if names := differing(result, expected):
             wrong.append(f"{name}: differs in {', '.join(names)}")
-        ends = [a.get("outcome") in OUTCOMES for a in attempts.read(folder)]
+        ends = [a.get("outcome") in ENDS for a in attempts.read(folder)]
         if sum(ends) > 1 or True in ends[:-1]:
             wrong.append(f"{name}: finished, then tried again")
         if (folder / "result.json.corrupt").exists():

@@ -179,15 +179,23 @@ def _result(module: GANModule, evaluation: EvaluationCallback) -> dict[str, Any]
 
 
 def judge(finite: bool, final: dict[str, Any] | None, curve: list[dict[str, Any]], classes: int) -> tuple[str, str]:
-    """Outcome and its reason, by the rules that were fixed before any grid ran (docs/architecture.md)."""
-    if not finite or final is None or final.get("fid") is None:
+    """Outcome and its reason, by the rules that were fixed before any grid ran (docs/architecture.md).
+
+    Diversity is judged by the classes that samples are read as, good or not: quality is the floor's to judge. The floor
+    comes first, because an untrained generator's samples all look alike.
+    """
+    fid = None if final is None else final.get("fid")
+    if not finite:
         return "diverged", "loss or weights are not finite"
+    if final is None or fid is None or not math.isfinite(fid):
+        return "diverged", "no finite FID at the final step"
     floor = next((row["fid"] for row in curve if row["step"] == 0), None)
-    if floor is not None and final["fid"] >= floor:
-        return "collapsed", f"final FID {final['fid']:.1f} is no better than an untrained generator's {floor:.1f}"
-    modes = final.get("modes")
+    if floor is not None and fid >= floor:
+        return "undertrained", f"final FID {fid:.1f} is no better than an untrained generator's {floor:.1f}"
+    modes = final.get("assigned_modes")
+    modes = final.get("modes") if modes is None else modes
     if modes is not None and modes < classes / 2:
-        return "collapsed", f"covers {modes} of {classes} modes"
+        return "collapsed", f"reaches {modes} of {classes} modes"
     return "ok", ""
 
 

@@ -23,11 +23,12 @@ FREE_OF_TORCH = [
     "gan_ablate.claims",
 ]
 # Each room with the rooms that it may import at module level; a room may always import itself.
-CORE = {"errors", "recipe"}
+CORE = {"errors", "outcomes", "recipe"}
 BUILD = CORE | {"blueprint", "trick", "presets"}
 MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "models", "data"}
 MAY_IMPORT = {
     "errors": set(),
+    "outcomes": set(),
     "recipe": {"errors"},
     "blueprint": CORE,
     "presets": CORE | {"blueprint"},

@@ -440,7 +440,7 @@ def test_it_evaluates_at_the_planned_steps_and_once_each(callback, tmp_path):
     ).fit(model, torch.utils.data.DataLoader(torch.zeros(8, 1), batch_size=1))  # fmt: skip
     assert [r["step"] for r in records] == [2, 4]
     assert records == callback.curve
-    assert set(records[0]) == {"step", *metrics.NAMES, "high_quality", "seconds"}
+    assert set(records[0]) == {"step", *metrics.NAMES, "seconds"}
     assert records[0]["fid"] > 10
     assert callback.seconds >= sum(r["seconds"] for r in records) - 1e-3
     # the same z at every point: this generator does not learn, so its figures stay
@@ -497,13 +497,16 @@ def test_a_diverged_generator_gives_nulls_and_no_exception(callback, where, monk
 
 
 def test_only_the_literatures_extractor_gives_the_bare_name(callback):
-    assert callback.labels() == {
-        "fid": "FID@300 (shapes classifier)",
-        "kid": "KID@300 (shapes classifier)",
-        "is_mean": "IS@300 (shapes classifier)",
+    names = {"fid": "FID", "kid": "KID", "is_mean": "IS"}
+    prdc = metrics.METRICS["prdc"]
+    assert callback.labels() == {k: f"{name}@300 (shapes classifier)" for k, name in names.items()} | {
+        **{k: f"{k}@300 (random CNN)" for k in prdc},
+        "high_quality": "high-quality share@300 (shapes classifier)",
     }
     settings = callback.settings()
     assert (settings["dataset"], settings["split"], settings["real_images"]) == ("shapes", "train", 640)
     literature = Extractor()
     literature.name = "inception"
-    assert metrics.metric_labels(literature, 50_000) == {"fid": "FID@50000", "kid": "KID@50000", "is_mean": "IS@50000"}
+    assert metrics.metric_labels(literature, 50_000) == {k: f"{name}@50000" for k, name in names.items()} | {
+        k: f"{k}@50000" for k in prdc
+    }

@@ -233,7 +233,7 @@ def test_fewer_rows_than_neighbours_reach_to_the_farthest():
 @pytest.fixture(scope="module")
 def case() -> tuple[Features, RealStatistics]:
     logits = torch.randn(600, 8, generator=torch.Generator().manual_seed(0))
-    real = RealStatistics.of(features(900, 16, 0), torch.full((8,), 10))
+    real = RealStatistics.of(features(900, 16, 0), torch.full((8,), 10), torch.arange(900) % 8)
     return Features(features(600, 16, 1), logits), real
 
 

@@ -240,7 +240,7 @@ def test_evaluation_of_points_measures_floats_and_draws_them(tmp_path):
     assert nothing["high_quality"] is None
 
 
-def test_images_have_no_high_quality(tmp_path):
+def test_images_are_of_high_quality_where_they_are_as_near_to_real_ones_as_those_are(tmp_path):
     real = load("shapes", size=16, channels=3, count=640)
     run = callback(tmp_path, real, load_extractor("classifier", dataset=real))
 
@@ -250,8 +250,8 @@ def test_images_have_no_high_quality(tmp_path):
         def generate(self, n: int, *, seed: int) -> Tensor:
             return real.images[:n]
 
-    assert run.evaluate(Copy())["high_quality"] is None
-    assert "high_quality" not in run.labels()
+    assert run.evaluate(Copy())["high_quality"] == 1
+    assert run.labels()["high_quality"] == "high-quality share@300 (shapes classifier)"
 
 
 # -- runs over points ------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from gan_ablate.claims import along, contrasting, designs, rates
 from gan_ablate.claims.cells import Cell, cells_of
 from gan_ablate.claims.claim import BASE
 from gan_ablate.claims.contrasting import Finding
-from gan_ablate.claims.measures import MEASURES, scores
+from gan_ablate.claims.measures import MEASURES, modes, scores
 from gan_ablate.claims.registry import registry
 from gan_ablate.claims.runs import Loaded, Run, Table, tables
 from gan_ablate.claims.summary import summarise
@@ -147,7 +147,7 @@ def _evidence(cell: Cell, found: Sequence[Table], finding: Finding | None, p: fl
         smallest_missed=math.nan if says == "open" and note else finding.smallest_missed,
         bound=finding.bound,
         failures=(_rate(a), _rate(b)),
-        coverage=(_mean(a, "metrics", "modes"), _mean(b, "metrics", "modes")),
+        coverage=(_modes(a), _modes(b)),
         volatility=(_mean(a, "stability", "volatility"), _mean(b, "stability", "volatility")),
         note=_joined(finding.note, note, _unfinished(cell, table)),
     )
@@ -183,6 +183,11 @@ def _says(
 def _rate(runs: Iterable[Run]) -> Interval:
     failed = [r.failed for r in runs]
     return wilson(sum(failed), len(failed))
+
+
+def _modes(runs: Iterable[Run]) -> float:
+    values = [v for r in runs if (v := modes(r)) is not None]
+    return sum(values) / len(values) if values else math.nan
 
 
 def _mean(runs: Iterable[Run], part: str, key: str) -> float:

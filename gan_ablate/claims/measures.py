@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_ablate.claims.runs import LOST, Run, number
+from gan_ablate.claims.runs import Run, number
+from gan_ablate.outcomes import UNMEASURED
 from gan_ablate.stats.curves import time_to
 
 Kind = Literal["compare", "failures", "spread", "points", "interaction", "sign", "correlation", "value"]
@@ -39,7 +40,7 @@ def scores(side: Mapping[int, Run], measure: Measure) -> dict[int, float | None]
     found: dict[int, float | None] = {}
     for seed, run in side.items():
         value = measure.read(run)
-        if measure.worst_when_lost and (run.outcome in LOST or (measure.always and run.failed and value is None)):
+        if measure.worst_when_lost and (run.outcome in UNMEASURED or (measure.always and run.failed and value is None)):
             found[seed] = None
         elif value is not None:
             found[seed] = max(value, 1e-12) if measure.scale == "log" else value
@@ -48,7 +49,7 @@ def scores(side: Mapping[int, Run], measure: Measure) -> dict[int, float | None]
 
 def _unless_unmeasured(found: dict[int, float | None], side: Mapping[int, Run]) -> dict[int, float | None]:
     """The figures; none where only lost runs stand there, although others of the side could have had one."""
-    others = [seed for seed, run in side.items() if run.outcome not in LOST]
+    others = [seed for seed, run in side.items() if run.outcome not in UNMEASURED]
     return {} if others and not any(seed in found for seed in others) else found
 
 
@@ -60,7 +61,7 @@ def seconds_to(side: Mapping[int, Run], target: float) -> dict[int, float | None
     found: dict[int, float | None] = {}
     for seed, run in side.items():
         each = seconds_per_step(run)
-        if run.outcome in LOST:
+        if run.outcome in UNMEASURED:
             found[seed] = None
         elif each is not None and run.curve:
             steps, fids = zip(*run.curve)
@@ -75,6 +76,12 @@ def fid(run: Run) -> float | None:
 
 def _metric(key: str) -> Callable[[Run], float | None]:
     return lambda run: run.get("metrics", key)
+
+
+def modes(run: Run) -> float | None:
+    """Modes that samples of any quality reach: their quality is FID's to judge. Where that was not counted, `modes`."""
+    reached = run.get("metrics", "assigned_modes")
+    return run.get("metrics", "modes") if reached is None else reached
 
 
 def _stability(key: str) -> Callable[[Run], float | None]:
@@ -113,7 +120,7 @@ MEASURE = "the checkpoints measured (gan-ablate measure ROOT)"
 MEASURES: dict[str, Measure] = {
     "fid": Measure("FID", "lower", read=fid, always=True),
     "modes": Measure(
-        "modes covered", "higher", scale="linear", read=_metric("modes"), needs="a dataset of known modes"
+        "modes reached", "higher", scale="linear", read=modes, needs="a dataset of known modes"
     ),
     "failure_rate": Measure("failure rate", "lower", "failures", scale="linear", quality=False),
     "volatility": Measure("volatility of log FID", "lower", read=_stability("volatility")),

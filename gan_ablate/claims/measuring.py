@@ -11,6 +11,7 @@ from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.measures import MEASURE, MEASURES
 from gan_ablate.claims.registry import registry
 from gan_ablate.claims.runs import Loaded, Run, Table, tables
+from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
 
 FILE = "measured.json"
@@ -53,7 +54,7 @@ def jobs(loaded: Loaded, fallbacks: bool = False) -> Iterator[Job]:
                 held.update({METRIC_OF[figure]: None} if run.measured.get(figure) is None else {})
     for run, metrics in wanted.values():
         job = Job(run, tuple(metrics))
-        if metrics and run.outcome in ("ok", "collapsed") and job.checkpoint.is_file():
+        if metrics and run.outcome in MEASURED and job.checkpoint.is_file():
             yield job
 
 

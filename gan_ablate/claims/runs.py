@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from gan_ablate.claims.claim import BASE
 from gan_ablate.errors import InputError
+from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import TrickSpec
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
 MISSING = "missing"
-LOST = ("diverged", "crashed")  # outcomes that leave no figure to speak of
 HELD = {"adam_lr": ("lr", "lr"), "batch_size": ("size", "batch_size")}  # trick -> its number, and where base has it
 
 
@@ -76,7 +76,7 @@ class Run:
     def steps(self) -> float | None:
         """G steps that the run was to make."""
         made = number(self.record.get("g_steps"))
-        return made if made and made > 0 and self.outcome in ("ok", "collapsed") else number(self.recipe.get("steps"))
+        return made if made and made > 0 and self.outcome in MEASURED else number(self.recipe.get("steps"))
 
     @property
     def curve(self) -> list[tuple[float, float]]:

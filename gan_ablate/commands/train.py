@@ -54,6 +54,11 @@ TYPES = {
     "beta2": float,
 }
 
+MODES = {
+    "assigned_modes": "modes reached",
+    "modes": "modes reached by good samples",
+}
+
 
 def _train(args: Namespace) -> int:
     from gan_ablate.recipe import TrickSpec
@@ -132,8 +137,9 @@ def _tell(result: dict[str, Any]) -> None:
         value = result["metrics"].get(key)
         if value is not None:
             print(f"  {label}: {value:.4g}")
-    if result["metrics"].get("modes") is not None:
-        print(f"  modes covered: {result['metrics']['modes']}")
+    for key, words in MODES.items():
+        if (value := result["metrics"].get(key)) is not None:
+            print(f"  {words}: {value:.4g}")
 
 
 def add(subcommands: Any) -> None:

@@ -16,7 +16,14 @@ from gan_ablate.data import ImageSet
 from gan_ablate.data.images import to_uint8
 from gan_ablate.evaluate.cache import write_atomically
 from gan_ablate.evaluate.features import Extractor
-from gan_ablate.evaluate.metrics import NOTHING, RealStatistics, evaluate_images, metric_labels, real_statistics
+from gan_ablate.evaluate.metrics import (
+    NOTHING,
+    RealStatistics,
+    evaluate_images,
+    measured_by,
+    metric_labels,
+    real_statistics,
+)
 from gan_ablate.evaluate.samples import save_grid, save_points
 from gan_ablate.recipe import Evaluation, seed_for
 
@@ -33,8 +40,9 @@ class EvaluationCallback(lightning.Callback):
     evaluated again after resuming.
 
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
-    record: called with {"step", "fid", "kid", "is_mean", "is_std", "modes", "mode_kl", "high_quality",
-    "seconds"}; None where a figure does not exist, and all of them None if the weights or the images are not finite.
+    record: called with {"step", "fid", "kid", "is_mean", "is_std", "precision", ..., "modes", "assigned_modes",
+    "high_quality", "mode_kl", "seconds"}; None where a figure does not exist, and all of them None if the weights or
+    the images are not finite.
     samples_dir: gets step_000500.png, ... and final.png; None writes no pictures.
     seed: the run's; the evaluation's z come from `seed_for(seed, "evaluation")`.
 
@@ -61,10 +69,7 @@ class EvaluationCallback(lightning.Callback):
 
     def labels(self) -> dict[str, str]:
         """Names of the figures for tables and axes: {"fid": "FID@2048 (shapes classifier)", ...}."""
-        labels = metric_labels(self.extractor, self.plan.samples)
-        if self._points:
-            labels["high_quality"] = f"high-quality share@{self.plan.samples} ({self.extractor.name})"
-        return labels
+        return metric_labels(self.extractor, self.plan.samples)
 
     def settings(self) -> dict[str, Any]:
         """What the figures were measured with: only figures with equal settings may stand in one table."""
@@ -76,6 +81,7 @@ class EvaluationCallback(lightning.Callback):
             "split": self.plan.split,
             "real_fingerprint": self.real.fingerprint,
             "real_images": min(len(self.real), self.extractor.real_images),
+            **measured_by(self.extractor),
         }
         return settings | ({"note": self.extractor.note} if self.extractor.note else {})
 
@@ -126,7 +132,7 @@ class EvaluationCallback(lightning.Callback):
         self.seconds = float(state_dict["seconds"])
 
     def _measure(self, module: nn.Module) -> dict[str, float | int | None]:
-        nothing = {**NOTHING, "high_quality": None}
+        nothing = dict(NOTHING)
         if not _finite(module):  # uint8 images could not show it
             return nothing
         images = module.generate(self.plan.samples, seed=seed_for(self.seed, "evaluation"))  # type: ignore[operator]
@@ -134,8 +140,7 @@ class EvaluationCallback(lightning.Callback):
             return nothing
         if images.is_floating_point() and not self._points:
             images = to_uint8(images)
-        metrics = evaluate_images(images, self.extractor, self._real())
-        return {**metrics, "high_quality": self.extractor.high_quality(images)}
+        return evaluate_images(images, self.extractor, self._real())
 
     @property
     def _points(self) -> bool:

@@ -57,6 +57,8 @@ class SmallCNN(nn.Module):
 class ClassifierExtractor(Extractor):
     """A trained `SmallCNN` as an extractor. Its features are the activations before the linear head, d = 128."""
 
+    random_prdc = True
+
     def __init__(self, checkpoint: dict[str, Any]) -> None:
         super().__init__()
         meta = checkpoint["meta"]

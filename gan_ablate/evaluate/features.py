@@ -38,6 +38,8 @@ class Extractor(nn.Module):
     note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
     batch_size: int = 256  # fixed: results must not depend on how many images are asked for
     real_images: int = 20_000  # at most this many real images make the statistics
+    random_prdc: bool = False  # whether PRDC is on a random CNN's features (`random_cnn`) in place of its own
+    own_modes: bool = False  # whether its logits say which samples are good, as the literature has it for these sets
     kid_subsets: int = 3  # of 1,000 images each; unbiased for any number, more of them only cost time
 
     def freeze(self) -> None:
@@ -73,12 +75,12 @@ def extract(extractor: Extractor, images: Tensor) -> Features:
         wanted = str(extractor.dtype).removeprefix("torch.")
         raise TypeError(f"expected {wanted} images (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
     device = extractor.device
-    with torch.no_grad(), _exact(device):
+    with torch.no_grad(), exact(device):
         parts = [extractor(part.to(device)) for part in images.split(extractor.batch_size)]
     return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
 
 
-def _exact(device: torch.device) -> AbstractContextManager[object]:
+def exact(device: torch.device) -> AbstractContextManager[object]:
     """Full float32 precision and deterministic kernels, whatever the training has switched on."""
     stack = ExitStack()
     stack.enter_context(torch.autocast(device.type, enabled=False))

@@ -12,8 +12,9 @@ import math
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,12 +25,21 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate.cache import cache_folder, read_or_make
-from gan_ablate.evaluate.features import Extractor, Features, extract
+from gan_ablate.evaluate.features import Extractor, Features, exact, extract
 from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity
-from gan_ablate.evaluate.modes import mode_coverage
+from gan_ablate.evaluate.modes import (
+    BY_CONFIDENCE,
+    BY_DISTANCE,
+    class_reach,
+    good_samples,
+    mode_coverage,
+    mode_divergence,
+    reached,
+)
 from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
+from gan_ablate.evaluate.random_cnn import SPACE, RandomCNN
 
-STATISTICS = 2  # raise it when what a statistics file holds changes
+STATISTICS = 3  # raise it when what a statistics file holds changes
 KID_REAL = 5000  # real feature rows kept, for KID's subsets and as the neighbours of prdc
 PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real ones would only cost time
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
@@ -40,7 +50,7 @@ METRICS = {  # what can be asked for, and the figures that each gives
     "kid": ("kid",),
     "is": ("is_mean", "is_std"),
     "prdc": ("precision", "recall", "density", "coverage"),
-    "modes": ("modes", "mode_kl"),
+    "modes": ("modes", "assigned_modes", "high_quality", "mode_kl"),
     "fid_infinity": ("fid_infinity",),
 }
 DEFAULT = tuple(name for name in METRICS if name != "fid_infinity")  # that one costs fifteen FIDs: on request
@@ -56,12 +66,26 @@ class RealStatistics:
     mean: Tensor  # (d,) float64
     factor: Tensor  # (d, d) float64, lower triangular: factor factor^T is the covariance
     kid_features: Tensor  # (m, d) float32, m <= KID_REAL
-    radii: Tensor  # (m, 2) float64: squared distances of each of them to its 3rd and its 5th neighbour among them
+    radii: Tensor  # (m, 2) float64: squared distances of each to its 3rd and 5th neighbour, in the space of prdc
     class_counts: Tensor | None  # (K,) int64: images per class in the whole set; None where modes are not known
+    kept_labels: Tensor | None = None  # (m,) int64: classes of the kept rows; None where modes go by the logits alone
+    reach: Tensor | None = None  # (K,) float64: see `class_reach`
+    prdc_features: Tensor | None = None  # (m, p) float32 of the random CNN; None where prdc is on the features above
+    random_cnn: Tensor | None = None  # its `statistics`
 
     @classmethod
-    def of(cls, features: Tensor, class_counts: Tensor | None = None) -> RealStatistics:
-        """From features (N, d) of real images in random order; `InputError` for N < 2 and features not finite."""
+    def of(
+        cls,
+        features: Tensor,
+        class_counts: Tensor | None = None,
+        labels: Tensor | None = None,
+        images: Tensor | None = None,
+    ) -> RealStatistics:
+        """From features (N, d) of real images in random order; `InputError` for N < 2 and features not finite.
+
+        labels: their classes (N,), for modes by distance. images: themselves, uint8 (N, C, H, W), for prdc in the space
+        of the random CNN.
+        """
         if len(features) < 2:
             raise InputError(f"statistics of real images need at least 2 images, got {len(features)}")
         if not torch.isfinite(features).all():
@@ -71,7 +95,17 @@ class RealStatistics:
         x = x - mean
         lower = factor(x.T @ x / (len(x) - 1))
         kept = features[:KID_REAL].float()
-        return cls(len(x), mean.cpu(), lower.cpu(), kept.cpu(), squared_radii(kept).cpu(), class_counts)
+        found = cls(len(x), mean.cpu(), lower.cpu(), kept.cpu(), torch.empty(0), class_counts)
+        if class_counts is not None and labels is not None:
+            own = labels[:KID_REAL].to(kept.device)
+            found = replace(found, kept_labels=own.cpu(), reach=class_reach(kept, own, len(class_counts)).cpu())
+        space = kept
+        if images is not None:
+            with exact(kept.device):
+                network = RandomCNN.fitted(images[:KID_REAL].to(kept.device))
+                space = network(images[:KID_REAL])
+            found = replace(found, prdc_features=space.cpu(), random_cnn=network.statistics.cpu())
+        return replace(found, radii=squared_radii(space).cpu())
 
 
 class Stored(nn.Module):
@@ -103,17 +137,33 @@ def evaluate_images(
 
     only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "fid_infinity"): nothing else is computed, and
     the result has their figures alone. None: all but `fid_infinity`.
-    `is_std` is None with one split; `modes` and `mode_kl` are None where the classes are not known; all are None where
+    `is_std` is None with one split; the figures of `modes` are None where the classes are not known; all are None where
     features are not finite. Raises `InputError` for fewer than 2 images, and for names that are not in `METRICS`.
     """
-    _chosen(only)  # before the expensive part
-    return evaluate_features(extract(extractor, images), real, kid_subsets=extractor.kid_subsets, only=only)
+    chosen = _chosen(only)  # before the expensive part
+    random = None
+    if "prdc" in chosen and real.random_cnn is not None:
+        with exact(extractor.device):
+            random = RandomCNN(images.shape[1], real.random_cnn).to(extractor.device)(images)
+    features = extract(extractor, images)
+    result = evaluate_features(features, real, kid_subsets=extractor.kid_subsets, only=only, random=random)
+    if result.get("modes") is not None and extractor.own_modes:
+        result["high_quality"] = extractor.high_quality(images)
+    return result
 
 
 def evaluate_features(
-    fake: Features, real: RealStatistics, *, kid_subsets: int = 3, only: Collection[str] | None = None
+    fake: Features,
+    real: RealStatistics,
+    *,
+    kid_subsets: int = 3,
+    only: Collection[str] | None = None,
+    random: Tensor | None = None,
 ) -> dict[str, float | int | None]:
-    """`evaluate_images` from features that are already there. Computed on the device of the features."""
+    """`evaluate_images` from features that are already there. Computed on the device of the features.
+
+    random: features (N, p) of the random CNN, where `real` has such for prdc.
+    """
     chosen = _chosen(only)
     features, logits = fake
     if len(features) < 2:
@@ -130,13 +180,32 @@ def evaluate_features(
     if "is" in chosen:
         result["is_mean"], result["is_std"] = inception_score(logits)
     if "prdc" in chosen:
-        kept, radii = real.kid_features.to(features.device), real.radii.to(features.device)
-        result |= precision_recall_density_coverage(features[:PRDC_FAKE], kept, radii)
+        space, kept = (features, real.kid_features) if real.prdc_features is None else (random, real.prdc_features)
+        if space is None:
+            raise ValueError("prdc: these real statistics need the random CNN's features of the generated images")
+        kept, radii = kept.to(space.device), real.radii.to(space.device)
+        result |= precision_recall_density_coverage(space[:PRDC_FAKE], kept, radii)
     if "modes" in chosen and real.class_counts is not None:
-        result["modes"], result["mode_kl"] = mode_coverage(logits.cpu(), real.class_counts)
+        result |= _modes(fake, real, real.class_counts)
     if "fid_infinity" in chosen:
         result["fid_infinity"] = frechet_distance_infinity(features, real)
     return {k: v if v is None or math.isfinite(v) else None for k, v in result.items()}
+
+
+def _modes(fake: Features, real: RealStatistics, counts: Tensor) -> dict[str, float | int | None]:
+    """The figures of `modes`, by distance where `real` has the classes' reach, else by the logits alone."""
+    if real.kept_labels is None or real.reach is None:
+        covered, divergence = mode_coverage(fake.logits.cpu(), counts)
+        return {"modes": covered, "mode_kl": divergence}
+    mode = fake.logits.argmax(1)
+    kept, labels, reach = (x.to(mode.device) for x in (real.kid_features, real.kept_labels, real.reach))
+    good = good_samples(fake.features, mode, kept, labels, reach)
+    return {
+        "modes": reached(mode[good].cpu(), counts, len(mode)),
+        "assigned_modes": reached(mode.cpu(), counts, len(mode)),
+        "high_quality": float(good.double().mean()),
+        "mode_kl": mode_divergence(mode.cpu(), counts),
+    }
 
 
 def kernel_distance(features: Tensor, real: RealStatistics, *, subsets: int = 3) -> float:
@@ -169,10 +238,25 @@ def inception_score(logits: Tensor) -> tuple[float, float | None]:
 def metric_labels(extractor: Extractor, samples: int) -> dict[str, str]:
     """How tables and axes name the figures: with the sample count always, bare only for the literature's extractor.
 
-    {"fid": "FID@2048 (shapes classifier)", ...}, or {"fid": "FID@50000", ...} for Inception.
+    {"fid": "FID@2048 (shapes classifier)", "precision": "precision@2048 (random CNN)", ...}, or
+    {"fid": "FID@50000", ...} for Inception.
     """
-    suffix = "" if extractor.name == "inception" else f" ({extractor.name})"
-    return {key: f"{name}@{samples}{suffix}" for key, name in (("fid", "FID"), ("kid", "KID"), ("is_mean", "IS"))}
+    names = {"fid": "FID", "kid": "KID", "is_mean": "IS"}
+    labels = {key: f"{name}@{samples}{_of(extractor.name)}" for key, name in names.items()}
+    space = _of(SPACE if extractor.random_prdc else extractor.name)
+    labels |= {key: f"{key}@{samples}{space}" for key in METRICS["prdc"]}
+    known = {"high_quality": f"high-quality share@{samples}{_of(extractor.name)}"} if extractor.classes else {}
+    return labels | known
+
+
+def measured_by(extractor: Extractor) -> dict[str, str]:
+    """In which space prdc is, and what counts as a mode: only figures with equal ones may stand in one table."""
+    found = {"prdc_space": SPACE if extractor.random_prdc else extractor.name}
+    return found | ({"modes_by": BY_CONFIDENCE if extractor.own_modes else BY_DISTANCE} if extractor.classes else {})
+
+
+def _of(name: str) -> str:
+    return "" if name == "inception" else f" ({name})"
 
 
 def _chosen(only: Collection[str] | None) -> tuple[str, ...]:
@@ -198,33 +282,28 @@ def _quiet(like: Tensor) -> Iterator[None]:
 def _compute(real: ImageSet, extractor: Extractor, count: int) -> RealStatistics:
     generator = torch.Generator().manual_seed(SEED)  # shuffled: class folders come one class after the other
     rows = torch.randperm(len(real), generator=generator)[:count]
-    counts = None
+    counts = labels = None
     if real.labels is not None and extractor.classes and extractor.classes == real.classes:
         counts = torch.bincount(real.labels.cpu(), minlength=len(real.classes))
-    return RealStatistics.of(extract(extractor, real.images[rows]).features, counts)
+        labels = None if extractor.own_modes else real.labels.cpu()[rows]
+    images = real.images[rows]
+    return RealStatistics.of(
+        extract(extractor, images).features, counts, labels, images if extractor.random_prdc else None
+    )
 
 
 def _write(path: Path, statistics: RealStatistics) -> None:
-    counts = statistics.class_counts
+    arrays = {name: value.numpy() for name, value in vars(statistics).items() if isinstance(value, Tensor)}
     with path.open("wb") as file:
-        np.savez(
-            file,
-            count=statistics.count,
-            mean=statistics.mean.numpy(),
-            factor=statistics.factor.numpy(),
-            kid_features=statistics.kid_features.numpy(),
-            radii=statistics.radii.numpy(),
-            class_counts=np.empty(0, np.int64) if counts is None else counts.numpy(),
-        )
+        np.savez(file, **{"count": np.array(statistics.count), **arrays})
 
 
 def _read(path: Path) -> RealStatistics | None:
     """The statistics at `path`, or None where the file is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "count"}
+            arrays: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in file.files if name != "count"}
             count = int(file["count"])
-        classes = arrays.pop("class_counts")
-        return RealStatistics(count=count, class_counts=classes if len(classes) else None, **arrays)
+        return RealStatistics(**{"class_counts": None, **arrays, "count": count})
     except Exception:  # a truncated zip raises one of many types
         return None

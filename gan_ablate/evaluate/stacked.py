@@ -23,6 +23,9 @@ class StackedExtractor(Extractor):
     Channels are classified one by one, so a stack's probability is the product of its digits': the logits are sums.
     """
 
+    random_prdc = True
+    own_modes = True
+
     def __init__(self, digits: Extractor, name: str, classes: tuple[str, ...], channels: int = 3) -> None:
         super().__init__()
         self.digits, self.channels = digits, channels

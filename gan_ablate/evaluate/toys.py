@@ -35,6 +35,7 @@ class PointsExtractor(Extractor):
 
     dtype = torch.float32
     dim = 2
+    own_modes = True
     centres: Tensor  # (K, 2) float64
 
     def __init__(self, toy: Toy) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gan_ablate.outcomes import listed
 from gan_ablate.report.summaries import BASE, ArmSummary, ModelTable
 from gan_ablate.report.text import NOTHING, interval, number, p_value, percent, whole
 from gan_ablate.stats.intervals import Interval
@@ -29,14 +30,23 @@ SIGN_WORDS = {
     "g_loss_falls": "G loss falls",
 }
 MEANS = {
-    "modes": ("modes", "classes covered, mean over seeds"),
+    "modes": (
+        "modes",
+        "modes with at least a quarter of the good samples that real images would give (stacked digits, points: with "
+        "one at all), mean over seeds",
+    ),
+    "assigned_modes": ("any q.", "modes with a quarter of their real share of samples, good or not; mean over seeds"),
     "kid": ("KID", "mean over seeds; lower is better"),
     "precision": ("prec.", "precision: share of generated images among the real ones; higher is better"),
     "recall": ("recall", "share of real images among the generated ones; higher is better"),
     "density": ("dens.", "density: precision that outliers do not inflate; higher is better"),
     "coverage": ("cover.", "coverage: share of real images with a generated one near; higher is better"),
     "mode_kl": ("mode KL", "divergence of the histogram of modes from the real one; 0 is even"),
-    "high_quality": ("high q.", "share of samples within 3 sigma of a mode; higher is better"),
+    "high_quality": (
+        "high q.",
+        "share of good samples: as near to a real image of their class as real ones are (points: within 3 sigma of a "
+        "mode); higher is better",
+    ),
 }
 
 
@@ -71,7 +81,7 @@ def columns(table: ModelTable) -> list[Column]:
             lambda a: number(a.improvement, 2),
             lambda a: a.improvement,
         ),
-        Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed, _rate),
+        Column("failed", f"{listed()} [95 % Wilson interval of the rate]", _failed, _rate),
         *(_mean(k) for k in MEANS if any(not math.isnan(a.means[k]) for a in table.arms)),
         Column(
             "IS",
@@ -88,7 +98,7 @@ def stability_columns(table: ModelTable) -> list[Column]:
     """Failure, drift and the size of gradients."""
     found = [
         Column("arm", "the trick that is added to base, or taken away", lambda a: a.arm),
-        Column("failed", "collapsed, diverged or crashed [95 % Wilson interval of the rate]", _failed, _rate),
+        Column("failed", f"{listed()} [95 % Wilson interval of the rate]", _failed, _rate),
         Column("how", "which failures", lambda a: a.outcomes or NOTHING),
         Column(
             "− base",

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gan_ablate.outcomes import explained
 from gan_ablate.report import again
 from gan_ablate.report.frames import Loaded
 from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
@@ -16,9 +17,8 @@ from gan_ablate.report.text import one_line, place
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
     "Lower FID is better.",
-    "A failure is a non-finite loss or weight (diverged), a final FID no better than an untrained generator's or "
-    "fewer than half of the known modes (collapsed), or a run that raised an error twice (crashed). Failed runs are "
-    "never dropped: collapsed ones enter with their FID, the others rank worst.",
+    f"Failed runs are {explained()}. They are never dropped: undertrained and collapsed ones enter with their FID, the "
+    "others rank worst.",
     f"A verdict is given where Holm's correction leaves p under {ALPHA}; an arm that fails more often than base is "
     "never said to help. Undecided names the smallest ratio that 80 % power could have found.",
 )

@@ -11,14 +11,16 @@ from typing import Any, cast
 import yaml
 
 from gan_ablate.errors import InputError
+from gan_ablate.outcomes import MEANINGS, MEASURED
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.untrusted import read_regular
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-OUTCOMES = ("ok", "collapsed", "diverged", "crashed", "missing")
+OUTCOMES = (*MEANINGS, "missing")
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 METRICS = (
-    "fid", "kid", "is_mean", "is_std", "precision", "recall", "density", "coverage", "modes", "mode_kl", "high_quality",
+    "fid", "kid", "is_mean", "is_std", "precision", "recall", "density", "coverage", "modes", "assigned_modes",
+    "high_quality", "mode_kl",
 )  # fmt: skip
 STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
 SIGNS = ("d_loss_near_zero", "gradient_over_100", "d_loss_spikes", "g_loss_falls")  # evaluate.health's, in its order
@@ -127,8 +129,8 @@ def row(cell: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
     recipe = read.get("recipe") or {}
     outcome = read.get("outcome") or ("crashed" if read else "missing")
     measured, note = metrics(read.get("metrics")), str(read.get("note") or read.get("error") or "")[:LONGEST]
-    if outcome == "ok" and math.isnan(measured["fid"]):
-        outcome, note = "crashed", f"{note}; no finite FID at the final step".removeprefix("; ")
+    if outcome in MEASURED and math.isnan(measured["fid"]):
+        outcome, note = "diverged", f"{note}; no finite FID at the final step".removeprefix("; ")
     best, card, signs = (read.get(k) or {} for k in ("best", "stability", "signs"))
     best_fid = number(best.get("fid"))
     return {
@@ -161,7 +163,9 @@ def protocol(read: Mapping[str, Any]) -> str:
         return ""
     digest, real = str(e["extractor_digest"])[:12], e["real_fingerprint"]
     data = f"{e['dataset']} {e['split']} split ({e['real_images']} real images, content {real})"
-    return f"{read['labels']['fid']}, {data}, extractor {digest}"
+    space, rule = e.get("prdc_space"), e.get("modes_by")  # results of before these two were said have neither
+    rest = (f", PRDC by {space}" if space else "") + (f", modes by {rule}" if rule else "")
+    return f"{read['labels']['fid']}, {data}, extractor {digest}{rest}"
 
 
 def setting(read: Mapping[str, Any] | None) -> str:

@@ -35,7 +35,7 @@ class Grid:
 
 def chosen(rows: Rows) -> list[tuple[str, int]]:
     """The places of the runs whose samples stand for an arm; failed runs without a score rank worst."""
-    done = [k for k, o in enumerate(rows["outcome"]) if o in ("ok", "collapsed", "diverged")]
+    done = [k for k, o in enumerate(rows["outcome"]) if o not in ("crashed", "missing")]
     done.sort(key=lambda k: (math.inf if math.isnan(rows["fid"][k]) else rows["fid"][k], rows["seed"][k]))
     if not done:
         return []

@@ -27,7 +27,7 @@ def announced(table: ModelTable) -> list[SignRow]:
     if not table.groups:
         return []
     rows = {k: np.concatenate([g[k] for g in table.groups.values()]) for k in next(iter(table.groups.values()))}
-    rows = where(rows, np.isin(rows["outcome"].astype(str), ["ok", "collapsed", "diverged"]))
+    rows = where(rows, ~np.isin(rows["outcome"].astype(str), ["crashed", "missing"]))
     found = []
     for column in (c for c in rows if c.startswith("sign_")):
         sign = column.removeprefix("sign_")

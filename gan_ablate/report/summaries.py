@@ -20,7 +20,7 @@ from gan_ablate.stats.paired import Comparison, Scores
 ALPHA = 0.05
 BASE = "base"
 VERDICTS = ("helps", "hurts", "undecided", "not tested")
-QUALITY = ("kid", "precision", "recall", "density", "coverage", "modes", "mode_kl", "high_quality")
+QUALITY = ("kid", "precision", "recall", "density", "coverage", "modes", "assigned_modes", "high_quality", "mode_kl")
 CARD = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient", "peak_memory_bytes")
 Rows = dict[str, np.ndarray]  # runs as columns (n,): frames would take most of a large report's time
 TINY = 1e-12  # in place of a FID of 0, which has no logarithm
@@ -33,7 +33,7 @@ class ArmSummary:
     arm: str
     runs: int  # carried out
     missing: int  # cells without a result
-    failures: int  # collapsed, diverged or crashed
+    failures: int  # runs of any outcome but ok
     failure_rate: Interval  # Wilson
     outcomes: str  # "2 collapsed, 1 diverged"
     fid: Interval  # geometric mean over the seeds with a score, 95 % interval of it

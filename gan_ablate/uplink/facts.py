@@ -86,7 +86,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a `result.json` or `failed.json` says of a whole run."""
     if "error" in record:
-        return {"outcome": "failed", "error": str(record["error"])[:1000], "run_id": record["run_id"]}
+        return {"outcome": "crashed", "error": str(record["error"])[:1000], "run_id": record["run_id"]}
     plain = (
         "run_id",
         "outcome",
