@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import lightning
+import numpy as np
 import pytest
 import scipy.stats
 import torch
@@ -19,7 +20,7 @@ from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
 from gan_ablate.interpolation import lerp, midpoints, slerp
 from gan_ablate.nets import Critique
-from gan_ablate.nets.heads import MinibatchDiscrimination, MinibatchStddev
+from gan_ablate.nets.heads import MinibatchDiscrimination, MinibatchStddev, nearest_at_2
 from gan_ablate.nets.layers import AlwaysDropout, GaussianNoise
 from gan_ablate.nets.norms import VirtualBatchNorm, group_norm
 from gan_ablate.nets.resnet import DownBlock, FlatBlock
@@ -634,35 +635,80 @@ def test_a_deep_residual_critic_has_as_many_times_the_convolutions_and_those_of_
 # -- heads -----------------------------------------------------------------------------------------------------------
 
 
-@proves("minibatch_discrimination")
-def test_minibatch_discrimination_of_three_samples_by_hand():
-    layer = MinibatchDiscrimination(1, kernels=1, dims=1)
-    nn.init.ones_(layer.T)
-    f = torch.tensor([[0.0], [math.log(2)], [math.log(6)]])
-    # c(0, 1) = 1/2, c(0, 2) = 1/6, c(1, 2) = 1/3
-    assert torch.allclose(layer(f)[:, 1], torch.tensor([1 / 2 + 1 / 6, 1 / 2 + 1 / 3, 1 / 6 + 1 / 3]))
+def minibatch_layer(f, theta, log_weight_scale, b, init=False):
+    """A port of improved-gan's MinibatchLayer: its output, and the log_weight_scale and b that it then has."""
+    w = theta * (np.exp(log_weight_scale) / np.sqrt(np.square(theta).sum(0)))
+    activation = np.tensordot(f, w, [[1], [0]])  # (N, B, C)
+    difference = np.abs(activation[:, :, :, None] - activation.transpose(1, 2, 0)[None]).sum(2)  # (N, B, N)
+    difference = difference + 1e6 * np.eye(len(f))[:, None]
+    if init:
+        nearest = 0.5 * difference.min(2).mean(0)
+        difference, log_weight_scale = difference / nearest[None, :, None], log_weight_scale - np.log(nearest)[:, None]
+    o = np.exp(-difference).sum(2)
+    b = -o.mean(0) if init else b
+    return np.concatenate([f, o + b], 1), log_weight_scale, b
 
 
 @proves("minibatch_discrimination")
-def test_minibatch_discrimination_against_the_papers_equations():
+def test_minibatch_discrimination_is_improved_gans_layer_before_its_first_values_and_after():
+    layer = MinibatchDiscrimination(6, kernels=3, dims=4)
+    for seed, first in ((0, False), (1, True), (2, False)):
+        f = 9 * torch.randn(7, 6, generator=torch.Generator().manual_seed(seed))
+        held = [p.detach().double().numpy() for p in (layer.direction, layer.log_length, layer.bias)]
+        expected, *after = minibatch_layer(f.double().numpy(), *held, init=first)
+        with torch.no_grad():
+            out = nearest_at_2(layer, f, None) if first else layer(f)
+        assert np.allclose(out, expected, atol=1e-4)
+        assert np.allclose(layer.log_length.detach(), after[0], atol=1e-5)
+        assert np.allclose(layer.bias.detach(), after[1], atol=1e-5)
+
+
+@proves("minibatch_discrimination")
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
+def test_minibatch_discrimination_neither_drowns_the_logit_nor_dies_after_its_first_batch(cls):
+    module, now, _ = at_rest(small(cls, tricks=["minibatch_discrimination"], batch_size=64), n=64)
+    module._first_values(now, torch.randn(64, 64))
+    critique = module.discriminator(now.real)
+    o = module.discriminator.statistics(critique.features)[:, critique.features.shape[1] :]
+    assert o.mean(0).abs().max() < 1e-3
+    assert 0.01 < o.std(0).min() < o.std(0).max() < 2
+
+
+@proves("minibatch_discrimination")
+def test_minibatch_discrimination_of_a_batch_of_one_image_stays_finite():
     layer = MinibatchDiscrimination(3, kernels=2, dims=4)
-    f = torch.randn(5, 3)
-    out = layer(f)
-    tensor = layer.T.detach().view(3, 2, 4)
-    expected = torch.zeros(5, 2)
-    for i, j, b in itertools.product(range(5), range(5), range(2)):
-        if i != j:
-            rows = [sum(f[k, a] * tensor[a, b] for a in range(3)) for k in (i, j)]
-            expected[i, b] += torch.exp(-(rows[0] - rows[1]).abs().sum())
-    assert torch.equal(out[:, :3], f)
-    assert torch.allclose(out[:, 3:], expected, atol=1e-5)
+    with torch.no_grad():
+        assert nearest_at_2(layer, torch.ones(6, 3), None).isfinite().all()
 
 
-@proves("minibatch_discrimination", "minibatch_stddev")
+@pytest.mark.parametrize("tricks", [["minibatch_discrimination"], ["weight_norm:on=both"]])
+@pytest.mark.parametrize("more", [[], ["instance_noise", "discriminator_dropout", "generator_noise"]])
+def test_first_values_from_data_move_no_random_numbers_and_no_statistics(tricks, more):
+    module, now, _ = at_rest(dcgan(*tricks, *more))
+    z = torch.randn(8, 64)
+    statistics = {k: v.clone() for k, v in module.state_dict().items() if "running" in k or "tracked" in k}
+    drawn = {name: g.get_state() for name, g in module.streams.items()} | {"layers": torch.get_rng_state()}
+    before = weights(module)
+    module._first_values(now, z)
+    assert equal(statistics, {k: v for k, v in module.state_dict().items() if k in statistics})
+    assert equal(drawn, {name: g.get_state() for name, g in module.streams.items()} | {"layers": torch.get_rng_state()})
+    assert not equal(before, weights(module))
+    assert not any(m._forward_hooks for m in module.modules())
+
+
+@pytest.mark.parametrize("g_steps", [0, 3])
+def test_first_values_are_taken_in_the_first_step_of_all(g_steps, monkeypatch):
+    module, taken = dcgan("minibatch_discrimination", steps=5), []
+    monkeypatch.setattr(module, "_first_values", lambda *_: taken.append(module.d_steps))
+    module.g_steps = g_steps  # a trained module whose D is trained further, as `optimum` does
+    fit(module)
+    assert taken == ([] if g_steps else [0])
+
+
+@proves("minibatch_discrimination")
 def test_a_collapsed_batch_shows():
     f = torch.ones(6, 3)
-    assert torch.allclose(MinibatchDiscrimination(3, kernels=2, dims=4)(f)[:, 3:], torch.full((6, 2), 5.0))
-    assert torch.allclose(MinibatchStddev(3)(f)[:, 3:], torch.zeros(6, 1), atol=1e-3)
+    assert torch.allclose(MinibatchDiscrimination(3, kernels=2, dims=4)(f)[:, 3:], torch.full((6, 2), 4.0))  # 5 + b
 
 
 @proves("minibatch_stddev")

@@ -54,32 +54,50 @@ def class_head(features: int, classes: int) -> nn.Module:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Salimans et al. 2016, section 3.2: features that tell how close each sample is to the rest of its batch.
+    """Salimans et al. 2016, section 3.2, as in its authors' code: how close each sample is to others.
 
-    f (N, F) -> [f, o] (N, F + kernels) with M = f T, c_b(i, j) = exp(-||M_ib - M_jb||_1), o_b(i) = sum_j c_b(i, j).
-    The sum leaves out j = i, whose term is the constant 1.
+    f (N, F) -> [f, o] (N, F + kernels) with M = f T, c_b(i, j) = exp(-||M_ib - M_jb||_1), o_b(i) = sum_j c_b(i, j) + b.
+    The sum leaves out j = i. Each column of T is a direction times a learned length. The first batch sets the lengths,
+    so that the nearest other sample lies at a distance of 2 on average, and b, so that o has mean 0.
     """
 
     def __init__(self, features: int, kernels: int, dims: int) -> None:
         super().__init__()
-        self.kernels, self.dims = kernels, dims
         self.out_features = features + kernels
-        self.T = nn.Parameter(torch.empty(features, kernels * dims))
+        self.direction = nn.Parameter(torch.empty(features, kernels, dims))
+        self.log_length = nn.Parameter(torch.empty(kernels, dims))
+        self.bias = nn.Parameter(torch.empty(kernels))
+        self.first_values = nearest_at_2
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """N(0, 1/F), so that M has unit variance for unit features and the exponential does not underflow."""
-        nn.init.normal_(self.T, 0.0, self.T.shape[0] ** -0.5)
+        """As in the authors' code, before a batch is seen: directions N(0, 0.05), lengths 1, b = -1."""
+        nn.init.normal_(self.direction, 0.0, 0.05)
+        nn.init.zeros_(self.log_length)
+        nn.init.constant_(self.bias, -1.0)
+
+    def distance(self, f: Tensor) -> Tensor:
+        """(N, F) -> (N, N, kernels) fp32, between each two samples; infinite from a sample to itself."""
+        with torch.autocast(f.device.type, enabled=False):
+            columns = self.direction * (self.log_length.exp() / self.direction.norm(dim=0))
+            m = torch.einsum("nf,fbc->nbc", f.float(), columns)
+            itself = torch.eye(len(f), dtype=torch.bool, device=f.device)[:, :, None]
+            return (m[:, None] - m[None]).abs().sum(-1).masked_fill(itself, math.inf)
 
     def forward(self, f: Tensor) -> Tensor:
-        with torch.autocast(f.device.type, enabled=False):
-            m = (f.float() @ self.T).view(-1, self.kernels, self.dims)  # (N, B, C)
-            distance = (m[:, None] - m[None]).abs().sum(-1)  # (N, N, B)
-            o = (-distance).exp().sum(1) - 1  # (N, B)
+        o = (-self.distance(f)).exp().sum(1) + self.bias
         return torch.cat((f, o.to(f.dtype)), dim=1)
 
     def extra_repr(self) -> str:
-        return f"kernels={self.kernels}, dims={self.dims}"
+        return "kernels={}, dims={}".format(*self.log_length.shape)
+
+
+def nearest_at_2(layer: MinibatchDiscrimination, f: Tensor, out: Tensor) -> Tensor:
+    """First values of `layer` from features f (N, F); its output with them."""
+    nearest = layer.distance(f).amin(1).mean(0)  # (kernels,)
+    layer.log_length -= (nearest / 2).clamp(min=1e-6).log()[:, None]  # a batch of one image many times has distance 0
+    layer.bias.copy_(-(-layer.distance(f)).exp().sum(1).mean(0))
+    return layer.forward(f)  # behind any hook of its own
 
 
 class MinibatchStddev(nn.Module):

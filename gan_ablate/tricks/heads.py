@@ -12,9 +12,12 @@ from gan_ablate.trick import Trick, register
 @register("minibatch_discrimination")
 @dataclass(frozen=True)
 class MinibatchDiscrimination(Trick):
-    """Let D compare each sample with the rest of its batch, so that a collapsed G is easy to tell."""
+    """Let D compare each sample with the rest of its batch, so that a collapsed G is easy to tell.
 
-    paper = "Salimans et al. 2016, section 3.2"
+    The first batch sets the kernels' scale and offset, as in the authors' code, which has 100 kernels of 5 numbers.
+    """
+
+    paper = "Salimans et al. 2016, section 3.2 and code"
     recommended_by = "S0 S1.15 S2 S4"
     bounds = {"kernels": (1, 4096), "dims": (1, 4096)}
     kernels: int = 16
