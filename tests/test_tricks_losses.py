@@ -555,17 +555,64 @@ def test_constraints_stand_on_every_layer_of_the_player_asked_for(name, on, g, d
     assert constrained(module.generator) == {g}
     assert constrained(module.discriminator) == {d}
     kept = [any(isinstance(m, nn.BatchNorm2d) for m in n.modules()) for n in (module.generator, module.discriminator)]
-    assert kept == [True, not (d and name == "spectral_norm")]  # spectral norm stands in place of D's
+    assert kept == [not (g and name == "weight_norm"), not d]  # in place of D's norms; weight norm of G's as well
 
 
 @proves("weight_norm")
-def test_weight_norm_leaves_the_function_and_takes_length_and_direction_apart():
-    base, module = small(DCGAN), small(DCGAN, tricks=["weight_norm"])
+def test_weight_norm_of_drawn_weights_leaves_the_function_and_takes_length_and_direction_apart():
+    arm = "weight_norm:on=both,start=drawn,d_norm=keep,g_norm=keep"
+    base, module = small(DCGAN), small(DCGAN, tricks=[arm])
     z, x = torch.randn(4, base.latent_dim), torch.randn(4, 3, base.blueprint.size, base.blueprint.size)
     assert torch.allclose(base(z), module(z), atol=1e-5)
     assert torch.allclose(base.discriminator(x).logits, module.discriminator(x).logits, atol=1e-5)
     names = {n.rpartition(".")[2] for n, p in module.named_parameters() if ".parametrizations.weight." in n}
     assert names == {"original0", "original1"}  # both are trained
+    assert not any(hasattr(m, "first_values") for m in module.modules())
+
+
+def standardised(network, seen):
+    """Mean and deviation over the batch of what each constrained layer puts out, hidden layers and outputs apart."""
+    found = {"hidden": [], "output": []}
+    for name, layer in network.named_modules():
+        if isinstance(layer, constraints.WEIGHTED):
+            y = seen[layer]
+            over = (0, *range(2, y.ndim))
+            kind = "output" if name.partition(".")[0] in ("head", "last") else "hidden"
+            found[kind] += [(y.mean(over).abs().max().item(), y.std(over, correction=0))]
+    return found
+
+
+@proves("weight_norm")
+@pytest.mark.parametrize("architecture", ["conv", "mlp", "resnet"])
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN])
+def test_weight_norms_first_batch_gives_each_unit_mean_0_and_deviation_1(cls, architecture):
+    # Salimans & Kingma 2016, equation 5: t = v x / ||v||, g = 1 / deviation of t, b = -mean / deviation
+    module = small(cls, tricks=["weight_norm:on=both"], architecture=architecture)
+    module.on_train_start()
+    real, z = torch.randn(8, 3, 16, 16), torch.randn(8, 64)
+    module._first_values(module._step(real, torch.arange(8)), z)
+    for network, x in ((module.generator, z), (module.discriminator, real)):
+        seen = {}
+        for layer in network.modules():
+            if isinstance(layer, constraints.WEIGHTED):
+                layer.register_forward_hook(lambda m, _, y, seen=seen: seen.update({m: y.detach()}))
+        network(x)
+        for kind, std in (("hidden", 1.0), ("output", 0.1)):
+            for mean, deviation in standardised(network, seen)[kind]:
+                assert mean < 1e-3
+                assert torch.allclose(deviation, torch.full_like(deviation, std), rtol=1e-2)
+
+
+@proves("weight_norm")
+def test_weight_norm_with_fixed_lengths_trains_those_of_the_outputs_only():
+    module = small(DCGAN, tricks=["weight_norm:on=both,lengths=fixed"])
+    lengths = {n: p.clone() for n, p in module.named_parameters() if n.endswith("original0")}
+    module.on_train_start()
+    assert {n.split(".")[1] for n in lengths if dict(module.named_parameters())[n].requires_grad} == {"head", "last"}
+    fit(module)
+    trained = dict(module.named_parameters())
+    assert all(not torch.equal(lengths[n], trained[n]) for n in lengths)  # from data
+    assert {n.split(".")[1] for n in lengths if trained[n].requires_grad} == {"head", "last"}
 
 
 @proves("weight_norm")
