@@ -51,6 +51,7 @@ class Step:
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
     fake_critique: Critique | None = None  # D's answer to the fakes of the step whose loss is computed
     d_fake_critique: Critique | None = None  # D's answer to the fakes of its own step, detached
+    d_steps: float = 1.0  # D's steps per G step, a batch of real images each
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""

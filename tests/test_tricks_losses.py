@@ -831,6 +831,19 @@ def test_adas_p_follows_how_sure_d_is():
     assert after(0.05, -1) == 0.0
 
 
+@proves("ada")
+@pytest.mark.parametrize(
+    ("cls", "tricks", "batches"),
+    [(DCGAN, [], 1), (WGANGP, [], 5), (DCGAN, ["n_critic:n=3,equal=steps"], 3), (DCGAN, ["n_generator:n=2"], 0.5)],
+)
+def test_adas_speed_is_in_real_images_that_d_sees(cls, tricks, batches):
+    module, now, state = ready(cls, "ada:images=800,target=-1", *tricks)
+    n = len(now.real)
+    now.real_critique = Critique(torch.ones(n), torch.ones(n, 1))
+    (p,) = module.chain.advance(state, now).values()
+    assert p.item() == pytest.approx(batches * n / 800)
+
+
 @proves("consistency")
 def test_consistency_is_0_for_a_d_that_ignores_its_input():
     same = Critique(torch.arange(8.0), torch.zeros(8, 1))
@@ -838,23 +851,46 @@ def test_consistency_is_0_for_a_d_that_ignores_its_input():
     assert trick("consistency").d_loss(torch.tensor(4.0), now, {}).item() == 4.0
 
 
+def mirrored(x, down, right):
+    """Images (N, C, H, W) moved by whole pixels; what comes in is mirrored at the edge, which is not repeated."""
+    h, w = x.shape[2:]
+    rows, columns = ((torch.arange(n) + by).abs() for n, by in ((h, down), (w, right)))
+    rows, columns = (torch.where(i < n, i, 2 * (n - 1) - i) for i, n in ((rows, h), (columns, w)))
+    return x[:, :, rows][:, :, :, columns]
+
+
 @proves("consistency")
-def test_consistency_is_the_squared_distance_to_ds_answer_to_a_flipped_and_shifted_copy():
-    real = torch.rand(400, 3, 16, 16, generator=seeded()) + 0.5
+@pytest.mark.parametrize(
+    ("params", "move", "size"),
+    [({}, mirrored, 16), ({"padding": "zero"}, shifted, 16), ({"flip": False}, mirrored, 28)],
+)
+def test_consistency_is_the_squared_distance_to_ds_answer_to_a_flipped_and_shifted_copy(params, move, size):
+    real = torch.rand(300, 3, size, size, generator=seeded()) + 0.5
     answer, moved = lambda x: x[:, 0, :, :5].sum((1, 2)), []
     now = step(
         real=real,
         critique=lambda x: moved.append(x) or Critique(answer(x), x),
         real_critique=Critique(answer(real), real),
     )
-    loss = trick("consistency", weight=3.0).d_loss(torch.tensor(4.0), now, {})
+    loss = trick("consistency", weight=3.0, **params).d_loss(torch.tensor(4.0), now, {})
     assert torch.allclose(loss, 4 + 3 * (answer(real) - answer(moved[0])).square().mean())
-    candidates = [
-        shifted(side, *by) for side in (real, real.flip(3)) for by in itertools.product(range(-2, 3), repeat=2)
-    ]
-    same = torch.stack([(c == moved[0]).flatten(1).all(1) for c in candidates])
+    most = size // 8  # 2 and, of 3.5, 3
+    ways = list(itertools.product(range(-most, most + 1), repeat=2))
+    same = torch.stack(
+        [(move(side, *by) == moved[0]).flatten(1).all(1) for side in (real, real.flip(3)) for by in ways]
+    )
     assert (same.sum(0) == 1).all()
-    assert same[:25].sum().item() == pytest.approx(200, abs=50)  # half of them are flipped
+    flipped = 150 if params.get("flip", True) else 300
+    assert same[: len(ways)].sum().item() == pytest.approx(flipped, abs=45)
+    assert same.any(1).sum() >= len(ways)  # each way there is
+
+
+@proves("consistency")
+def test_consistency_says_what_becomes_of_ds_batch_norm():
+    for level, norms, spectral in (("keep", True, False), ("none", False, False), ("spectral", False, True)):
+        d = small(DCGAN, tricks=[f"consistency:d_norm={level}"]).discriminator
+        assert any(isinstance(m, nn.BatchNorm2d) for m in d.modules()) == norms
+        assert constrained(d) == {spectral}
 
 
 # -- sampling -------------------------------------------------------------------------------------------------------

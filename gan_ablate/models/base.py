@@ -232,6 +232,7 @@ class GANModule(Sampler):
             d_parameters=dict(self.discriminator.named_parameters()),
             generate=lambda z: self.generator(self.chain.latents(z, step, self._read_state()), step.labels),
             encode=self.encoder,
+            d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
         )
         return step
 
