@@ -25,7 +25,9 @@ from gan_ablate.nets.layers import AlwaysDropout, GaussianNoise
 from gan_ablate.nets.norms import VirtualBatchNorm, group_norm
 from gan_ablate.nets.resnet import DownBlock, FlatBlock
 from gan_ablate.optim import gated_step, over
+from gan_ablate.recipe import Recipe
 from gan_ablate.step import discriminator_loss
+from gan_ablate.tricks import assemble, not_applicable
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -556,14 +558,34 @@ def test_fully_connected_puts_one_hidden_dense_layer_into_each_network():
 
 
 @proves("mlp")
-def test_mlp_is_a_chain_of_dense_layers_and_activations():
-    module, z, x = small(NSGAN, tricks=["mlp"]), torch.randn(4, 64), pictures()
+def test_the_plain_mlp_is_a_chain_of_dense_layers_and_activations():
+    module, z, x = small(NSGAN, tricks=["mlp:discriminator=plain"]), torch.randn(4, 64), pictures()
     assert not layers(module, *CONVOLUTIONS)
     a, b, c = layers(module.generator, nn.Linear)
     assert torch.allclose(module.generator(z), c(b(a(z).relu()).relu()).tanh().view(4, 3, 16, 16), atol=1e-6)
     a, b, c = layers(module.discriminator, nn.Linear)
     expected = c(F.leaky_relu(b(F.leaky_relu(a(x.flatten(1)), 0.2)), 0.2))[:, 0]
     assert torch.allclose(module.discriminator(x).logits, expected, atol=1e-6)
+
+
+@proves("mlp")
+def test_the_mlps_d_has_maxout_of_five_pieces_and_a_fifth_of_gs_units_with_dropout_on_pixels_and_units():
+    plain, module = (small(NSGAN, tricks=[t]) for t in ("mlp:discriminator=plain", "mlp"))
+    z, x, d = torch.randn(4, 64), pictures(), module.discriminator
+    assert torch.equal(plain.generator(z), module.generator(z))
+    a, b, c = layers(d, nn.Linear)
+    units = module.generator.last.in_features // 5  # 1,200 and 240 in the authors' code for MNIST, 8,000 and 1,600
+    assert (a.out_features, b.in_features, b.out_features, c.in_features) == (5 * units, units, 5 * units, units)
+    greatest = lambda y: torch.stack([y[:, k::5] for k in range(5)]).amax(0)  # noqa: E731
+    dropped = watch(d.images), [watch(layer) for layer in d.body]
+    d(x)
+    pixels = dropped[0][0][1]
+    assert torch.allclose(pixels[pixels != 0], x[pixels != 0] / 0.8)
+    assert (pixels == 0).float().mean().item() == pytest.approx(0.2, abs=0.02)
+    assert (dropped[1][0][0][1] == 0).float().mean().item() == pytest.approx(0.5, abs=0.2)
+    d.eval()  # without dropout
+    assert torch.allclose(d(x).logits, c(greatest(b(greatest(a(x.flatten(1))))))[:, 0], atol=1e-6)
+    small(NSGAN, tricks=["mlp", "fully_connected"]).discriminator(x)  # another dense layer, and its maxout
 
 
 @proves("residual")
@@ -705,30 +727,75 @@ def test_first_values_are_taken_in_the_first_step_of_all(g_steps, monkeypatch):
     assert taken == ([] if g_steps else [0])
 
 
-@proves("minibatch_discrimination")
+@proves("minibatch_discrimination", "minibatch_stddev")
 def test_a_collapsed_batch_shows():
     f = torch.ones(6, 3)
     assert torch.allclose(MinibatchDiscrimination(3, kernels=2, dims=4)(f)[:, 3:], torch.full((6, 2), 4.0))  # 5 + b
+    assert torch.allclose(MinibatchStddev(4)(f)[:, 3:], torch.zeros(6, 1), atol=1e-3)
+
+
+@proves("minibatch_discrimination")
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
+def test_batch_statistics_reach_ds_answer_and_not_the_features_that_others_match(cls):
+    base, module = small(cls), small(cls, tricks=["minibatch_discrimination"])
+    critique = module.discriminator(pictures())
+    assert torch.allclose(critique.features, base.discriminator(pictures()).features, atol=1e-5)
+    assert module.discriminator.head.in_features == critique.features.shape[1] + 16
+    seen = module.discriminator.statistics(critique.features)
+    assert torch.allclose(critique.logits, module.discriminator.head(seen)[:, 0], atol=1e-5)
+
+
+def minibatch_stddev_layer(x, group_size=4):
+    """A port of ProGAN's layer: x (N, C, H, W) -> (N, C + 1, H, W)."""
+    group_size = min(group_size, x.shape[0])
+    s = x.shape
+    y = np.reshape(x, [group_size, -1, s[1], s[2], s[3]])
+    y = np.sqrt(np.mean(np.square(y - np.mean(y, axis=0, keepdims=True)), axis=0) + 1e-8)
+    y = np.mean(y, axis=(1, 2, 3), keepdims=True)
+    return np.concatenate([x, np.tile(y, [group_size, 1, s[2], s[3]])], axis=1)
 
 
 @proves("minibatch_stddev")
-def test_minibatch_stddev_is_the_mean_over_features_of_their_population_deviation():
-    f = torch.tensor([[0.0, 1.0], [2.0, 5.0]])  # deviations 1 and 2
-    out = MinibatchStddev(2)(f)
-    assert torch.equal(out[:, :2], f)
-    assert torch.allclose(out[:, 2], torch.full((2,), 1.5))
+@pytest.mark.parametrize(("n", "group"), [(8, 4), (3, 4), (12, 4), (12, 6), (4, 4)])
+def test_minibatch_stddev_is_progans_layer(n, group):
+    x = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(n))
+    expected = torch.from_numpy(minibatch_stddev_layer(x.double().numpy(), group)).float()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        assert torch.allclose(MinibatchStddev(group)(x.to(memory_format=layout)), expected, atol=1e-5)
+    flat = MinibatchStddev(group)(x[:, :, :1, :1].flatten(1))
+    assert torch.allclose(flat, MinibatchStddev(group)(x[:, :, :1, :1])[:, :, 0, 0])
+    assert MinibatchStddev(4)(torch.randn(6, 2)).shape == (6, 3)  # by hand: groups of 3
 
 
-@proves("minibatch_discrimination", "minibatch_stddev")
-@pytest.mark.parametrize(("name", "added"), [("minibatch_discrimination", 16), ("minibatch_stddev", 1)])
-@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
-def test_batch_statistics_reach_ds_answer_and_not_the_features_that_others_match(cls, name, added):
-    base, module = small(cls), small(cls, tricks=[name])
-    critique = module.discriminator(pictures())
-    assert torch.allclose(critique.features, base.discriminator(pictures()).features, atol=1e-5)
-    assert module.discriminator.head.in_features == critique.features.shape[1] + added
-    seen = module.discriminator.statistics(critique.features)
-    assert torch.allclose(critique.logits, module.discriminator.head(seen)[:, 0], atol=1e-5)
+@proves("minibatch_stddev")
+@pytest.mark.parametrize("architecture", ["conv", "mlp", "resnet"])
+@pytest.mark.parametrize("cls", [DCGAN, WGANGP])
+def test_minibatch_stddev_is_a_map_that_ds_last_hidden_stage_sees(cls, architecture):
+    base, module = (small(cls, architecture=architecture, tricks=t) for t in ([], ["minibatch_stddev"]))
+    d, x = module.discriminator, pictures()
+    assert not layers(d, *BATCH_NORMS)  # it would take the batch's mean of the map away
+    assert bool(layers(base.discriminator, *BATCH_NORMS)) == (cls is DCGAN)
+    seen, stage = watch(d.map_statistics), watch((d.body if architecture == "mlp" else d.down)[-1])
+    critique = d(x)
+    assert len(seen) == len(stage) == 1
+    before, after = seen[0]
+    assert stage[0][0] is after
+    assert after.shape[1] == before.shape[1] + 1
+    ours = critique.hidden[-2] if architecture != "resnet" else critique.hidden[0]
+    assert torch.equal(before, ours)  # what the stage before puts out
+    assert critique.features.shape == base.discriminator(x).features.shape
+    # a sample among copies of itself and the same one among others get other answers
+    mixed, alone = x[:4], x[:1].expand(4, -1, -1, -1)
+    assert (d(mixed).logits[0] - d(alone).logits[0]).abs() > 1e-6
+
+
+@proves("minibatch_stddev")
+def test_batches_that_the_group_does_not_divide_are_refused_by_name():
+    assert not_applicable(Recipe(batch_size=20, tricks=("minibatch_stddev",))) is None
+    assert not_applicable(Recipe(batch_size=3, tricks=("minibatch_stddev",))) is None  # one group
+    for tricks in (("minibatch_stddev",), ("minibatch_stddev", "batch_size:size=22")):
+        with pytest.raises(InputError, match=r"minibatch_stddev needs batches that group=4 divides .not of 22."):
+            assemble(Recipe(batch_size=22 if len(tricks) == 1 else 20, tricks=tricks))
 
 
 # -- batches ---------------------------------------------------------------------------------------------------------

@@ -10,18 +10,24 @@ from torch.nn import functional as F
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
-from gan_ablate.nets.layers import hidden
+from gan_ablate.nets.layers import hidden, pieces
 
 
 class Critic(nn.Module):
     """What every D ends in: batch statistics, the logit, class logits, the projection on labels."""
 
+    def build_map_statistics(self, bp: Blueprint) -> int:
+        """Called once by the network's constructor; the channels that its last stage gets more."""
+        self.map_statistics = bp.d_map_statistics() if bp.d_map_statistics else nn.Identity()
+        return getattr(self.map_statistics, "extra", 0)
+
     def build_heads(self, bp: Blueprint, features: int) -> None:
         """Called once by the network's constructor, with the number of its features."""
         self.dense: nn.Module = nn.Identity()
         if bp.dense:
-            layers = hidden(bp.d_norm, bp.d_activation, bp.d_after, bp.dense, dims=0)
-            self.dense, features = nn.Sequential(nn.Linear(features, bp.dense, bp.d_norm is None), layers), bp.dense
+            units = bp.dense * pieces(bp.d_activation)
+            layers = hidden(bp.d_norm, bp.d_activation, bp.d_after, units, dims=0)
+            self.dense, features = nn.Sequential(nn.Linear(features, units, bp.d_norm is None), layers), bp.dense
         self.statistics = bp.d_statistics(features) if bp.d_statistics else nn.Identity()
         seen = getattr(self.statistics, "out_features", features)
         self.head = bp.d_head(seen) if bp.d_head else None
@@ -95,25 +101,36 @@ class MinibatchDiscrimination(nn.Module):
 def nearest_at_2(layer: MinibatchDiscrimination, f: Tensor, out: Tensor) -> Tensor:
     """First values of `layer` from features f (N, F); its output with them."""
     nearest = layer.distance(f).amin(1).mean(0)  # (kernels,)
-    layer.log_length -= (nearest / 2).clamp(min=1e-6).log()[:, None]  # a batch of one image many times has distance 0
+    layer.log_length.sub_(
+        (nearest / 2).clamp(min=1e-6).log()[:, None]
+    )  # a batch of one image many times has distance 0
     layer.bias.copy_(-(-layer.distance(f)).exp().sum(1).mean(0))
     return layer.forward(f)  # behind any hook of its own
 
 
 class MinibatchStddev(nn.Module):
-    """Karras et al. 2018, section 3: the mean over features of their standard deviation over the batch, beside f.
+    """Karras et al. 2018, section 3, in groups as in the code: how much maps vary over a group, as one more channel.
 
-    f (N, F) -> [f, s] (N, F + 1), s the same for each sample.
+    x (N, C, H, W) or (N, C) -> (N, C + 1, ..). A group is of min(group, N) samples, N / group apart. The deviation over
+    it of each channel at each pixel, averaged over both, stands at every pixel of its samples. The trick asks for
+    batches that the group divides; any other, given by hand, is split by the largest smaller number that divides it.
     """
 
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.out_features = features + 1
+    extra = 1  # channels
 
-    def forward(self, f: Tensor) -> Tensor:
-        variance = f.float().var(0, correction=0)  # (F,)
-        s = (variance + 1e-8).sqrt().mean().to(f.dtype)
-        return torch.cat((f, s.expand(len(f), 1)), dim=1)
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        group = next(k for k in range(min(self.group, n), 0, -1) if n % k == 0)
+        variance = x.float().reshape(group, n // group, -1).var(0, correction=0)  # (N / group, C H W)
+        s = (variance + 1e-8).sqrt().mean(1).repeat(group)  # (N,)
+        return torch.cat((x, s.to(x.dtype).view(n, *[1] * (x.ndim - 1)).expand(n, 1, *x.shape[2:])), dim=1)
+
+    def extra_repr(self) -> str:
+        return f"group={self.group}"
 
 
 class LabelEmbedding(nn.Embedding):

@@ -31,10 +31,25 @@ class MinibatchDiscrimination(Trick):
 @register("minibatch_stddev")
 @dataclass(frozen=True)
 class MinibatchStddev(Trick):
-    """Tell D how much its features vary over the batch, as one number."""
+    """Tell D how much its features vary over small groups of the batch, as a map before its last hidden stage."""
 
-    paper = "Karras et al. 2018, section 3"
+    paper = "Karras et al. 2018, section 3 and code (groups of 4)"
     recommended_by = "P"
+    batch_norm = (
+        "taken out of D, as in the paper: behind the map it would subtract the batch's mean of it, which is what tells "
+        "a collapsed batch; d_norm=keep leaves it"
+    )
+    bounds = {"group": (2, 4096)}
+    choices = {"d_norm": ("none", "keep")}
+    group: int = 4  # samples that are compared; a smaller batch is one group
+    d_norm: str = "none"  # D's normalisation layers: taken away, or kept
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return replace(blueprint, d_statistics=Factory(f"{HEADS}:MinibatchStddev"))
+        statistics = Factory(f"{HEADS}:MinibatchStddev", {"group": self.group})
+        d_norm = None if self.d_norm == "none" else blueprint.d_norm
+        return replace(blueprint, d_map_statistics=statistics, d_norm=d_norm)
+
+    def missing(self, blueprint: Blueprint) -> str | None:
+        if blueprint.batch_size % min(self.group, blueprint.batch_size):
+            return f"batches that group={self.group} divides (not of {blueprint.batch_size})"
+        return super().missing(blueprint)
