@@ -89,6 +89,8 @@ class Trick:
     models: ClassVar[str] = "DNW"  # the models that the catalogue puts it to the test on
     needs: ClassVar[tuple[Need, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
+    same_as_base: ClassVar[Mapping[str, str]] = {}  # model -> why it trains and samples there exactly as base does
+    shares_weights: ClassVar[bool] = False  # it trains exactly as base does: only what is sampled differs
     replaces: ClassVar[str] = ""  # a hook whose value it puts another in place of: it runs before those that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
