@@ -70,7 +70,11 @@ def with_networks(bp: Blueprint, architecture: str) -> Blueprint:
 
 
 def dcgan(recipe: Recipe) -> Blueprint:
-    """Radford et al. 2015, section 3: batch norm except at G's output and D's input, N(0, 0.02) weights."""
+    """Radford et al. 2015, section 3: batch norm except at G's output and D's input, N(0, 0.02) weights.
+
+    Two departures from the paper: 4x4 kernels, which stride 2 divides, in place of 5x5 (`kernel_5` has those), and z of
+    64 normal numbers in place of 100 uniform ones (`uniform_latents`; latent_dim in the recipe).
+    """
     return replace(_plain(recipe), g_norm=BATCH_NORM, d_norm=BATCH_NORM, init=DCGAN_INIT)
 
 

@@ -87,12 +87,12 @@ def generator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
     else:
         real, step.fake_critique = None, game.discriminator(fake_inputs, step.labels)
     loss = game.objective.generator(step.fake_critique.logits, real and real.logits)
-    with _untracked(game.generator):  # what tricks send through G is not what is sampled
+    with untracked(game.generator):  # what tricks send through G is not what is sampled
         return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)
 
 
 @contextmanager
-def _untracked(network: nn.Module) -> Iterator[None]:
+def untracked(network: nn.Module) -> Iterator[None]:
     """Batch norm as in training, but no batch enters its running statistics."""
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:

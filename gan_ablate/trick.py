@@ -58,6 +58,7 @@ class Step:
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
     fake_critique: Critique | None = None  # D's answer to G's newest fakes, in the step whose loss is computed
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
+    d_steps: float = 1.0  # D's steps per G step, a batch of real images each
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""
@@ -97,6 +98,8 @@ class Trick:
     conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
     # what it does about batch norm in D, and why: for tricks that change D's batches or differentiate D by its input
     batch_norm: ClassVar[str] = ""
+    same_as_base: ClassVar[Mapping[str, str]] = {}  # model -> why it trains and samples there exactly as base does
+    shares_weights: ClassVar[bool] = False  # it trains exactly as base does: only what is sampled differs
     replaces: ClassVar[str] = ""  # a hook whose value it puts another in place of: it runs before those that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be

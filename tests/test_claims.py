@@ -10,16 +10,17 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from gan_ablate.claims import VERDICTS, find, judge, registry
+from gan_ablate.claims import VERDICTS, find, judge, judging, registry
 from gan_ablate.claims.architecture import CLAIMS as ARCHITECTURE
 from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast, check
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.runs import means
+from gan_ablate.claims.runs import means, tables
 from gan_ablate.claims.summary import combine
 from gan_ablate.claims.verdict import Evidence
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec
+from gan_ablate.report.reading import Tie
 from gan_ablate.stats.paired import compare
 from gan_ablate.sweep.study import expand, read
 
@@ -42,6 +43,7 @@ class Root:
 
     def __init__(self, root, name="planted"):
         self.root, self.name, self.rows, self.records, self.not_applicable = Path(root), name, [], {}, []
+        self.ties = {}
         self.rng = np.random.default_rng(7)
 
     @property
@@ -394,6 +396,24 @@ def test_seconds_to_a_given_fid_and_per_step(tmp_path):
     assert found["seconds to a given FID"].says == "supports"
     assert found["seconds per G step"].effect.point == pytest.approx(1)
     assert found["seconds per G step"].says == "open"
+
+
+def test_arms_of_one_training_are_paired_and_vouch_for_no_correlation(tmp_path):
+    root = Root(tmp_path)
+    for arm in ("base", "lsgan", "hinge", "r1", "minibatch_discrimination", "ttur:factor=0.25"):
+        root.arm("nsgan", arm, noise=0.3, modes=50)
+    for seed in range(10):  # shares base's FID, seed by seed
+        root.add("nsgan", "interpolation:path=lerp", seed, root.rows[seed][-1] * 1.1)
+    (plain,) = tables([root])
+    apart = judging._pooled(plain, "nsgan", "fid")
+    root.ties = {("nsgan", "shapes", "interpolation:path=lerp"): Tie(shares_weights=True)}
+    (table,) = tables([root])
+    assert table.one_training("nsgan", "base", "interpolation:path=lerp")
+    assert not table.one_training("nsgan", "base", "r1")
+    assert not plain.one_training("nsgan", "base", "interpolation:path=lerp")
+    assert (
+        judging._pooled(table, "nsgan", "fid") < apart
+    )  # the pair that is one by construction tells nothing of others
 
 
 def test_bit_equal_runs_and_a_control_that_must_fail(tmp_path):

@@ -132,6 +132,10 @@ def test_tricks_lists_all_with_papers(capsys):
     assert "against: S0.3 S4" in out
     assert main(["tricks", "f_gan"]) == 0
     assert "kl | reverse_kl | pearson" in capsys.readouterr().out
+    assert main(["tricks", "flipped_generator_labels"]) == 0
+    assert "is base by construction on dcgan, nsgan, so no test: base's G loss is" in capsys.readouterr().out
+    assert main(["tricks", "interpolation"]) == 0
+    assert "always paired by seed" in capsys.readouterr().out
 
 
 def test_ablation_sweep_holds_every_trick():

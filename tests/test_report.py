@@ -30,6 +30,45 @@ def test_planted_truths_get_their_verdicts(tmp_path):
         assert by_name["helped"].against.ratio.point == pytest.approx(np.exp(-0.8), rel=0.1)
 
 
+def test_an_arm_that_is_base_takes_no_place_in_the_family_and_one_of_bases_weights_is_paired(tmp_path):
+    effects = {"base": 0.0, "flipped": 0.0, "lerp": 0.02, "a": 0.1, "b": -0.1, "c": 0.05}
+
+    def root(name, **tie):
+        made = plant(tmp_path / name, models=("dcgan",), effects=effects, pictures=False)
+        study = yaml.safe_load((made / "study.yaml").read_text())
+        for cell in study["cells"]:
+            cell |= tie.get(cell["arm"], {})
+        for seed in range(5):
+            fid = json.loads((made / "runs" / f"dcgan0x{seed}" / "result.json").read_text())["metrics"]["fid"]
+            for k, factor in ((1, 1.0), (2, 1.03 + seed / 1000)):
+                path = made / "runs" / f"dcgan{k}x{seed}" / "result.json"
+                data = json.loads(path.read_text())
+                data["metrics"]["fid"] = fid * factor
+                path.write_text(json.dumps(data))
+        (made / "study.yaml").write_text(yaml.safe_dump(study))
+        (table,) = tables(load(made))
+        return table, {a.arm: a for a in table.arms}, made
+
+    flipped = {"same_as_base": "the same loss", "shares_weights": True}
+    before, old, _ = root("before")
+    table, arms, made = root("after", flipped=flipped, lerp={"shares_weights": True})
+    assert (before.family, table.family) == (5, 4)
+    assert old["flipped"].against is not None  # a root that says nothing of it is read as ever
+    assert (arms["flipped"].verdict, arms["flipped"].against) == ("is base", None)
+    assert arms["flipped"].fid == arms["base"].fid
+    assert arms["lerp"].against.test == "paired t"
+    assert arms["lerp"].verdict == "hurts"
+    notes = " ".join(table.notes)
+    assert "flipped is base by construction (the same loss)" in notes
+    assert "The FIDs of 5 of 5 seeds are equal to base's, bit for bit." in notes
+    assert "Sampled from base's own trained weights, so always paired by seed: lerp." in notes
+    text = (report([made], tmp_path / "out").parent / "report.md").read_text()
+    assert "4 arms against base" in text
+    assert "1 that is base by construction left out" in text
+    for wrong in ([], {"a": 1}, 3):  # a stranger's study
+        assert root(f"wrong{wrong}", flipped={"same_as_base": wrong, "shares_weights": "yes"})[0].family == 5
+
+
 def test_the_page_is_safe_self_contained_and_the_same_twice(tmp_path):
     plant(tmp_path / "r")
     first, second = report([tmp_path / "r"], tmp_path / "a"), report([tmp_path / "r"], tmp_path / "b")

@@ -108,6 +108,20 @@ def test_two_arms_cannot_tell_their_correlation_and_a_given_one_decides():
     assert compare(arm["a"], control, pooled=0.9).p == pytest.approx(stats.ttest_rel(*np.log(scores)).pvalue)
 
 
+def test_arms_of_the_controls_own_training_are_paired_and_vouch_for_no_correlation():
+    rng = np.random.default_rng(5)
+    base = by_seed(30 * np.exp(rng.normal(0, 0.3, 8)))
+    family = {f"arm{k}": by_seed(30 * np.exp(rng.normal(0, 0.3, 8))) for k in range(4)}
+    same = {"sampled": {s: 1.05 * v * np.exp(rng.normal(0, 0.01)) for s, v in base.items()}}
+    apart, found = compare_family(family, base), compare_family(family | same, base, one_training=same)
+    assert found.comparisons["sampled"].test == "paired t"
+    assert found.comparisons["sampled"].p < 1e-3
+    assert found.correlation == apart.correlation
+    assert {found.comparisons[k].test for k in family} == {"Welch"} == {c.test for c in apart.comparisons.values()}
+    assert len(found.adjusted) == 5  # a test all the same, so Holm counts it
+    assert compare_family(same, base).comparisons["sampled"].test == "Welch"  # one arm cannot tell its correlation
+
+
 def test_scales_and_directions():
     a, b = RNG.uniform(0, 60, 6), RNG.uniform(0, 60, 6)
     ours = compare(by_seed(a), by_seed(b), scale="linear", better="higher", pooled=0.0)

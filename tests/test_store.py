@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import Recipe, TrickSpec
 from gan_ablate.sweep.progress import Status, overview
 from gan_ablate.sweep.store import Claim, Store, publish, to_json
 from gan_ablate.sweep.study import NotApplicable
+from gan_ablate.sweep.ties import ties
 
 RECIPES = [
     Recipe(arm=arm, tricks=tricks, seed=seed) for seed in (0, 1) for arm, tricks in (("base", ()), ("n", ("n",)))
@@ -53,6 +54,27 @@ def test_study_file_round_trip_and_growth(tmp_path: Path) -> None:
     assert data["schema"] == 1
     assert data["source"] == {"seeds": 2}
     assert data["not_applicable"][0]["reason"] == "no targets"
+
+
+def test_arms_that_share_something_with_base_by_construction_are_written_with_their_cells(tmp_path: Path) -> None:
+    arms = {
+        "base": (), "flipped": ("flipped_generator_labels",), "lerp": ("interpolation:path=lerp",),
+        "both": ("flipped_generator_labels", "interpolation"), "faster": ("flipped_generator_labels",),
+        "r1": ("r1",), "flipped r1": ("flipped_generator_labels", "r1"), "own": ("my.own.Trick",),
+    }  # fmt: skip
+    recipes = [
+        Recipe(model=m, arm=a, tricks=t, seed=s, lr=1e-3 if a == "faster" else 2e-4)
+        for m in ("dcgan", "wgan_gp") for a, t in arms.items() for s in (0, 1)
+    ]  # fmt: skip
+    create(tmp_path, recipes)
+    cells = Store.open(tmp_path).cells
+    tied = {(c.model, c.arm): (bool(c.same_as_base), c.shares_weights) for c in cells}
+    expected = {("dcgan", "flipped"): (True, True), ("dcgan", "both"): (False, True)}
+    expected |= {(m, "lerp"): (False, True) for m in ("dcgan", "wgan_gp")}
+    assert {k: v for k, v in tied.items() if v != (False, False)} == expected
+    assert (tmp_path / "study.yaml").read_text().count("shares_weights") == 2 * len(expected)  # said where it is so
+    with_r1 = [replace(r, tricks=(*r.tricks, TrickSpec("r1"))) for r in recipes if r.arm in ("base", "lerp")]
+    assert len(ties(with_r1)) == 4  # base's own tricks are in each arm
 
 
 def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:

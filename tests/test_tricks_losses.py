@@ -585,17 +585,64 @@ def test_constraints_stand_on_every_layer_of_the_player_asked_for(name, on, g, d
     assert constrained(module.generator) == {g}
     assert constrained(module.discriminator) == {d}
     kept = [any(isinstance(m, nn.BatchNorm2d) for m in n.modules()) for n in (module.generator, module.discriminator)]
-    assert kept == [True, not (d and name == "spectral_norm")]  # spectral norm stands in place of D's
+    assert kept == [not (g and name == "weight_norm"), not d]  # in place of D's norms; weight norm of G's as well
 
 
 @proves("weight_norm")
-def test_weight_norm_leaves_the_function_and_takes_length_and_direction_apart():
-    base, module = small(DCGAN), small(DCGAN, tricks=["weight_norm"])
+def test_weight_norm_of_drawn_weights_leaves_the_function_and_takes_length_and_direction_apart():
+    arm = "weight_norm:on=both,start=drawn,d_norm=keep,g_norm=keep"
+    base, module = small(DCGAN), small(DCGAN, tricks=[arm])
     z, x = torch.randn(4, base.latent_dim), torch.randn(4, 3, base.blueprint.size, base.blueprint.size)
     assert torch.allclose(base(z), module(z), atol=1e-5)
     assert torch.allclose(base.discriminator(x).logits, module.discriminator(x).logits, atol=1e-5)
     names = {n.rpartition(".")[2] for n, p in module.named_parameters() if ".parametrizations.weight." in n}
     assert names == {"original0", "original1"}  # both are trained
+    assert not any(hasattr(m, "first_values") for m in module.modules())
+
+
+def standardised(network, seen):
+    """Mean and deviation over the batch of what each constrained layer puts out, hidden layers and outputs apart."""
+    found = {"hidden": [], "output": []}
+    for name, layer in network.named_modules():
+        if isinstance(layer, constraints.WEIGHTED):
+            y = seen[layer]
+            over = (0, *range(2, y.ndim))
+            kind = "output" if name.partition(".")[0] in ("head", "last") else "hidden"
+            found[kind] += [(y.mean(over).abs().max().item(), y.std(over, correction=0))]
+    return found
+
+
+@proves("weight_norm")
+@pytest.mark.parametrize("architecture", ["conv", "mlp", "resnet"])
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN])
+def test_weight_norms_first_batch_gives_each_unit_mean_0_and_deviation_1(cls, architecture):
+    # Salimans & Kingma 2016, equation 5: t = v x / ||v||, g = 1 / deviation of t, b = -mean / deviation
+    module = small(cls, tricks=["weight_norm:on=both"], architecture=architecture)
+    module.on_train_start()
+    real, z = torch.randn(8, 3, 16, 16), torch.randn(8, 64)
+    module._first_values(module._step(real, torch.arange(8)), z)
+    for network, x in ((module.generator, z), (module.discriminator, real)):
+        seen = {}
+        for layer in network.modules():
+            if isinstance(layer, constraints.WEIGHTED):
+                layer.register_forward_hook(lambda m, _, y, seen=seen: seen.update({m: y.detach()}))
+        network(x)
+        for kind, std in (("hidden", 1.0), ("output", 0.1)):
+            for mean, deviation in standardised(network, seen)[kind]:
+                assert mean < 1e-3
+                assert torch.allclose(deviation, torch.full_like(deviation, std), rtol=1e-2)
+
+
+@proves("weight_norm")
+def test_weight_norm_with_fixed_lengths_trains_those_of_the_outputs_only():
+    module = small(DCGAN, tricks=["weight_norm:on=both,lengths=fixed"])
+    lengths = {n: p.clone() for n, p in module.named_parameters() if n.endswith("original0")}
+    module.on_train_start()
+    assert {n.split(".")[1] for n in lengths if dict(module.named_parameters())[n].requires_grad} == {"head", "last"}
+    fit(module)
+    trained = dict(module.named_parameters())
+    assert all(not torch.equal(lengths[n], trained[n]) for n in lengths)  # from data
+    assert {n.split(".")[1] for n in lengths if trained[n].requires_grad} == {"head", "last"}
 
 
 @proves("weight_norm")
@@ -820,6 +867,19 @@ def test_adas_p_follows_how_sure_d_is():
     assert after(0.05, -1) == 0.0
 
 
+@proves("ada")
+@pytest.mark.parametrize(
+    ("cls", "tricks", "batches"),
+    [(DCGAN, [], 1), (WGANGP, [], 5), (DCGAN, ["n_critic:n=3,equal=steps"], 3), (DCGAN, ["n_generator:n=2"], 0.5)],
+)
+def test_adas_speed_is_in_real_images_that_d_sees(cls, tricks, batches):
+    module, now, state = ready(cls, "ada:images=800,target=-1", *tricks)
+    n = len(now.real)
+    now.real_critique = Critique(torch.ones(n), torch.ones(n, 1))
+    (p,) = module.chain.advance(state, now).values()
+    assert p.item() == pytest.approx(batches * n / 800)
+
+
 @proves("consistency")
 def test_consistency_is_0_for_a_d_that_ignores_its_input():
     same = Critique(torch.arange(8.0), torch.zeros(8, 1))
@@ -827,23 +887,46 @@ def test_consistency_is_0_for_a_d_that_ignores_its_input():
     assert trick("consistency").d_loss(torch.tensor(4.0), now, {}).item() == 4.0
 
 
+def mirrored(x, down, right):
+    """Images (N, C, H, W) moved by whole pixels; what comes in is mirrored at the edge, which is not repeated."""
+    h, w = x.shape[2:]
+    rows, columns = ((torch.arange(n) + by).abs() for n, by in ((h, down), (w, right)))
+    rows, columns = (torch.where(i < n, i, 2 * (n - 1) - i) for i, n in ((rows, h), (columns, w)))
+    return x[:, :, rows][:, :, :, columns]
+
+
 @proves("consistency")
-def test_consistency_is_the_squared_distance_to_ds_answer_to_a_flipped_and_shifted_copy():
-    real = torch.rand(400, 3, 16, 16, generator=seeded()) + 0.5
+@pytest.mark.parametrize(
+    ("params", "move", "size"),
+    [({}, mirrored, 16), ({"padding": "zero"}, shifted, 16), ({"flip": False}, mirrored, 28)],
+)
+def test_consistency_is_the_squared_distance_to_ds_answer_to_a_flipped_and_shifted_copy(params, move, size):
+    real = torch.rand(300, 3, size, size, generator=seeded()) + 0.5
     answer, moved = lambda x: x[:, 0, :, :5].sum((1, 2)), []
     now = step(
         real=real,
         critique=lambda x: moved.append(x) or Critique(answer(x), x),
         real_critique=Critique(answer(real), real),
     )
-    loss = trick("consistency", weight=3.0).d_loss(torch.tensor(4.0), now, {})
+    loss = trick("consistency", weight=3.0, **params).d_loss(torch.tensor(4.0), now, {})
     assert torch.allclose(loss, 4 + 3 * (answer(real) - answer(moved[0])).square().mean())
-    candidates = [
-        shifted(side, *by) for side in (real, real.flip(3)) for by in itertools.product(range(-2, 3), repeat=2)
-    ]
-    same = torch.stack([(c == moved[0]).flatten(1).all(1) for c in candidates])
+    most = size // 8  # 2 and, of 3.5, 3
+    ways = list(itertools.product(range(-most, most + 1), repeat=2))
+    same = torch.stack(
+        [(move(side, *by) == moved[0]).flatten(1).all(1) for side in (real, real.flip(3)) for by in ways]
+    )
     assert (same.sum(0) == 1).all()
-    assert same[:25].sum().item() == pytest.approx(200, abs=50)  # half of them are flipped
+    flipped = 150 if params.get("flip", True) else 300
+    assert same[: len(ways)].sum().item() == pytest.approx(flipped, abs=45)
+    assert same.any(1).sum() >= len(ways)  # each way there is
+
+
+@proves("consistency")
+def test_consistency_says_what_becomes_of_ds_batch_norm():
+    for level, norms, spectral in (("keep", True, False), ("none", False, False), ("spectral", False, True)):
+        d = small(DCGAN, tricks=[f"consistency:d_norm={level}"]).discriminator
+        assert any(isinstance(m, nn.BatchNorm2d) for m in d.modules()) == norms
+        assert constrained(d) == {spectral}
 
 
 # -- sampling -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import lightning
+import numpy as np
 import pytest
 import scipy.stats
 import torch
@@ -19,13 +20,15 @@ from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
 from gan_ablate.interpolation import lerp, midpoints, slerp
 from gan_ablate.nets import Critique
-from gan_ablate.nets.heads import MinibatchDiscrimination, MinibatchStddev
+from gan_ablate.nets.heads import MinibatchDiscrimination, MinibatchStddev, nearest_at_2
 from gan_ablate.nets.layers import AlwaysDropout, GaussianNoise
 from gan_ablate.nets.norms import VirtualBatchNorm, group_norm
 from gan_ablate.nets.resnet import DownBlock, FlatBlock
 from gan_ablate.optim import gated_step, over
+from gan_ablate.recipe import Recipe
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.trick import FakeBatch
+from gan_ablate.tricks import assemble, not_applicable
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -556,14 +559,34 @@ def test_fully_connected_puts_one_hidden_dense_layer_into_each_network():
 
 
 @proves("mlp")
-def test_mlp_is_a_chain_of_dense_layers_and_activations():
-    module, z, x = small(NSGAN, tricks=["mlp"]), torch.randn(4, 64), pictures()
+def test_the_plain_mlp_is_a_chain_of_dense_layers_and_activations():
+    module, z, x = small(NSGAN, tricks=["mlp:discriminator=plain"]), torch.randn(4, 64), pictures()
     assert not layers(module, *CONVOLUTIONS)
     a, b, c = layers(module.generator, nn.Linear)
     assert torch.allclose(module.generator(z), c(b(a(z).relu()).relu()).tanh().view(4, 3, 16, 16), atol=1e-6)
     a, b, c = layers(module.discriminator, nn.Linear)
     expected = c(F.leaky_relu(b(F.leaky_relu(a(x.flatten(1)), 0.2)), 0.2))[:, 0]
     assert torch.allclose(module.discriminator(x).logits, expected, atol=1e-6)
+
+
+@proves("mlp")
+def test_the_mlps_d_has_maxout_of_five_pieces_and_a_fifth_of_gs_units_with_dropout_on_pixels_and_units():
+    plain, module = (small(NSGAN, tricks=[t]) for t in ("mlp:discriminator=plain", "mlp"))
+    z, x, d = torch.randn(4, 64), pictures(), module.discriminator
+    assert torch.equal(plain.generator(z), module.generator(z))
+    a, b, c = layers(d, nn.Linear)
+    units = module.generator.last.in_features // 5  # 1,200 and 240 in the authors' code for MNIST, 8,000 and 1,600
+    assert (a.out_features, b.in_features, b.out_features, c.in_features) == (5 * units, units, 5 * units, units)
+    greatest = lambda y: torch.stack([y[:, k::5] for k in range(5)]).amax(0)  # noqa: E731
+    dropped = watch(d.images), [watch(layer) for layer in d.body]
+    d(x)
+    pixels = dropped[0][0][1]
+    assert torch.allclose(pixels[pixels != 0], x[pixels != 0] / 0.8)
+    assert (pixels == 0).float().mean().item() == pytest.approx(0.2, abs=0.02)
+    assert (dropped[1][0][0][1] == 0).float().mean().item() == pytest.approx(0.5, abs=0.2)
+    d.eval()  # without dropout
+    assert torch.allclose(d(x).logits, c(greatest(b(greatest(a(x.flatten(1))))))[:, 0], atol=1e-6)
+    small(NSGAN, tricks=["mlp", "fully_connected"]).discriminator(x)  # another dense layer, and its maxout
 
 
 @proves("residual")
@@ -635,55 +658,145 @@ def test_a_deep_residual_critic_has_as_many_times_the_convolutions_and_those_of_
 # -- heads -----------------------------------------------------------------------------------------------------------
 
 
-@proves("minibatch_discrimination")
-def test_minibatch_discrimination_of_three_samples_by_hand():
-    layer = MinibatchDiscrimination(1, kernels=1, dims=1)
-    nn.init.ones_(layer.T)
-    f = torch.tensor([[0.0], [math.log(2)], [math.log(6)]])
-    # c(0, 1) = 1/2, c(0, 2) = 1/6, c(1, 2) = 1/3
-    assert torch.allclose(layer(f)[:, 1], torch.tensor([1 / 2 + 1 / 6, 1 / 2 + 1 / 3, 1 / 6 + 1 / 3]))
+def minibatch_layer(f, theta, log_weight_scale, b, init=False):
+    """A port of improved-gan's MinibatchLayer: its output, and the log_weight_scale and b that it then has."""
+    w = theta * (np.exp(log_weight_scale) / np.sqrt(np.square(theta).sum(0)))
+    activation = np.tensordot(f, w, [[1], [0]])  # (N, B, C)
+    difference = np.abs(activation[:, :, :, None] - activation.transpose(1, 2, 0)[None]).sum(2)  # (N, B, N)
+    difference = difference + 1e6 * np.eye(len(f))[:, None]
+    if init:
+        nearest = 0.5 * difference.min(2).mean(0)
+        difference, log_weight_scale = difference / nearest[None, :, None], log_weight_scale - np.log(nearest)[:, None]
+    o = np.exp(-difference).sum(2)
+    b = -o.mean(0) if init else b
+    return np.concatenate([f, o + b], 1), log_weight_scale, b
 
 
 @proves("minibatch_discrimination")
-def test_minibatch_discrimination_against_the_papers_equations():
+def test_minibatch_discrimination_is_improved_gans_layer_before_its_first_values_and_after():
+    layer = MinibatchDiscrimination(6, kernels=3, dims=4)
+    for seed, first in ((0, False), (1, True), (2, False)):
+        f = 9 * torch.randn(7, 6, generator=torch.Generator().manual_seed(seed))
+        held = [p.detach().double().numpy() for p in (layer.direction, layer.log_length, layer.bias)]
+        expected, *after = minibatch_layer(f.double().numpy(), *held, init=first)
+        with torch.no_grad():
+            out = nearest_at_2(layer, f, None) if first else layer(f)
+        assert np.allclose(out, expected, atol=1e-4)
+        assert np.allclose(layer.log_length.detach(), after[0], atol=1e-5)
+        assert np.allclose(layer.bias.detach(), after[1], atol=1e-5)
+
+
+@proves("minibatch_discrimination")
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
+def test_minibatch_discrimination_neither_drowns_the_logit_nor_dies_after_its_first_batch(cls):
+    module, now, _ = at_rest(small(cls, tricks=["minibatch_discrimination"], batch_size=64), n=64)
+    module._first_values(now, torch.randn(64, 64))
+    critique = module.discriminator(now.real)
+    o = module.discriminator.statistics(critique.features)[:, critique.features.shape[1] :]
+    assert o.mean(0).abs().max() < 1e-3
+    assert 0.01 < o.std(0).min() < o.std(0).max() < 2
+
+
+@proves("minibatch_discrimination")
+def test_minibatch_discrimination_of_a_batch_of_one_image_stays_finite():
     layer = MinibatchDiscrimination(3, kernels=2, dims=4)
-    f = torch.randn(5, 3)
-    out = layer(f)
-    tensor = layer.T.detach().view(3, 2, 4)
-    expected = torch.zeros(5, 2)
-    for i, j, b in itertools.product(range(5), range(5), range(2)):
-        if i != j:
-            rows = [sum(f[k, a] * tensor[a, b] for a in range(3)) for k in (i, j)]
-            expected[i, b] += torch.exp(-(rows[0] - rows[1]).abs().sum())
-    assert torch.equal(out[:, :3], f)
-    assert torch.allclose(out[:, 3:], expected, atol=1e-5)
+    with torch.no_grad():
+        assert nearest_at_2(layer, torch.ones(6, 3), None).isfinite().all()
+
+
+@pytest.mark.parametrize("tricks", [["minibatch_discrimination"], ["weight_norm:on=both"]])
+@pytest.mark.parametrize("more", [[], ["instance_noise", "discriminator_dropout", "generator_noise"]])
+def test_first_values_from_data_move_no_random_numbers_and_no_statistics(tricks, more):
+    module, now, _ = at_rest(dcgan(*tricks, *more))
+    z = torch.randn(8, 64)
+    statistics = {k: v.clone() for k, v in module.state_dict().items() if "running" in k or "tracked" in k}
+    drawn = {name: g.get_state() for name, g in module.streams.items()} | {"layers": torch.get_rng_state()}
+    before = weights(module)
+    module._first_values(now, z)
+    assert equal(statistics, {k: v for k, v in module.state_dict().items() if k in statistics})
+    assert equal(drawn, {name: g.get_state() for name, g in module.streams.items()} | {"layers": torch.get_rng_state()})
+    assert not equal(before, weights(module))
+    assert not any(m._forward_hooks for m in module.modules())
+
+
+@pytest.mark.parametrize("g_steps", [0, 3])
+def test_first_values_are_taken_in_the_first_step_of_all(g_steps, monkeypatch):
+    module, taken = dcgan("minibatch_discrimination", steps=5), []
+    monkeypatch.setattr(module, "_first_values", lambda *_: taken.append(module.d_steps))
+    module.g_steps = g_steps  # a trained module whose D is trained further, as `optimum` does
+    fit(module)
+    assert taken == ([] if g_steps else [0])
 
 
 @proves("minibatch_discrimination", "minibatch_stddev")
 def test_a_collapsed_batch_shows():
     f = torch.ones(6, 3)
-    assert torch.allclose(MinibatchDiscrimination(3, kernels=2, dims=4)(f)[:, 3:], torch.full((6, 2), 5.0))
-    assert torch.allclose(MinibatchStddev(3)(f)[:, 3:], torch.zeros(6, 1), atol=1e-3)
+    assert torch.allclose(MinibatchDiscrimination(3, kernels=2, dims=4)(f)[:, 3:], torch.full((6, 2), 4.0))  # 5 + b
+    assert torch.allclose(MinibatchStddev(4)(f)[:, 3:], torch.zeros(6, 1), atol=1e-3)
+
+
+@proves("minibatch_discrimination")
+@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
+def test_batch_statistics_reach_ds_answer_and_not_the_features_that_others_match(cls):
+    base, module = small(cls), small(cls, tricks=["minibatch_discrimination"])
+    critique = module.discriminator(pictures())
+    assert torch.allclose(critique.features, base.discriminator(pictures()).features, atol=1e-5)
+    assert module.discriminator.head.in_features == critique.features.shape[1] + 16
+    seen = module.discriminator.statistics(critique.features)
+    assert torch.allclose(critique.logits, module.discriminator.head(seen)[:, 0], atol=1e-5)
+
+
+def minibatch_stddev_layer(x, group_size=4):
+    """A port of ProGAN's layer: x (N, C, H, W) -> (N, C + 1, H, W)."""
+    group_size = min(group_size, x.shape[0])
+    s = x.shape
+    y = np.reshape(x, [group_size, -1, s[1], s[2], s[3]])
+    y = np.sqrt(np.mean(np.square(y - np.mean(y, axis=0, keepdims=True)), axis=0) + 1e-8)
+    y = np.mean(y, axis=(1, 2, 3), keepdims=True)
+    return np.concatenate([x, np.tile(y, [group_size, 1, s[2], s[3]])], axis=1)
 
 
 @proves("minibatch_stddev")
-def test_minibatch_stddev_is_the_mean_over_features_of_their_population_deviation():
-    f = torch.tensor([[0.0, 1.0], [2.0, 5.0]])  # deviations 1 and 2
-    out = MinibatchStddev(2)(f)
-    assert torch.equal(out[:, :2], f)
-    assert torch.allclose(out[:, 2], torch.full((2,), 1.5))
+@pytest.mark.parametrize(("n", "group"), [(8, 4), (3, 4), (12, 4), (12, 6), (4, 4)])
+def test_minibatch_stddev_is_progans_layer(n, group):
+    x = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(n))
+    expected = torch.from_numpy(minibatch_stddev_layer(x.double().numpy(), group)).float()
+    for layout in (torch.contiguous_format, torch.channels_last):
+        assert torch.allclose(MinibatchStddev(group)(x.to(memory_format=layout)), expected, atol=1e-5)
+    flat = MinibatchStddev(group)(x[:, :, :1, :1].flatten(1))
+    assert torch.allclose(flat, MinibatchStddev(group)(x[:, :, :1, :1])[:, :, 0, 0])
+    assert MinibatchStddev(4)(torch.randn(6, 2)).shape == (6, 3)  # by hand: groups of 3
 
 
-@proves("minibatch_discrimination", "minibatch_stddev")
-@pytest.mark.parametrize(("name", "added"), [("minibatch_discrimination", 16), ("minibatch_stddev", 1)])
-@pytest.mark.parametrize("cls", [DCGAN, NSGAN, WGANGP])
-def test_batch_statistics_reach_ds_answer_and_not_the_features_that_others_match(cls, name, added):
-    base, module = small(cls), small(cls, tricks=[name])
-    critique = module.discriminator(pictures())
-    assert torch.allclose(critique.features, base.discriminator(pictures()).features, atol=1e-5)
-    assert module.discriminator.head.in_features == critique.features.shape[1] + added
-    seen = module.discriminator.statistics(critique.features)
-    assert torch.allclose(critique.logits, module.discriminator.head(seen)[:, 0], atol=1e-5)
+@proves("minibatch_stddev")
+@pytest.mark.parametrize("architecture", ["conv", "mlp", "resnet"])
+@pytest.mark.parametrize("cls", [DCGAN, WGANGP])
+def test_minibatch_stddev_is_a_map_that_ds_last_hidden_stage_sees(cls, architecture):
+    base, module = (small(cls, architecture=architecture, tricks=t) for t in ([], ["minibatch_stddev"]))
+    d, x = module.discriminator, pictures()
+    assert not layers(d, *BATCH_NORMS)  # it would take the batch's mean of the map away
+    assert bool(layers(base.discriminator, *BATCH_NORMS)) == (cls is DCGAN)
+    seen, stage = watch(d.map_statistics), watch((d.body if architecture == "mlp" else d.down)[-1])
+    critique = d(x)
+    assert len(seen) == len(stage) == 1
+    before, after = seen[0]
+    assert stage[0][0] is after
+    assert after.shape[1] == before.shape[1] + 1
+    ours = critique.hidden[-2] if architecture != "resnet" else critique.hidden[0]
+    assert torch.equal(before, ours)  # what the stage before puts out
+    assert critique.features.shape == base.discriminator(x).features.shape
+    # a sample among copies of itself and the same one among others get other answers
+    mixed, alone = x[:4], x[:1].expand(4, -1, -1, -1)
+    assert (d(mixed).logits[0] - d(alone).logits[0]).abs() > 1e-6
+
+
+@proves("minibatch_stddev")
+def test_batches_that_the_group_does_not_divide_are_refused_by_name():
+    assert not_applicable(Recipe(batch_size=20, tricks=("minibatch_stddev",))) is None
+    assert not_applicable(Recipe(batch_size=3, tricks=("minibatch_stddev",))) is None  # one group
+    for tricks in (("minibatch_stddev",), ("minibatch_stddev", "batch_size:size=22")):
+        with pytest.raises(InputError, match=r"minibatch_stddev needs batches that group=4 divides .not of 22."):
+            assemble(Recipe(batch_size=22 if len(tricks) == 1 else 20, tricks=tricks))
 
 
 # -- batches ---------------------------------------------------------------------------------------------------------

@@ -70,6 +70,8 @@ def _test(cell: Cell, found: Sequence[Table], share: float, pooled: dict[tuple[i
         return along.late_answers(contrast, table, cell.model)
     if cell.model != cell.control_model:
         return contrasting.compared(contrast, a, b, share, 0.0)
+    if table.one_training(cell.model, cell.treatment, cell.control):
+        return contrasting.compared(contrast, a, b, share, 1.0)
     key = (cell.at, cell.model, contrast.measure)
     if key not in pooled:
         pooled[key] = _pooled(table, cell.model, contrast.measure)
@@ -81,7 +83,8 @@ def _pooled(table: Table, model: str, name: str) -> float:
     measure = MEASURES[name]
     if measure.read is None:
         return 0.0
-    found = [scores(table.side(model, arm), measure) for arm in table.arms[model]]
+    apart = [arm for arm in table.arms[model] if (model, arm) not in table.tied]
+    found = [scores(table.side(model, arm), measure) for arm in apart]
     sides: list[Scores] = [side for side in found if side]
     return family_correlation(sides, measure.scale) if len(sides) > POOL_FROM else 0.0
 

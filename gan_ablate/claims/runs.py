@@ -34,6 +34,8 @@ class Loaded(Protocol):
     def records(self) -> Mapping[str, Mapping[str, Any]]: ...
     @property
     def not_applicable(self) -> Sequence[Mapping[str, str]]: ...
+    @property
+    def ties(self) -> Mapping[tuple[str, str, str], Any]: ...  # (model, dataset, arm) -> `report.reading.Tie`
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,15 @@ class Table:
     protocol: str
     arms: Mapping[str, Mapping[str, Mapping[int, Run]]]  # model -> arm -> seed -> run
     skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (model, arm) -> why it is not applicable
+    tied: frozenset[tuple[str, str]] = frozenset()  # (model, arm) that trains exactly as base: one training for both
 
     def side(self, model: str, arm: str) -> dict[int, Run]:
         """The runs carried out, by seed."""
         return {s: r for s, r in self.arms.get(model, {}).get(arm, {}).items() if r.outcome != MISSING}
+
+    def one_training(self, model: str, *arms: str) -> bool:
+        """Whether arms sample from the same trained weights: their seeds are pairs by construction."""
+        return all(arm == BASE or (model, arm) in self.tied for arm in arms)
 
     def match(self, model: str, wanted: str) -> list[str]:
         """The arms that a contrast means: the one called so, else every single trick of that name and parameters, else
@@ -168,7 +175,8 @@ def tables(loaded: Iterable[Loaded]) -> list[Table]:
             skipped = {
                 (n["model"], n["arm"]): n["reason"] for n in one.not_applicable if n.get("dataset", dataset) == dataset
             }
-            found += [Table(one.name, dataset, protocol, arms, skipped) for protocol, arms in split.items()]
+            tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
+            found += [Table(one.name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
     return found
 
 

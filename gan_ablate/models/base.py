@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
-from gan_ablate.models.networks import build_network, frozen, gradient_norm
+from gan_ablate.models.networks import build_network, frozen, gradient_norm, take_first_values
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.constraints import advance
 from gan_ablate.optim import gated_step
@@ -151,11 +151,13 @@ class GANModule(Sampler):
         bp, log = self.blueprint, (self.d_steps + 1) % self.log_every == 0
         self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
         step = self._step(to_float(batch[0]), batch[1])
+        z = self._z("latents_d", len(step.real))
+        if not (self.d_steps or self.g_steps):
+            self._first_values(step, z)
         state = self._state(step)
         if bp.d_finish:
             advance(self.discriminator)
 
-        z = self._z("latents_d", len(step.real))
         with self._precision():
             played = discriminator_loss(self.game, z, step, state)
         d_optimizer.zero_grad()
@@ -238,8 +240,18 @@ class GANModule(Sampler):
             d_parameters=dict(self.discriminator.named_parameters()),
             generate=lambda z: self.generator(self.chain.latents(z, step, self._read_state()), step.labels),
             encode=self.encoder,
+            d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
         )
         return step
+
+    def _first_values(self, step: Step, z: Tensor) -> None:
+        """Layers whose first values come from data take them from the first batch, as the players see it."""
+        drawn = self.streams["tricks"].get_state()
+        with torch.no_grad(), self._precision():
+            state = self.chain.init(step)
+            take_first_values(self.generator, self.chain.latents(z, step, state), step.labels)
+            take_first_values(self.discriminator, self.chain.inputs(step.real, step, state), step.labels)
+        self.streams["tricks"].set_state(drawn)  # what tricks drew here, they draw again
 
     def _state(self, step: Step) -> State:
         if not self.state._buffers:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.recipe import seed_for
+from gan_ablate.step import untracked
 
 
 def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: tuple[Any, ...] = ()) -> nn.Module:
@@ -26,15 +27,36 @@ def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: t
     return network.to(memory_format=torch.channels_last)
 
 
+@torch.no_grad()
+def take_first_values(network: nn.Module, *inputs: Tensor | None) -> None:
+    """One pass in which the layers that have `first_values` take them from data, the first layer first.
+
+    `layer.first_values(layer, x, y)` gets a layer's input and output, sets its parameters, and returns the output that
+    it then has, which the layers behind it see. Nothing else moves: no running statistics, no random numbers.
+    """
+    layers = [m for m in network.modules() if hasattr(m, "first_values")]
+    if not layers:
+        return
+    device = next(network.parameters()).device
+    handles = [m.register_forward_hook(lambda m, args, y: m.first_values(m, args[0], y)) for m in layers]
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), untracked(network):
+            network(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 @contextmanager
 def frozen(network: nn.Module):
     """No gradients for a network's parameters: G's step needs D's input gradient only."""
-    for p in network.parameters():
+    trained = [p for p in network.parameters() if p.requires_grad]
+    for p in trained:
         p.requires_grad_(False)
     try:
         yield
     finally:
-        for p in network.parameters():
+        for p in trained:
             p.requires_grad_(True)
 
 

@@ -35,10 +35,14 @@ def color(x: Tensor, step: Step) -> Tensor:
 
 def translation(x: Tensor, step: Step) -> Tensor:
     """By whole pixels, up to an eighth of the image each way; what comes in is 0."""
+    return shift(x, step, int(x.shape[2] * SHIFT + 0.5), "constant")
+
+
+def shift(x: Tensor, step: Step, most: int, padding: str) -> Tensor:
+    """By whole pixels, up to `most` each way. padding: what comes in, by `pad`'s word: constant (0), reflect."""
     n, _, h, w = x.shape
-    most = int(h * SHIFT + 0.5)
     down, right = (((_draw(x, step) * (2 * most + 1)).long().view(n, 1) - most) for _ in range(2))
-    padded = F.pad(x, (most, most, most, most)).permute(0, 2, 3, 1)  # (N, H + 2m, W + 2m, C)
+    padded = F.pad(x, (most, most, most, most), padding).permute(0, 2, 3, 1)  # (N, H + 2m, W + 2m, C)
     rows = torch.arange(h, device=x.device)[None] + down + most  # (N, H)
     columns = torch.arange(w, device=x.device)[None] + right + most  # (N, W)
     sample = torch.arange(n, device=x.device).view(n, 1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -12,6 +13,8 @@ from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets.inits import WEIGHTED
 
 FIRST_ITERATIONS = 15  # so that the first sigma is close
+OUTPUTS = ("last", "head", "classes")  # parts that put out G's image and D's answers
+OUTPUT_STD = 0.1  # of those, at first: Salimans et al. 2016, code
 
 
 def _layers(network: nn.Module) -> list[nn.Module]:
@@ -64,10 +67,42 @@ def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
         parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
 
 
-def weight_norm(network: nn.Module, bp: Blueprint) -> None:
-    """Salimans & Kingma 2016, equation 2: W = g v / ||v||, on every convolution and linear layer; W is kept."""
-    for layer in _layers(network):
+def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data", lengths: str = "trained") -> None:
+    """Salimans & Kingma 2016, equation 2: W = g v / ||v||, on every convolution and linear layer; W is kept.
+
+    start: `data`: the first batch sets g and b, so that each unit puts out mean 0 and deviation 1 (section 3); 0.1 at
+    the network's output, as in the code of Salimans et al. 2016. lengths: that code trains g at the output only.
+    """
+    for name, layer in network.named_modules():
+        if not isinstance(layer, WEIGHTED):
+            continue
         parametrizations.weight_norm(layer, "weight", dim=_out(layer))
+        output = name.partition(".")[0] in OUTPUTS
+        if lengths == "fixed" and not output:
+            _length(layer).requires_grad_(False)
+        if start == "data":
+            layer.first_values = partial(unit_outputs, std=OUTPUT_STD if output else 1.0)  # type: ignore[assignment]
+
+
+def _length(layer: nn.Module) -> Tensor:
+    """g of a layer under weight norm, with dimensions of 1 in every other place."""
+    return layer.parametrizations.weight.original0  # type: ignore[union-attr, return-value]
+
+
+def unit_outputs(layer: nn.Module, x: Tensor, y: Tensor, *, std: float) -> Tensor:
+    """g and b of a layer so that its outputs y on x have mean 0 and this deviation over the batch; y with them.
+
+    A layer without a bias, which a norm follows, keeps its mean; a unit that never varies keeps its length.
+    """
+    over, shape = (0, *range(2, y.ndim)), (1, -1, *[1] * (y.ndim - 2))
+    y32, bias = y.float(), cast(Tensor | None, layer.bias)
+    mean, deviation = y32.mean(over), y32.var(over, correction=0).sqrt()
+    scale = torch.where(deviation > 1e-6, std / deviation, 1.0)
+    _length(layer).mul_(scale.view(_length(layer).shape))
+    if bias is None:
+        return (y32 * scale.view(shape)).to(y.dtype)
+    bias.copy_((bias - mean) * scale)
+    return ((y32 - mean.view(shape)) * scale.view(shape)).to(y.dtype)
 
 
 def advance(network: nn.Module) -> None:

@@ -10,18 +10,24 @@ from torch.nn import functional as F
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
-from gan_ablate.nets.layers import hidden
+from gan_ablate.nets.layers import hidden, pieces
 
 
 class Critic(nn.Module):
     """What every D ends in: batch statistics, the logit, class logits, the projection on labels."""
 
+    def build_map_statistics(self, bp: Blueprint) -> int:
+        """Called once by the network's constructor; the channels that its last stage gets more."""
+        self.map_statistics = bp.d_map_statistics() if bp.d_map_statistics else nn.Identity()
+        return getattr(self.map_statistics, "extra", 0)
+
     def build_heads(self, bp: Blueprint, features: int) -> None:
         """Called once by the network's constructor, with the number of its features."""
         self.dense: nn.Module = nn.Identity()
         if bp.dense:
-            layers = hidden(bp.d_norm, bp.d_activation, bp.d_after, bp.dense, dims=0)
-            self.dense, features = nn.Sequential(nn.Linear(features, bp.dense, bp.d_norm is None), layers), bp.dense
+            units = bp.dense * pieces(bp.d_activation)
+            layers = hidden(bp.d_norm, bp.d_activation, bp.d_after, units, dims=0)
+            self.dense, features = nn.Sequential(nn.Linear(features, units, bp.d_norm is None), layers), bp.dense
         self.statistics = bp.d_statistics(features) if bp.d_statistics else nn.Identity()
         seen = getattr(self.statistics, "out_features", features)
         self.head = bp.d_head(seen) if bp.d_head else None
@@ -54,48 +60,77 @@ def class_head(features: int, classes: int) -> nn.Module:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Salimans et al. 2016, section 3.2: features that tell how close each sample is to the rest of its batch.
+    """Salimans et al. 2016, section 3.2, as in its authors' code: how close each sample is to others.
 
-    f (N, F) -> [f, o] (N, F + kernels) with M = f T, c_b(i, j) = exp(-||M_ib - M_jb||_1), o_b(i) = sum_j c_b(i, j).
-    The sum leaves out j = i, whose term is the constant 1.
+    f (N, F) -> [f, o] (N, F + kernels) with M = f T, c_b(i, j) = exp(-||M_ib - M_jb||_1), o_b(i) = sum_j c_b(i, j) + b.
+    The sum leaves out j = i. Each column of T is a direction times a learned length. The first batch sets the lengths,
+    so that the nearest other sample lies at a distance of 2 on average, and b, so that o has mean 0.
     """
 
     def __init__(self, features: int, kernels: int, dims: int) -> None:
         super().__init__()
-        self.kernels, self.dims = kernels, dims
         self.out_features = features + kernels
-        self.T = nn.Parameter(torch.empty(features, kernels * dims))
+        self.direction = nn.Parameter(torch.empty(features, kernels, dims))
+        self.log_length = nn.Parameter(torch.empty(kernels, dims))
+        self.bias = nn.Parameter(torch.empty(kernels))
+        self.first_values = nearest_at_2
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """N(0, 1/F), so that M has unit variance for unit features and the exponential does not underflow."""
-        nn.init.normal_(self.T, 0.0, self.T.shape[0] ** -0.5)
+        """As in the authors' code, before a batch is seen: directions N(0, 0.05), lengths 1, b = -1."""
+        nn.init.normal_(self.direction, 0.0, 0.05)
+        nn.init.zeros_(self.log_length)
+        nn.init.constant_(self.bias, -1.0)
+
+    def distance(self, f: Tensor) -> Tensor:
+        """(N, F) -> (N, N, kernels) fp32, between each two samples; infinite from a sample to itself."""
+        with torch.autocast(f.device.type, enabled=False):
+            columns = self.direction * (self.log_length.exp() / self.direction.norm(dim=0))
+            m = torch.einsum("nf,fbc->nbc", f.float(), columns)
+            itself = torch.eye(len(f), dtype=torch.bool, device=f.device)[:, :, None]
+            return (m[:, None] - m[None]).abs().sum(-1).masked_fill(itself, math.inf)
 
     def forward(self, f: Tensor) -> Tensor:
-        with torch.autocast(f.device.type, enabled=False):
-            m = (f.float() @ self.T).view(-1, self.kernels, self.dims)  # (N, B, C)
-            distance = (m[:, None] - m[None]).abs().sum(-1)  # (N, N, B)
-            o = (-distance).exp().sum(1) - 1  # (N, B)
+        o = (-self.distance(f)).exp().sum(1) + self.bias
         return torch.cat((f, o.to(f.dtype)), dim=1)
 
     def extra_repr(self) -> str:
-        return f"kernels={self.kernels}, dims={self.dims}"
+        return "kernels={}, dims={}".format(*self.log_length.shape)
+
+
+def nearest_at_2(layer: MinibatchDiscrimination, f: Tensor, out: Tensor) -> Tensor:
+    """First values of `layer` from features f (N, F); its output with them."""
+    nearest = layer.distance(f).amin(1).mean(0)  # (kernels,)
+    layer.log_length.sub_(
+        (nearest / 2).clamp(min=1e-6).log()[:, None]
+    )  # a batch of one image many times has distance 0
+    layer.bias.copy_(-(-layer.distance(f)).exp().sum(1).mean(0))
+    return layer.forward(f)  # behind any hook of its own
 
 
 class MinibatchStddev(nn.Module):
-    """Karras et al. 2018, section 3: the mean over features of their standard deviation over the batch, beside f.
+    """Karras et al. 2018, section 3, in groups as in the code: how much maps vary over a group, as one more channel.
 
-    f (N, F) -> [f, s] (N, F + 1), s the same for each sample.
+    x (N, C, H, W) or (N, C) -> (N, C + 1, ..). A group is of min(group, N) samples, N / group apart. The deviation over
+    it of each channel at each pixel, averaged over both, stands at every pixel of its samples. The trick asks for
+    batches that the group divides; any other, given by hand, is split by the largest smaller number that divides it.
     """
 
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.out_features = features + 1
+    extra = 1  # channels
 
-    def forward(self, f: Tensor) -> Tensor:
-        variance = f.float().var(0, correction=0)  # (F,)
-        s = (variance + 1e-8).sqrt().mean().to(f.dtype)
-        return torch.cat((f, s.expand(len(f), 1)), dim=1)
+    def __init__(self, group: int) -> None:
+        super().__init__()
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = len(x)
+        group = next(k for k in range(min(self.group, n), 0, -1) if n % k == 0)
+        variance = x.float().reshape(group, n // group, -1).var(0, correction=0)  # (N / group, C H W)
+        s = (variance + 1e-8).sqrt().mean(1).repeat(group)  # (N,)
+        return torch.cat((x, s.to(x.dtype).view(n, *[1] * (x.ndim - 1)).expand(n, 1, *x.shape[2:])), dim=1)
+
+    def extra_repr(self) -> str:
+        return f"group={self.group}"
 
 
 class LabelEmbedding(nn.Embedding):

@@ -26,6 +26,25 @@ def hidden(norm, activation, after, channels: int, dims: int = 2) -> Stack:
     return Stack(*layers, activation(), *([after()] if after else []))
 
 
+class Maxout(nn.Module):
+    """(N, pieces * F) -> (N, F): the greatest of each unit's pieces (Goodfellow et al. 2013, section 3)."""
+
+    def __init__(self, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (-1, self.pieces)).amax(2)
+
+    def extra_repr(self) -> str:
+        return f"pieces={self.pieces}"
+
+
+def pieces(activation) -> int:
+    """How many numbers a blueprint's activation makes one of: 1, but for maxout."""
+    return getattr(activation(), "pieces", 1)
+
+
 def transposed_convolution(channels: int, out: int, bias: bool, *, kernel: int) -> nn.Module:
     """(N, channels, H, W) -> (N, out, 2H, 2W); a kernel that stride 2 divides leaves no checkerboard."""
     odd = kernel % 2

@@ -1,4 +1,8 @@
-"""Fully connected networks (Goodfellow et al. 2014, section 5): the plain game without convolutions."""
+"""Fully connected networks: the plain game without convolutions.
+
+G is that of Goodfellow et al. 2014, section 5 (ReLU), but for its range. D has the blueprint's activation: LeakyReLU in
+the presets; the paper's maxout and dropout come with the trick.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
 from gan_ablate.nets.conv import Images, Latents
 from gan_ablate.nets.heads import Critic
-from gan_ablate.nets.layers import Stack, hidden
+from gan_ablate.nets.layers import Stack, hidden, pieces
 
 HIDDEN_PER_WIDTH = 16  # hidden units per unit of width: 256 at width 16
 
@@ -38,23 +42,31 @@ class Generator(nn.Module):
 
 
 class Discriminator(Critic):
-    """Images (N, C, H, W) and labels (N,), where it is conditional -> Critique, through two hidden layers."""
+    """Images (N, C, H, W) and labels (N,), where it is conditional -> Critique, through two hidden layers.
+
+    Where the activation takes the greatest of several pieces, a layer puts out fewer units from as many weights.
+    """
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
-        units = bp.d_width * HIDDEN_PER_WIDTH
+        each = pieces(bp.d_activation)
+        units = max(1, bp.d_width * HIDDEN_PER_WIDTH // each)
         self.images = Images(bp)
-        sizes = (self.images.channels * bp.size**2, *[units] * (2 * bp.d_depth))
-        norms = (bp.d_first_norm, *[bp.d_norm] * (len(sizes) - 2))
+        inputs = [self.images.channels * bp.size**2, *[units] * (2 * bp.d_depth - 1)]
+        inputs[-1] += self.build_map_statistics(bp)
+        norms = (bp.d_first_norm, *[bp.d_norm] * (len(inputs) - 1))
         self.body = nn.ModuleList(
-            Stack(nn.Linear(a, units, norm is None), hidden(norm, bp.d_activation, bp.d_after, units, dims=0))
-            for a, norm in zip(sizes[:-1], norms, strict=True)
+            Stack(
+                nn.Linear(a, units * each, norm is None),
+                hidden(norm, bp.d_activation, bp.d_after, units * each, dims=0),
+            )
+            for a, norm in zip(inputs, norms, strict=True)
         )
         self.build_heads(bp, units)
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels).flatten(1), []
         for layer in self.body:
-            x = layer(x, labels)
+            x = layer(self.map_statistics(x) if layer is self.body[-1] else x, labels)
             seen.append(x)
         return self.answer(x, labels, tuple(seen))

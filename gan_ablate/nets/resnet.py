@@ -34,12 +34,13 @@ class UpBlock(Conditioned):
 class DownBlock(Conditioned):
     """(N, channels, H, W) -> (N, out, H/2, W/2): activation, 3x3, activation, down-sampling, beside 1x1 and pooling.
 
-    The first block of D starts on the image itself, without norm and activation.
+    The first block of D starts on the image itself, without norm and activation. `extra`: of the channels, those that
+    batch statistics added.
     """
 
-    def __init__(self, bp: Blueprint, channels: int, out: int, first: bool) -> None:
+    def __init__(self, bp: Blueprint, channels: int, out: int, first: bool, extra: int = 0) -> None:
         super().__init__()
-        middle = out if first else channels
+        middle = out if first else channels - extra
         before = [] if first else [hidden(bp.d_norm, bp.d_activation, bp.d_after, channels)]
         norm = bp.d_first_norm if first else bp.d_norm
         self.body = Stack(
@@ -101,8 +102,10 @@ class Discriminator(Critic):
         super().__init__()
         self.images = Images(bp)
         channels = [self.images.channels, *widths(bp.d_width, bp.size)]
+        added = [0] * (len(channels) - 2) + [self.build_map_statistics(bp)]
         self.down = nn.ModuleList(
-            DownBlock(bp, a, b, first=i == 0) for i, (a, b) in enumerate(itertools.pairwise(channels))
+            DownBlock(bp, a + extra, b, first=i == 0, extra=extra)
+            for i, (a, b, extra) in enumerate(zip(channels, channels[1:], added))
         )
         # a D k times as deep has k times the convolutions: k - 1 blocks behind each that halves, and k in place of one
         self.deep = nn.ModuleList(Stack(*(FlatBlock(bp, c) for _ in range(bp.d_depth - 1))) for c in channels[1:])
@@ -113,7 +116,7 @@ class Discriminator(Critic):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
         for down, deep in zip(self.down, self.deep, strict=True):
-            x = deep(down(x, labels), labels)
+            x = deep(down(self.map_statistics(x) if down is self.down[-1] else x, labels), labels)
             seen.append(x)
         for flat in self.flat:
             x = flat(x, labels)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pandas as pd
 
 from gan_ablate.report.frames import Loaded
+from gan_ablate.report.reading import Tie
 from gan_ablate.report.summaries import (
     ALPHA,
     BASE,
@@ -51,21 +52,28 @@ def _tables(loaded: Loaded) -> Iterator[ModelTable]:
             )
             unmeasured = int((chosen["protocol"] == "").sum()) if len(counts) > 1 else 0
             title = f"{model} on {dataset}" if several else str(model)
-            yield _table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured)
+            ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
+            yield _table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured, ties)
 
 
 def _table(
-    name: tuple[str, str, str, str], part: pd.DataFrame, skipped: tuple[tuple[str, str], ...], unmeasured: int
+    name: tuple[str, str, str, str],
+    part: pd.DataFrame,
+    skipped: tuple[tuple[str, str], ...],
+    unmeasured: int,
+    ties: Mapping[str, Tie],
 ) -> ModelTable:
     groups = by_arm(part)
     base_rows = groups.get(BASE)
     base = scores(base_rows) if base_rows is not None else {}
-    arms = {a: scores(rows) for a, rows in groups.items() if a != BASE}
-    family = compare_family(arms, base, alpha=ALPHA) if base and arms else None
+    same = {a: ties[a].same_as_base for a in groups if a in ties and ties[a].same_as_base}
+    arms = {a: scores(rows) for a, rows in groups.items() if a != BASE and a not in same}
+    one_training = {a for a in arms if a in ties and ties[a].shares_weights}
+    family = compare_family(arms, base, alpha=ALPHA, one_training=one_training) if base and arms else None
     compared: Mapping[str, Comparison] = family.comparisons if family else {}
     adjusted = _holm(compared, groups)
     found = [
-        summarise(arm, rows, compared.get(arm), adjusted.get(arm, math.nan), base, base_rows)
+        summarise(arm, rows, compared.get(arm), adjusted.get(arm, math.nan), base, base_rows, arm in same)
         for arm, rows in groups.items()
     ]
     found.sort(key=lambda a: (a.arm != BASE, _order(a)))
@@ -80,7 +88,12 @@ def _table(
         correlation=family.correlation if family else math.nan,
         groups=groups,
     )
-    notes = (*_doubts(table, base, base_rows, unmeasured), *_ranks(table, compared, base), *_seeds(base))
+    notes = (
+        *_doubts(table, base, base_rows, unmeasured),
+        *_tied(same, one_training, groups, base),
+        *_ranks(table, compared, base),
+        *_seeds(base),
+    )
     return replace(table, notes=notes)
 
 
@@ -138,6 +151,20 @@ def _ranks(table: ModelTable, compared: Mapping[str, Comparison], base: Scores) 
         worst = max(hopeless, key=lambda a: compared[a].least_p)
         said = floor_note(compared[worst].n, compared[worst].least_p, len(compared), ALPHA)
         yield f"{said} This holds for {some(hopeless)}. A t test has no such floor."
+
+
+def _tied(same: Mapping[str, str], one_training: set[str], groups: Mapping[str, Rows], base: Scores) -> Iterator[str]:
+    """Arms that are base by construction, and those that sample from base's weights."""
+    for arm, why in same.items():
+        own = scores(groups[arm])
+        both = [s for s in own if s in base]
+        equal = sum(own[s] == base[s] for s in both)
+        yield (
+            f"{arm} is base by construction ({why}), so it is no test and takes no place in the family. The FIDs of "
+            f"{equal} of {len(both)} seeds are equal to base's, bit for bit."
+        )
+    if one_training:
+        yield f"Sampled from base's own trained weights, so always paired by seed: {some(sorted(one_training))}."
 
 
 def _seeds(base: Scores) -> Iterator[str]:

@@ -58,7 +58,7 @@ def columns(table: ModelTable) -> list[Column]:
             "verdict",
             "by Holm-corrected p under 0.05; could miss: the smallest ratio found with 80 % power at 0.05 over the "
             "number of arms; fails more: more of its runs fail than of base's, so its FID alone gets no verdict; rank "
-            "test: some runs have no FID, and what ranks could miss is not known",
+            "test: some runs have no FID, and what ranks could miss is not known; is base: by construction, so no test",
             lambda a: verdict(a, table),
             lambda a: {"helps": 0, "": 1, "undecided": 2, "hurts": 3}.get(a.verdict, 4),
         ),

@@ -39,6 +39,7 @@ class Loaded:
     design: dict[str, Any] = field(default_factory=dict)
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: Any = None  # the study as its author wrote it; only to be compared
+    ties: dict[tuple[str, str, str], reading.Tie] = field(default_factory=dict)  # by model, dataset, arm
 
     def health(self, run_ids: list[str] | None = None) -> pd.DataFrame:
         """Training health, one row per record of metrics.jsonl: run_id, model, dataset, arm, seed, step, and losses,
@@ -108,6 +109,7 @@ def load(root: str | Path) -> Loaded:
         study["design"],
         study["factors"],
         study["source"],
+        study["ties"],
     )
 
 

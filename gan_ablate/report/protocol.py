@@ -11,7 +11,7 @@ from typing import Any
 from gan_ablate.outcomes import explained
 from gan_ablate.report import again
 from gan_ablate.report.frames import Loaded
-from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
+from gan_ablate.report.summaries import ALPHA, BASE, IS_BASE, ModelTable
 from gan_ablate.report.text import one_line, place
 
 EXPLANATION = (
@@ -43,10 +43,13 @@ def family(table: ModelTable) -> str:
         if not math.isnan(table.correlation)
         else ""
     )
+    same = len(table.with_verdict(IS_BASE))
+    left_out = f", {same} that {'is' if same == 1 else 'are'} base by construction left out" if same else ""
     ranks = "; ranks where a run of the arm or of base has no FID" if "rank" in tests else ""
+    reasons = f" ({why}{ranks})" if why else ""
     return (
         f"{table.title}: the family is each of {table.family} arms against base, one primary measure ({table.label}), "
-        f"Holm-corrected together, arms still to run included. Tests: {said}{f' ({why}{ranks})' if why else ''}."
+        f"Holm-corrected together, arms still to run included{left_out}. Tests: {said}{reasons}."
     )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import yaml
 
@@ -25,6 +25,13 @@ METRICS = (
 STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
 SIGNS = ("d_loss_near_zero", "gradient_over_100", "d_loss_spikes", "g_loss_falls")  # evaluate.health's, in its order
 LONGEST = 2000  # characters of a text: a traceback's last lines, a reason
+
+
+class Tie(NamedTuple):
+    """What an arm shares with base by construction."""
+
+    same_as_base: str = ""  # why it trains and samples exactly as base; empty where it does not
+    shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
 
 
 class _Loader(_Base):
@@ -64,7 +71,7 @@ def study(root: Path) -> dict[str, Any]:
             "applicable a model, dataset, arm and reason"
         ) from None
     unique = list({c["run_id"]: c for c in cells}.values())  # a run that is listed twice is one run
-    more = {"design": design(read), "factors": factors(read), "source": read.get("source")}
+    more = {"design": design(read), "factors": factors(read), "source": read.get("source"), "ties": ties(read)}
     return {**named, "cells": unique, "not_applicable": skipped, **more}
 
 
@@ -73,6 +80,17 @@ def text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise TypeError("not a scalar")
     return str(value)[:LONGEST]
+
+
+def ties(read: Mapping[str, Any]) -> dict[tuple[str, str, str], Tie]:
+    """(model, dataset, arm) -> what it shares with base by construction; nothing where a study says nothing of it."""
+    found = {}
+    for cell in read["cells"]:
+        why = cell.get("same_as_base")
+        tie = Tie(text(why) if isinstance(why, str) else "", cell.get("shares_weights") is True)
+        if tie != Tie():
+            found[text(cell["model"]), text(cell["dataset"]), text(cell["arm"])] = tie
+    return found
 
 
 def factors(read: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

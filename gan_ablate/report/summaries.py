@@ -19,7 +19,8 @@ from gan_ablate.stats.paired import Comparison, Scores
 
 ALPHA = 0.05
 BASE = "base"
-VERDICTS = ("helps", "hurts", "undecided", "not tested")
+IS_BASE = "is base"  # an arm that trains and samples as base by construction: no test
+VERDICTS = ("helps", "hurts", "undecided", "not tested", IS_BASE)
 QUALITY = ("kid", "precision", "recall", "density", "coverage", "modes", "assigned_modes", "high_quality", "mode_kl")
 CARD = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient", "peak_memory_bytes")
 Rows = dict[str, np.ndarray]  # runs as columns (n,): frames would take most of a large report's time
@@ -123,9 +124,15 @@ def failed(rows: Rows) -> tuple[int, int]:
 
 
 def summarise(  # noqa: PLR0917
-    arm: str, rows: Rows, against: Comparison | None, p_holm: float, base: Scores, base_rows: Rows | None
+    arm: str,
+    rows: Rows,
+    against: Comparison | None,
+    p_holm: float,
+    base: Scores,
+    base_rows: Rows | None,
+    same: bool = False,
 ) -> ArmSummary:
-    """One arm's line. `base_rows`: the runs of base, `None` where the study has none."""
+    """One arm's line. `base_rows`: the runs of base, `None` where the study has none. same: base by construction."""
     done = where(rows, rows["outcome"] != "missing")
     bad, n = failed(rows)
     fid, best = (np.maximum(done[k].astype(float), TINY) for k in ("fid", "best_fid"))  # NaN stays NaN
@@ -152,7 +159,11 @@ def summarise(  # noqa: PLR0917
         more_failures=rate_difference(bad, n, base_bad, base_n) if arm != BASE else NONE,
         improvement=improvement(list(scores(rows).values()), list(base.values())) if arm != BASE else math.nan,
         p_holm=p_holm,
-        verdict="" if arm == BASE else _verdict(against if own else None, p_holm, bad, n, base_bad, base_n),
+        verdict=""
+        if arm == BASE
+        else IS_BASE
+        if same
+        else _verdict(against if own else None, p_holm, bad, n, base_bad, base_n),
     )
 
 

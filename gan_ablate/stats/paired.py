@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,18 +128,24 @@ def compare_family(
     pooled: float | None = None,
     scale: Scale = "log",
     better: Better = "lower",
+    one_training: Collection[str] = (),
 ) -> Family:
     """Each arm against the control, Holm-corrected; their common correlation decides whether seeds are paired.
+
+    Arms of `one_training` sample from the control's own trained weights: their seeds are pairs by construction,
+    whatever the others' correlation, to which they add nothing.
 
     `pooled` gives that correlation from a larger table of the same model. Without it, under three arms that share seeds
     with the control, it could not be told from the tests' own noise: then Welch's test, whose level holds for any
     correlation that is not negative.
     """
-    measured = family_correlation([control, *arms.values()], scale) if pooled is None else pooled
-    telling = sum(_shared(side, control) >= 3 for side in arms.values())
+    apart = [side for k, side in arms.items() if k not in one_training]
+    measured = family_correlation([control, *apart], scale) if pooled is None else pooled
+    telling = sum(_shared(side, control) >= 3 for side in apart)
     pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
+    by_arm = {k: 1.0 if k in one_training else pooled for k in arms}
     share = alpha / max(1, len(arms))
-    done = {k: compare(v, control, level, share, pooled=pooled, scale=scale, better=better) for k, v in arms.items()}
+    done = {k: compare(v, control, level, share, pooled=by_arm[k], scale=scale, better=better) for k, v in arms.items()}
     adjusted = holm([c.p for c in done.values()])
     return Family(done, dict(zip(done, map(float, adjusted))), measured)
 

@@ -25,6 +25,7 @@ from gan_ablate.sweep.claiming import Claim
 from gan_ablate.sweep.publishing import publish, refusing, to_json, trouble
 from gan_ablate.sweep.study import NotApplicable
 from gan_ablate.sweep.study_file import Cell
+from gan_ablate.sweep.ties import Tie, ties
 
 __all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
 
@@ -92,7 +93,10 @@ class Store:
 
         Raises `InputError` for a root that holds another study or schema, or cannot be written.
         """
-        cells = tuple(Cell(r.run_id, r.model, r.dataset, r.arm, r.seed) for r in recipes)
+        tied = ties(recipes)
+        cells = tuple(
+            Cell(r.run_id, r.model, r.dataset, r.arm, r.seed, **vars(tied.get(r.run_id, Tie()))) for r in recipes
+        )
         new = cls(Path(root), name, cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
         new.write()
         return new

@@ -29,6 +29,8 @@ class Cell:
     dataset: str
     arm: str
     seed: int
+    same_as_base: str = ""  # why its arm is base by construction; see `ties.Tie`
+    shares_weights: bool = False
 
 
 def write(name: str, cells: Sequence[Cell], skipped: Sequence[NotApplicable], more: Mapping[str, Any]) -> bytes:
@@ -37,8 +39,12 @@ def write(name: str, cells: Sequence[Cell], skipped: Sequence[NotApplicable], mo
     head |= {key: plain(value) for key, value in more.items()}
     head["not_applicable"] = [asdict(n) for n in skipped]
     text = yaml.dump(head, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=200, allow_unicode=True)
-    lines = "".join(f"- {json.dumps(vars(cell), ensure_ascii=False)}\n" for cell in cells)
+    lines = "".join(f"- {json.dumps(_told(cell), ensure_ascii=False)}\n" for cell in cells)
     return (text + CELLS + (lines or "  []\n")).encode()
+
+
+def _told(cell: Cell) -> dict[str, Any]:
+    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights")}
 
 
 def read(text: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gan_ablate.blueprint import Blueprint
@@ -28,7 +29,15 @@ from gan_ablate.tricks import (
     schedules,
 )
 
-__all__ = ["assemble", "beyond_catalogue", "complete", "not_applicable", "trick_names"]
+__all__ = [
+    "assemble",
+    "beyond_catalogue",
+    "complete",
+    "not_applicable",
+    "same_as_base",
+    "shares_weights",
+    "trick_names",
+]
 
 FAMILIES = (  # in the catalogue's order
     labels,
@@ -87,6 +96,17 @@ def beyond_catalogue(model: str, names: list[str]) -> str | None:
         if model not in wanted:
             return f"the catalogue tests {name} on {', '.join(wanted)} only"
     return None
+
+
+def same_as_base(model: str, names: Iterable[str]) -> str:
+    """Why an arm of these tricks is base by construction on a model; empty where one of them is a change."""
+    reasons = [REGISTRY[n].same_as_base.get(model, "") if n in REGISTRY else "" for n in names]
+    return "; ".join(reasons) if all(reasons) else ""
+
+
+def shares_weights(model: str, names: Iterable[str]) -> bool:
+    """Whether an arm of these tricks trains exactly as base does, seed by seed."""
+    return all(n in REGISTRY and (REGISTRY[n].shares_weights or model in REGISTRY[n].same_as_base) for n in names)
 
 
 def assemble(recipe: Recipe) -> tuple[Recipe, Blueprint, Chain]:

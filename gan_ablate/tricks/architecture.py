@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gan_ablate.blueprint import Blueprint, replace
-from gan_ablate.presets import with_networks
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import LAYERS, with_networks
 from gan_ablate.trick import Trick, register
 from gan_ablate.tricks.needs import IMAGES
 
@@ -30,14 +30,24 @@ class FullyConnected(Trick):
 @register("mlp")
 @dataclass(frozen=True)
 class MLP(Trick):
-    """Fully connected networks throughout."""
+    """Fully connected networks throughout; D with maxout and dropout, as in the first GANs."""
 
-    paper = "Goodfellow et al. 2014, section 5"
+    paper = "Goodfellow et al. 2014, section 5 and code (maxout of 5 pieces, a fifth of G's units, dropout 0.2 and 0.5)"
     advised_against_by = "S2.A S2.B"
     models = "N"
+    choices = {"discriminator": ("maxout", "plain")}
+    discriminator: str = "maxout"  # maxout: and dropout; plain: the model's own activation, as many units as G
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return with_networks(blueprint, "mlp")
+        blueprint = with_networks(blueprint, "mlp")
+        if self.discriminator == "plain":
+            return blueprint
+        return replace(
+            blueprint,
+            d_activation=Factory(f"{LAYERS}:Maxout", {"pieces": 5}),
+            d_input=Factory("torch.nn:Dropout", {"p": 0.2}),  # of the pixels
+            d_after=Factory("torch.nn:Dropout", {"p": 0.5}),  # of hidden units
+        )
 
 
 @register("residual")

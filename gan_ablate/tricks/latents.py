@@ -50,6 +50,7 @@ class Interpolation(Trick):
     paper = "White 2016, section 2.1"
     recommended_by = "S1.3 (slerp)"
     advised_against_by = "S1.3 (lerp)"
+    shares_weights = True
     choices = {"path": ("slerp", "lerp")}
     path: str = "slerp"  # slerp: along the great circle; lerp: along the line
 
@@ -65,6 +66,7 @@ class BatchStatisticsAtSampling(Trick):
     paper = "Isola et al. 2017, section 3.3 (test-time batch statistics); Ioffe & Szegedy 2015, section 3.1 (against)"
     advised_against_by = "S4.9"
     needs = (G_BATCH_NORM,)
+    shares_weights = True
     models = "DW"
 
     def edit(self, blueprint: Blueprint) -> Blueprint:

@@ -114,6 +114,11 @@ def one(name: str) -> str:
         lines.append(f"  needs: {'; '.join(need.what for need in cls.needs)}")
     if cls.conflicts:
         lines.append(f"  cannot stand beside: {', '.join(cls.conflicts)}")
+    for reason in dict.fromkeys(cls.same_as_base.values()):
+        models = ", ".join(m for m, own in cls.same_as_base.items() if own == reason)
+        lines.append(f"  is base by construction on {models}, so no test: {reason}")
+    if cls.shares_weights:
+        lines.append("  trains as base does, so its runs and base's are always paired by seed")
     for model in MODELS:
         base, edited = _edited(trick, model)
         lines.append(f"  {model}:" + ("" if model in catalogue_models(cls) else " (no row of the catalogue)"))

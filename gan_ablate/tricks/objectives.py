@@ -43,6 +43,7 @@ class FlippedGeneratorLabels(Trick):
     paper = "Chintala et al. 2016, tip 2"
     recommended_by = "S0 S1.2 S4"
     models = "DN"
+    same_as_base = dict.fromkeys(("dcgan", "nsgan"), "base's G loss is -log D(G(z)): cross entropy with flipped labels")
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, objective=_objective("FlippedLabels"))

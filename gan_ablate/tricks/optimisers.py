@@ -90,9 +90,13 @@ class RMSprop(Trick):
 @register("ttur")
 @dataclass(frozen=True)
 class TTUR(Trick):
-    """Another learning rate for D than for G."""
+    """Another learning rate for D than for G; 4 is SAGAN's factor.
 
-    paper = "Heusel et al. 2017, section 1"
+    Heusel et al. chose both rates per data set: D's over G's is 1/5 (dcgan on CIFAR-10), 1/10 to 1/50 (dcgan on SVHN,
+    LSUN and CelebA) and 3 (wgan_gp, with one D step per G step).
+    """
+
+    paper = "Heusel et al. 2017, section 1 and table 1; Zhang et al. 2019 (SAGAN), section 4.2 (4)"
     recommended_by = "S4.11"
     bounds = {"factor": (1e-3, 1e3)}
     factor: float = 4.0  # D's learning rate over what it was

@@ -141,8 +141,8 @@ class R2(Trick):
         return _with(blueprint, Factory(f"{PENALTIES}:r2", {"gamma": self.gamma}), self.d_norm)
 
 
-def _finish(blueprint: Blueprint, name: str, on: str) -> Blueprint:
-    added = (Factory(f"{CONSTRAINTS}:{name}"),)
+def _finish(blueprint: Blueprint, name: str, on: str, **options: str) -> Blueprint:
+    added = (Factory(f"{CONSTRAINTS}:{name}", options),)
     g = added if on in ("g", "both") else ()
     d = added if on in ("d", "both") else ()
     return replace(blueprint, g_finish=(*blueprint.g_finish, *g), d_finish=(*blueprint.d_finish, *d))
@@ -167,16 +167,36 @@ class SpectralNorm(Trick):
 @register("weight_norm")
 @dataclass(frozen=True)
 class WeightNorm(Trick):
-    """Each weight as a length and a direction."""
+    """Each weight as a length and a direction, in place of batch norm; the first batch sets lengths and biases."""
 
-    paper = "Salimans & Kingma 2016, equation 2; in GANs: Xiang & Li 2017"
+    paper = (
+        "Salimans & Kingma 2016, equation 2 and section 3; in D: Salimans et al. 2016, code; "
+        "in both players: Xiang & Li 2017"
+    )
     recommended_by = "S4.11"
     conflicts = ("spectral_norm",)
-    choices = {"on": PLAYERS}
-    on: str = "both"  # d | g | both
+    batch_norm = (
+        "weight norm stands in its place, as in its papers: behind weight norm, batch norm would cancel the lengths; "
+        "d_norm=keep and g_norm=keep leave it"
+    )
+    choices = {
+        "on": PLAYERS,
+        "d_norm": ("none", "keep"),
+        "g_norm": ("none", "keep"),
+        "start": ("data", "drawn"),
+        "lengths": ("trained", "fixed"),
+    }
+    on: str = "d"  # d | g | both
+    d_norm: str = "none"  # D's normalisation layers, where D has weight norm: taken away, or kept
+    g_norm: str = "none"  # the same in G
+    start: str = "data"  # data: unit outputs on the first batch; drawn: the weights as they were drawn
+    lengths: str = "trained"  # fixed: trained at the players' outputs only, as in the code of Salimans et al. 2016
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return _finish(blueprint, "weight_norm", self.on)
+        blueprint = _finish(blueprint, "weight_norm", self.on, start=self.start, lengths=self.lengths)
+        g = self.on in ("g", "both") and self.g_norm == "none"
+        d = self.on in ("d", "both") and self.d_norm == "none"
+        return replace(blueprint, g_norm=None if g else blueprint.g_norm, d_norm=None if d else blueprint.d_norm)
 
 
 @register("gradient_clipping")
