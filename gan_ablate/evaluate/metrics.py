@@ -293,7 +293,7 @@ def _compute(real: ImageSet, extractor: Extractor, count: int) -> RealStatistics
 
 
 def _write(path: Path, statistics: RealStatistics) -> None:
-    arrays = {name: value.numpy() for name, value in vars(statistics).items() if isinstance(value, Tensor)}
+    arrays: dict[str, Any] = {n: value.numpy() for n, value in vars(statistics).items() if isinstance(value, Tensor)}
     with path.open("wb") as file:
         np.savez(file, **{"count": np.array(statistics.count), **arrays})
 

@@ -122,10 +122,10 @@ def one(name: str) -> str:
     for model in MODELS:
         base, edited = _edited(trick, model)
         lines.append(f"  {model}:" + ("" if model in catalogue_models(cls) else " (no row of the catalogue)"))
-        reason = unmet("it", trick, base, edited)
+        unfit = unmet("it", trick, base, edited)
         changes = [f"- {c.name}: {_show(c.before)}  + {c.name}: {_show(c.after)}" for c in diff(base, edited)]
         changes += [f"hook: {h}" for h in _hooks(trick, edited)]
-        lines += [f"    not applicable: {reason}"] if reason else [f"    {c}" for c in changes]
+        lines += [f"    not applicable: {unfit}"] if unfit else [f"    {c}" for c in changes]
     return "\n".join(lines)
 
 
