@@ -395,7 +395,7 @@ def test_a_chain_is_a_trick_and_keeps_states_apart():
 
 
 def test_a_dozen_at_once(tmp_path):
-    dozen = """instance_noise leaky_relu_generator spherical_latents minibatch_stddev resize_convolution lecam
+    dozen = """instance_noise leaky_relu_generator spherical_latents minibatch_stddev:d_norm=keep resize_convolution lecam
         gradient_clipping r1 lr_decay generator_ema label_smoothing weight_norm historical_averaging""".split()
     module, _ = fit(small(DCGAN, tricks=dozen))
     assert module.finite
