@@ -83,7 +83,7 @@ class Fuzz:
         self.alive = [s for s in self.alive if s.poll() is None]
         while len(self.alive) < self.count:
             self.starts += 1
-            self.alive.append(sweeper(self.plan, self.root, "--workers", "1", "--retry-failed"))
+            self.alive.append(sweeper(self.plan, self.root, "--workers", "1", "--retry-crashed"))
 
     def strike(self) -> None:
         """Kills one process of a kind, drawn first; the draw is lost where there is none just now."""
@@ -146,7 +146,7 @@ def fuzz(folder: Path, runs: int, kills: int, sweepers: int, seed: int, seconds:
     total = len(Store.open(reference).cells)
     each = Fuzz(plan, fuzzed, sweepers, random.Random(seed))
     each.run(total, kills, time.monotonic() + seconds)
-    last = sweeper(plan, fuzzed, "--workers", "2", "--retry-failed").wait()
+    last = sweeper(plan, fuzzed, "--workers", "2", "--retry-crashed").wait()
     tried = [len(attempts.read(f)) for f in (fuzzed / "runs").iterdir()]
     resumed = [Store(fuzzed).read(c.run_id) or {} for c in Store.open(fuzzed).cells]
     return {

@@ -114,7 +114,7 @@ def test_each_attempt_is_recorded_with_versions_hardware_and_its_end(tmp_path: P
     finish(store, BASE, hardware={"gpu": "H"}, versions={"torch": "9"})
     tried = attempts.read(folder)
     assert [a["attempt"] for a in tried] == [1, 2, 3, 4, 5]
-    assert [a.get("outcome") for a in tried] == [None, "failed", "stopped", "left", "ok"]
+    assert [a.get("outcome") for a in tried] == [None, "crashed", "stopped", "left", "ok"]
     assert tried[0]["pid"] != tried[1]["pid"] == os.getpid()
     assert tried[1]["traceback"].endswith("boom")
     assert {"gan_ablate", "python", "torch", "lightning"} <= set(tried[0]["versions"])
@@ -127,7 +127,7 @@ def test_the_sweeper_ends_the_attempt_of_a_worker_that_was_killed(tmp_path: Path
     way = {"run": "fake_runs:always_killed", "expansion": Expansion(RECIPES[:1]), "display": Quiet(), "workers": 1}
     assert pool.sweep(Study(name="test"), tmp_path, **way).failed == 1  # type: ignore[arg-type]
     tried = attempts.read(Store(tmp_path).folder(BASE.run_id))
-    assert [a.get("outcome") for a in tried] == [None, "failed"]
+    assert [a.get("outcome") for a in tried] == [None, "crashed"]
     assert tried[1]["error"] == "killed by SIGKILL"
 
 
@@ -143,17 +143,17 @@ def test_status_counts_by_model_dataset_and_arm_and_tells_the_pace(tmp_path: Pat
     os.utime(store.folder(RECIPES[2].run_id) / "failed.json", (1e9 + 1200,) * 2)
     with held(store, RECIPES[3]):
         seen = overview(store, now=1e9 + 1260)
-    assert [(r.dataset, r.arm, r.done, r.running, r.failed, r.left) for r in seen.rows] == [
+    assert [(r.dataset, r.arm, r.done, r.running, r.crashed, r.left) for r in seen.rows] == [
         ("shapes", "base", 1, 0, 1, 0), ("shapes", "noise", 1, 1, 0, 0), ("mnist", "base", 0, 0, 0, 1)
     ]  # fmt: skip
     assert (seen.per_hour, seen.seconds_left, seen.idle) == (6.0, 1200.0, 60.0)  # a run per 600 s; two of them to go
     text = table(seen).splitlines()
-    assert text[0].split() == ["model", "dataset", "arm", "done", "running", "failed", "left"]
+    assert text[0].split() == ["model", "dataset", "arm", "done", "running", "crashed", "left"]
     assert text[4].split() == ["all", "2", "1", "1", "1"]
     assert text[-1] == "6.0 runs an hour over the last 3; time left 0:20:00"
     assert main(["status", str(tmp_path), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert (data["study"], data["runs"], data["done"], data["failed"], data["left"]) == ("one", 5, 2, 1, 2)
+    assert (data["study"], data["runs"], data["done"], data["crashed"], data["left"]) == ("one", 5, 2, 1, 2)
     assert data["runs_per_hour"] == 6.0
     assert main(["status", str(tmp_path)]) == 0
     assert lines(capsys)[-1].endswith("once a sweep goes on (none is running)")
@@ -214,7 +214,7 @@ def test_show_finds_a_run_by_every_name_and_tells_all(tmp_path: Path, capsys: An
         assert piece in out, piece
     assert main(["show", BASE.run_id]) == 0
     out = capsys.readouterr().out
-    assert "dcgan/base/seed 0 on shapes: failed" in out
+    assert "dcgan/base/seed 0 on shapes: crashed" in out
     assert "nothing: it has no tricks" in out
     assert out.endswith("error\n  Traceback:\n    here\n  ValueError: boom\n")
     for text, said in (("dcgan/nose/0", "did you mean 'dcgan/noise/0'"), ("", "could be any of 4"), ("zz", "no run")):

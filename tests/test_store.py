@@ -209,7 +209,7 @@ def test_status_and_results(tmp_path: Path) -> None:
         claim.publish_failed(RECIPES[1], "Boom: it broke", "Traceback ..", 2)
     assert overview(store).rows == (
         Status("dcgan", "shapes", "base", done=1, left=1),
-        Status("dcgan", "shapes", "n", failed=1, left=1),
+        Status("dcgan", "shapes", "n", crashed=1, left=1),
     )
     good, bad = store.results()
     assert good["schema"] == 1

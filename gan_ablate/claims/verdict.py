@@ -30,7 +30,7 @@ class Evidence:
     smallest_missed: float = math.nan  # on the same scale: found with 80 % power after the correction
     bound: bool = False  # `smallest_missed` is in place of that the far end of the 95 % interval, not corrected
     failures: tuple[Interval, Interval] = (NONE, NONE)  # rates with Wilson's intervals
-    coverage: Pair = (math.nan, math.nan)  # mean modes covered; NaN where they are not known
+    coverage: Pair = (math.nan, math.nan)  # mean modes reached; NaN where they are not known
     volatility: Pair = (math.nan, math.nan)  # mean over the runs
     note: str = ""
 

@@ -99,7 +99,7 @@ def _sweep(args: Namespace) -> int:
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
         print(display.matrix(expansion, root, workers=workers, chosen=chosen))
         return 0
-    more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_failed}
+    more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_crashed}
     if slurm:
         summary = sweep_on_slurm(study, root, way=way, options=slurm, wait=not args.no_wait, **more)
         if args.no_wait:
@@ -107,7 +107,7 @@ def _sweep(args: Namespace) -> int:
             return 0
     else:
         summary = sweep(study, root, **vars(way), **more)
-    counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} done before, {summary.left} left"
+    counts = f"{summary.done} done, {summary.failed} crashed, {summary.skipped} done before, {summary.left} left"
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
     print(f"{counts}; {hint}" if summary.left else counts)
     return summary.exit_code
@@ -127,10 +127,12 @@ def add(subcommands: Any) -> None:
     sweep.add_argument(
         "--threads", type=int, default=0, help="of each run (0: its part of the cores, or 1 without GPU)"
     )
-    sweep.add_argument("--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then failed")
+    sweep.add_argument(
+        "--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then recorded as crashed"
+    )
     sweep.add_argument("--dry-run", action="store_true", help="print the matrix of runs and leave")
     sweep.add_argument("--only", action="append", default=[], metavar="PATTERN", help="e.g. dcgan/*/0; may be repeated")
-    sweep.add_argument("--retry-failed", action="store_true", help="train runs again that are recorded as failed")
+    sweep.add_argument("--retry-crashed", action="store_true", help="train runs again that are recorded as crashed")
     sweep.add_argument("--models", default="", help="of the study's models, these: dcgan,wgan_gp")
     sweep.add_argument("--arms", default="", help="of the study's arms, these: label_smoothing,n_critic")
     for name, text in (("seeds", "seeds 0 to N-1"), ("steps", "G steps, all models"), ("samples", "per evaluation")):

@@ -50,8 +50,8 @@ def _trial(args: Namespace) -> int:
         raise InputError(f"{args.study}: cell {cell}: its name also means another run: give its arm another label")
     store, _ = prepare(study, root, only, expansion)
     record = store.finished(recipe.run_id)
-    if record is not None and not (args.retry_failed and "error" in record):
-        print(f"{cell}: already done: {store.folder(recipe.run_id)}: {record.get('outcome', 'failed')}")
+    if record is not None and not (args.retry_crashed and "error" in record):
+        print(f"{cell}: already done: {store.folder(recipe.run_id)}: {record.get('outcome', 'crashed')}")
         return 0
     if store.is_running(recipe.run_id):
         print(f"{cell}: being trained by another process, left to it: {store.folder(recipe.run_id)}")
@@ -63,7 +63,7 @@ def _trial(args: Namespace) -> int:
         threads=args.threads,
         only=only,
         expansion=expansion,
-        retry_failed=args.retry_failed,
+        retry_failed=args.retry_crashed,
         options={**options, "group": study.name},
     )
     return summary.exit_code
@@ -106,7 +106,7 @@ def add(subcommands: Any) -> None:
     trial.add_argument("cell", help="the agent's parameters as JSON")
     trial.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     trial.add_argument("--threads", type=int, default=1, help="CPU threads, as many as in other sweeps of the root")
-    trial.add_argument("--retry-failed", action="store_true", help="train it again if it is recorded as failed")
+    trial.add_argument("--retry-crashed", action="store_true", help="train it again if it is recorded as crashed")
     add_run_options(trial, logger="none")
     trial.set_defaults({"wandb": "online"})
 

@@ -39,7 +39,7 @@ from gan_ablate.evaluate.modes import (
 from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
 from gan_ablate.evaluate.random_cnn import SPACE, RandomCNN
 
-STATISTICS = 3  # raise it when what a statistics file holds changes
+STATISTICS = 4  # raise it when what a statistics file holds changes
 KID_REAL = 5000  # real feature rows kept, for KID's subsets and as the neighbours of prdc
 PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real ones would only cost time
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)

@@ -75,7 +75,7 @@ class Claim:
         record = {"recipe": recipe.to_dict(), "error": error, "traceback": traceback, "attempts": attempts}
         with refusing(self.folder):
             publish(self.folder / "failed.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **record}))
-        self.ended("failed", error=error, traceback=traceback)
+        self.ended("crashed", error=error, traceback=traceback)
 
     def ended(self, outcome: str, **more: Any) -> None:
         """Records how the attempt ended, for those that publish nothing too: stopped, crashed, refused.

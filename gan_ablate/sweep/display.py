@@ -78,8 +78,8 @@ class Live:
 
         done = progress.finished + progress.failed
         counts = f"{done}/{progress.total}  running {len(progress.running)}  left {progress.left}"
-        failed = Text(f"  failed {progress.failed}", style="red" if progress.failed else "")
-        head = Text(counts).append_text(failed).append(f"  time left {clock(progress.seconds_left)}")
+        crashed = Text(f"  crashed {progress.failed}", style="red" if progress.failed else "")
+        head = Text(counts).append_text(crashed).append(f"  time left {clock(progress.seconds_left)}")
         bar = ProgressBar(total=max(progress.total, 1), completed=done, width=min(60, self._console.width))
         waiting = "" if done == progress.total else "starting"
         names = Text(", ".join(progress.running) or waiting, style="dim", overflow="ellipsis", no_wrap=True)

@@ -27,7 +27,7 @@ from gan_ablate.sweep.store import Store, log, seconds_of
 from gan_ablate.sweep.study import Expansion, Study, expand, run_name
 from gan_ablate.sweep.study import select as select_runs
 
-ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as failed
+ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
 POLL = 0.2  # seconds between redraws and looks at runs that others hold
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -251,7 +251,7 @@ class _Sweep:
             self._tell(job, {**said.facts, "seconds": seconds})
         elif said.outcome == "already":
             self.skipped += 1
-            self.failed_before += said.facts.get("outcome") == "failed"
+            self.failed_before += said.facts.get("outcome") == "crashed"
         elif said.outcome == "held":
             job.attempt -= 1
             job.look_again = time.monotonic() + 1.0
@@ -278,7 +278,7 @@ class _Sweep:
         self.failed += 1
         if not recorded:
             self._record_failure(job, error, traceback)
-        self._tell(job, {"outcome": "failed", "error": error})
+        self._tell(job, {"outcome": "crashed", "error": error})
 
     def _record_failure(self, job: _Job, error: str, traceback: str) -> None:
         try:

@@ -13,7 +13,7 @@ from gan_ablate.sweep.store import Store
 
 RECENT = 50  # published runs that the throughput comes from
 STALE = 5.0  # times the mean gap between them: nothing published for longer, and the sweep is said to stand still
-COUNTS = ("done", "running", "failed", "left")
+COUNTS = ("done", "running", "crashed", "left")  # done: with any outcome but crashed
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Status:
     arm: str
     done: int = 0
     running: int = 0
-    failed: int = 0
+    crashed: int = 0
     left: int = 0
 
 
@@ -111,11 +111,11 @@ def pace(seen: Overview) -> str:
     """`36.0 runs an hour over the last 50; time left 1:02:05`, or why that cannot be said."""
     ahead = seen.total("running") + seen.total("left")
     if not ahead:
-        failed = f"; {seen.total('failed')} failed: --retry-failed tries them again" if seen.total("failed") else ""
-        return f"nothing is left to do{failed}"
+        crashed = f"; {n} crashed: --retry-crashed tries them again" if (n := seen.total("crashed")) else ""
+        return f"nothing is left to do{crashed}"
     if seen.per_hour is None:
         return "time left not known before two runs are done"
-    finished = seen.total("done") + seen.total("failed")
+    finished = seen.total("done") + seen.total("crashed")
     text = (
         f"{seen.per_hour:.1f} runs an hour over the last {min(RECENT, finished)}; time left {clock(seen.seconds_left)}"
     )

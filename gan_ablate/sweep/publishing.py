@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from gan_ablate.errors import InputError
 
-# What no second attempt mends, with the way out. A run that meets one is not recorded as failed.
+# What no second attempt mends, with the way out. A run that meets one is not recorded as crashed.
 TROUBLES = {
     errno.ENOSPC: "the disk is full: free some space (gan-ablate gc ROOT says what can go)",
     errno.EDQUOT: "your disk quota is used up: free some space (gan-ablate gc ROOT says what can go)",

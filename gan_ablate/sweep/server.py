@@ -256,7 +256,7 @@ def facts_of(record: dict[str, Any]) -> dict[str, Any]:
     """What a progress line says about a finished run."""
     metrics, labels = record.get("metrics") or {}, record.get("labels") or {}
     return {
-        "outcome": record.get("outcome", "failed"),
+        "outcome": record.get("outcome", "crashed"),
         "fid": metrics.get("fid"),
         "label": labels.get("fid", "FID"),
         "seconds": record.get("seconds"),

@@ -225,12 +225,12 @@ class Store:
                 yield {**record, "recipe": {**record.get("recipe", {}), "arm": cell.arm}}
 
     def state(self, run_id: str) -> str:
-        """`done`, `failed`, `running` or `left`."""
+        """`done` (whatever the outcome), `crashed`, `running` or `left`."""
         if self.read(run_id, warn=False) is not None:
             return "done"
         if self.is_running(run_id):
             return "running"
-        return "failed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
+        return "crashed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
 
     def glance(self, run_id: str) -> tuple[str, float | None]:
         """`state`, and when the run was published (seconds since 1970), by what files there are, unread.
@@ -238,7 +238,7 @@ class Store:
         Published files are whole, so their being there says enough for a count; damage shows to whoever reads them.
         """
         folder = self.folder(run_id)
-        for name, state in (("result.json", "done"), ("failed.json", "failed")):
+        for name, state in (("result.json", "done"), ("failed.json", "crashed")):
             try:
                 facts = os.stat(folder / name)
             except OSError:

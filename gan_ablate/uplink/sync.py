@@ -47,7 +47,7 @@ def sync(
         if store.finished(cell.run_id, warn=False) is None:
             counts.unfinished += 1
             continue
-        with store.claim(cell.run_id) as claim:  # two uploads, or one and a `--retry-failed`, must not meet
+        with store.claim(cell.run_id) as claim:  # two uploads, or one and a `--retry-crashed`, must not meet
             record = store.finished(cell.run_id) if claim is not None else None
             if record is None:
                 counts.unfinished += 1
