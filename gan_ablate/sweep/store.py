@@ -6,18 +6,19 @@ Readers never write. Whoever changes a run's folder holds its lock, which the ke
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
+from gan_ablate import result_file
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.sweep import study_file
@@ -189,24 +190,16 @@ class Store:
         return False
 
     def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
-        """A published `result.json` or `failed.json`; None if there is none or it is damaged."""
+        """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
         path = self.folder(run_id) / name
         try:
-            record = json.loads(path.read_bytes())
+            return result_file.read(path, run_id)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            record, problem = None, str(error)
-        else:
-            problem = "not this run's record"
-        needed = "outcome" if name == "result.json" else "error"
-        if isinstance(record, dict) and record.get("run_id") == run_id and needed in record:
-            if record.get("schema") == SCHEMA:
-                return record
-            problem = f"schema {record.get('schema')!r} instead of {SCHEMA}"
-        if warn:
-            log.warning("%s: damaged (%s); the run counts as not done", path, problem)
-        return None
+        except (OSError, ValueError, RecursionError) as error:
+            if warn:
+                log.warning("%s: damaged (%s); the run counts as not done", path, error)
+            return None
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
         """The result, else the recorded failure, else None."""
@@ -229,9 +222,9 @@ class Store:
         return "failed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
 
     def glance(self, run_id: str) -> tuple[str, float | None]:
-        """`state`, and when the run was published (seconds since 1970), by what files there are, unread.
+        """`state`, and when the run was published (seconds since 1970).
 
-        Published files are whole, so their being there says enough for a count; damage shows to whoever reads them.
+        A file is read once while it stays as it is, so that looking again and again costs little.
         """
         folder = self.folder(run_id)
         for name, state in (("result.json", "done"), ("failed.json", "failed")):
@@ -239,9 +232,20 @@ class Store:
                 facts = os.stat(folder / name)
             except OSError:
                 continue
-            if facts.st_size and (state == "done" or not self.is_running(run_id)):
+            unchanged = facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+            if _is_record(folder / name, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_record(path: Path, run_id: str, unchanged: tuple[int, ...]) -> bool:
+    """Whether a file is its run's record. `unchanged`: facts that differ once the file does."""
+    try:
+        result_file.read(path, run_id)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_file_of(file: IO[str], path: Path) -> bool:
