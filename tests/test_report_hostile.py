@@ -86,7 +86,8 @@ def test_only_a_regular_file_in_the_root_is_a_result(tmp_path):
     loaded = load(root)
     assert list(loaded.runs["outcome"]) == ["missing", "missing", "ok"]
     assert loaded.problems == tuple(
-        f"{run('dcgan', 'base', k)}/result.json cannot be read (not a regular file); the run counts as missing" for k in range(2)
+        f"{run('dcgan', 'base', k)}/result.json cannot be read (not a regular file); the run counts as missing"
+        for k in range(2)
     )
 
 
@@ -122,7 +123,9 @@ def test_a_linked_run_folder_cannot_lead_out_of_the_root(tmp_path):
 
 def test_a_picture_cannot_lead_out_of_its_run(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
-    (tmp_path / "secret.png").write_bytes((root / "runs" / run("dcgan", "base", 0) / "samples" / "final.png").read_bytes())
+    (tmp_path / "secret.png").write_bytes(
+        (root / "runs" / run("dcgan", "base", 0) / "samples" / "final.png").read_bytes()
+    )
     for path in root.glob("runs/*/result.json"):
         data = json.loads(path.read_text()) | {"sample_grid": "../../../secret.png"}
         path.write_text(json.dumps(data))
