@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "result_file": CORE | {"untrusted"},
     "claims": CORE | {"stats", "untrusted"},
     "report": CORE | {"stats", "untrusted", "result_file"},
-    "sweep": CORE | {"__init__", "result_file"},
+    "sweep": CORE | {"__init__", "result_file", "untrusted"},
     "run": MODELS | {"evaluate", "run_callbacks", "run_loggers", "__init__"},
     "run_callbacks": {"evaluate", "models"},
     "run_loggers": CORE,

@@ -44,6 +44,8 @@ def study(root: Path) -> dict[str, Any]:
         raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if read is None:
+        raise InputError(f"{path}: is empty: sweep the study again with this root; finished runs are kept")
     if not isinstance(read, dict) or read.get("schema") != SCHEMA or not read.get("cells"):
         raise InputError(f"{path}: not a study of this version (schema {SCHEMA}) with cells in it")
     try:

@@ -6,6 +6,7 @@ Readers never write. Whoever changes a run's folder holds its lock, which the ke
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import time
@@ -20,16 +21,27 @@ import yaml
 
 from gan_ablate import result_file
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
 from gan_ablate.sweep import study_file
 from gan_ablate.sweep.claiming import Claim
-from gan_ablate.sweep.publishing import publish, refusing, to_json, trouble
+from gan_ablate.sweep.publishing import copy, publish, refusing, to_json, trouble
 from gan_ablate.sweep.study import NotApplicable
 from gan_ablate.sweep.study_file import Cell
+from gan_ablate.untrusted import read_regular
 
 __all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
 
 log = logging.getLogger("gan_ablate.sweep")
+
+
+AGAIN = (
+    "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
+    "it away, and the next train collects what is there)"
+)
+
+
+class Damaged(InputError):
+    """A study.yaml that is empty or broken."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +66,17 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store of a swept study. Raises `InputError` if there is none, or one of another schema."""
+        """The store of a swept study. Raises `InputError` if there is none, or one of another schema, and `Damaged`
+        where its file is empty or broken."""
         path = Path(root) / "study.yaml"
         try:
             data = study_file.read(path.read_bytes())
         except FileNotFoundError:
             raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+            raise Damaged(f"{path}: cannot be read: {' '.join(str(error).split())}; {AGAIN}") from None
+        if data is None:
+            raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
         schema = data.get("schema") if isinstance(data, Mapping) else None
         if schema != SCHEMA:
             raise InputError(study_file.other_schema(path, schema, data))
@@ -71,7 +86,7 @@ class Store:
             kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
             name = str(data["name"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: not a study's file: {error}: use another root") from None
+            raise Damaged(f"{path}: not a study's file: {error}; {AGAIN}") from None
         for cell in cells:
             if not cell.run_id or cell.run_id != Path(cell.run_id).name or cell.run_id.startswith("."):
                 raise InputError(f"{path}: run id {cell.run_id!r} leads out of the root")
@@ -115,20 +130,44 @@ class Store:
             (self.root / "runs").mkdir(parents=True, exist_ok=True)
             with open(self.root / "lock", "a") as file:  # two studies that start on one empty root
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if path.exists():
+                if keep and not path.exists():
+                    text = study_file.write(self.name, self._beside(_found(self.root)), self.not_applicable, more)
+                elif path.exists() and not self._renews(path, keep):
                     held = Store.open(self.root)
                     if held.name != self.name:
                         raise InputError(
                             f"{self.root} belongs to study {held.name!r}, not {self.name!r}: give another --root"
                         )
                     if keep:
-                        mine = {cell.run_id for cell in self.cells}
-                        cells = [*(cell for cell in held.cells if cell.run_id not in mine), *self.cells]
-                        text = study_file.write(self.name, cells, self.not_applicable, more)
+                        text = study_file.write(self.name, self._beside(held.cells), self.not_applicable, more)
                 publish(path, text)
         except OSError as error:
             line = trouble(error, path) or f"{self.root}: cannot be written: {error.strerror or error}"
             raise InputError(line) from None
+
+    def _beside(self, others: Iterable[Cell]) -> list[Cell]:
+        mine = {cell.run_id for cell in self.cells}
+        return [*(cell for cell in others if cell.run_id not in mine), *self.cells]
+
+    def _renews(self, path: Path, keep: bool) -> bool:
+        """Whether `study.yaml` is damaged and this study's own to write anew; a copy of it is kept then.
+
+        Raises `InputError` where the runs there are none of this study's. Their folders are not touched either way.
+        """
+        try:
+            Store.open(self.root)
+        except Damaged as error:
+            runs, mine = _found(self.root), {cell.run_id for cell in self.cells}
+            if keep:
+                raise
+            if runs and not any(cell.run_id in mine for cell in runs):
+                raise InputError(f"{error} (none of the {len(runs)} runs there is of study {self.name!r})") from None
+            copy(path, path.with_name("study.yaml.corrupt"))
+            log.warning(
+                "%s: damaged; kept as study.yaml.corrupt and written anew, with the %d runs there", path, len(runs)
+            )
+            return True
+        return False
 
     def folder(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
@@ -236,6 +275,19 @@ class Store:
             if _is_record(folder / name, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+def _found(root: Path) -> list[Cell]:
+    """The cells of a root's runs by what their recipe.json says, where that is the run's own."""
+    cells = []
+    for path in sorted((root / "runs").glob("*/recipe.json")):
+        try:
+            recipe = json.loads(read_regular(path))["recipe"]
+            if run_id_of(recipe) == path.parent.name:
+                cells.append(Cell(path.parent.name, recipe["model"], recipe["dataset"], recipe["arm"], recipe["seed"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return cells
 
 
 @lru_cache(maxsize=1 << 16)
