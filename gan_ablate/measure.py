@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan_ablate.blueprint import Factory
 from gan_ablate.data import ImageSet, load
-from gan_ablate.data.folders import list_entries
+from gan_ablate.data.folders import FORMATS, list_entries
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.metrics import METRICS, RealStatistics, evaluate_images, metric_labels, real_statistics
@@ -128,10 +128,10 @@ def _own_size(source: Path) -> int:
         raise InputError(f"{source}: no such folder or zip of images")
     first = list_entries(source)[0].path
     if source.is_dir():
-        width, height = Image.open(source / first).size
+        width, height = Image.open(source / first, formats=FORMATS).size
     else:
         with zipfile.ZipFile(source) as archive, archive.open(first) as file:
-            width, height = Image.open(file).size
+            width, height = Image.open(file, formats=FORMATS).size
     if width != height:
         raise InputError(f"{source}: {first} is {width} x {height}: give --size, which both are cropped and brought to")
     return width

@@ -209,16 +209,12 @@ class Recipe:
 
     def canonical_json(self) -> str:
         """The semantic fields as JSON with sorted keys: equal recipes give equal bytes."""
-        semantic = {k: v for k, v in self.to_dict().items() if k not in self.NOT_SEMANTIC}
-        # 1 and 1.0 mean the same learning rate, so numbers of float fields are written as floats
-        for name in ("lr", "beta1", "beta2"):
-            semantic[name] = float(semantic[name])
-        return json.dumps({"schema": SCHEMA, **semantic}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _canonical(self.to_dict())
 
     @property
     def run_id(self) -> str:
         """16 hex digits that name the run's folder in the store."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()[:16]
+        return run_id_of(self.to_dict())
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -236,6 +232,22 @@ class Recipe:
             tricks = [tricks]
         data["tricks"] = tuple(TrickSpec.parse(t) for t in tricks)
         return cls(**data)
+
+
+def run_id_of(data: Mapping[str, Any]) -> str:
+    """The run id of a recipe as plain data with all defaults filled in, as `Recipe.to_dict` gives and results hold it.
+
+    Raises `KeyError`, `TypeError` or `ValueError` for what is no whole recipe.
+    """
+    return hashlib.sha256(_canonical(data).encode()).hexdigest()[:16]
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    semantic = {k: v for k, v in data.items() if k not in Recipe.NOT_SEMANTIC}
+    # 1 and 1.0 mean the same learning rate, so numbers of float fields are written as floats
+    for name in ("lr", "beta1", "beta2"):
+        semantic[name] = float(semantic[name])
+    return json.dumps({"schema": SCHEMA, **semantic}, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:

@@ -1,13 +1,12 @@
 """A simulated store with planted truths: known effects, failures, missing cells and a collapsed arm."""
 
 import json
-import re
 
 import numpy as np
 import yaml
 from PIL import Image
 
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import Recipe, run_id_of
 
 HOSTILE = "<script>alert(1)</script>|`x`"
 EFFECTS = {"base": 0.0, "helped": -0.8, "harmed": 0.8, "null": 0.0, "died": 0.0, HOSTILE: 0.0}
@@ -16,12 +15,23 @@ VERDICTS = {
 }  # fmt: skip
 
 
+def planted(model, arm, seed):
+    """The recipe of a planted run, as results hold it; arms are told apart by a trick of their name."""
+    tricks = [] if arm == "base" else [{"name": arm, "params": {}}]
+    return Recipe(model="dcgan", seed=seed, arm=arm).to_dict() | {"model": model, "tricks": tricks}
+
+
+def run(model, arm, seed):
+    """The id of a planted run."""
+    return run_id_of(planted(model, arm, seed))
+
+
 def result(model, arm, seed, fid, outcome="ok", extractor="shapes classifier", signs=None):
-    recipe = Recipe(model="dcgan", seed=seed, arm=arm).to_dict() | {"model": model}
+    recipe = planted(model, arm, seed)
     more = {"kid": 1.0, "is_mean": 5.0, "precision": 0.6, "recall": 0.4, "density": 0.5, "coverage": 0.3}
     curve = [{"step": s, "fid": fid * f if fid else None, **more} for s, f in ((0, 9), (50, 2), (100, 1))]
     return {
-        "schema": 1, "run_id": "", "recipe": recipe, "outcome": outcome, "diverged_at": None, "note": HOSTILE if not fid else "",
+        "schema": 1, "run_id": run_id_of(recipe), "recipe": recipe, "outcome": outcome, "diverged_at": None, "note": HOSTILE if not fid else "",
         "metrics": {"fid": fid, "is_std": None, "modes": 60 if fid else None, "mode_kl": 0.1, "high_quality": None, **more},
         "best": {"fid": fid, "step": 100} if fid else None, "curve": curve,
         "labels": {"fid": f"FID@2048 ({extractor})", "kid": "KID", "is_mean": "IS"},
@@ -46,8 +56,8 @@ def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=
     for model in models:
         for seed in range(seeds):
             shared = rng.normal(0, 0.1)
-            for k, (arm, effect) in enumerate(effects.items()):
-                run_id = re.sub(r"[^a-z0-9]", "", f"{model}{k}x{seed}")
+            for arm, effect in effects.items():
+                run_id = run(model, arm, seed)
                 cells.append({"run_id": run_id, "model": model, "dataset": "shapes", "arm": arm, "seed": seed})
                 if arm == "null" and seed == seeds - 1 and seeds > 3:
                     continue  # a missing cell
@@ -59,7 +69,7 @@ def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=
                     failed = {
                         "schema": 1,
                         "run_id": run_id,
-                        "recipe": {},
+                        "recipe": planted(model, arm, seed),
                         "error": HOSTILE,
                         "traceback": "",
                         "attempts": 2,
@@ -89,7 +99,7 @@ def plant_factorial(root, seeds=2, main=(-0.5, 0.3), together=0.6, sd=0.03):
             factors[arm] = dict(zip("abc", on))
             x = [1 if there else -1 for there in on]
             log = (main[0] * x[0] + main[1] * x[1] + together * x[0] * x[1]) / 2 + rng.normal(0, sd)
-            run_id = f"f{code}x{seed}"
+            run_id = run("dcgan", arm, seed)
             cells.append({"run_id": run_id, "model": "dcgan", "dataset": "shapes", "arm": arm, "seed": seed})
             folder = root / "runs" / run_id
             folder.mkdir(parents=True)

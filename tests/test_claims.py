@@ -19,7 +19,7 @@ from gan_ablate.claims.summary import combine
 from gan_ablate.claims.verdict import Evidence
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec
+from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
 from gan_ablate.report.reading import Tie
 from gan_ablate.stats.paired import compare
 from gan_ablate.sweep.study import expand, read
@@ -649,14 +649,16 @@ def write(root, path):
     """The simulated root as the store writes it."""
     evaluation = {"extractor": "x", "extractor_digest": "ab" * 32, "samples": 2048, "dataset": "shapes", "split": "train", "real_fingerprint": "cd" * 8, "real_images": 2}  # fmt: skip
     cells = []
-    for run_id, model, dataset, arm, seed, *_ in root.rows:
-        record = root.records[run_id] | {
+    for key, model, dataset, arm, seed, *_ in root.rows:
+        held = root.records[key]
+        recipe = Recipe(model=model, arm=arm, seed=seed).to_dict() | held["recipe"]
+        record = held | {
             "schema": SCHEMA,
-            "run_id": run_id,
+            "run_id": (run_id := run_id_of(recipe)),
+            "recipe": recipe,
             "evaluation": evaluation,
             "labels": {"fid": "FID@2048 (x)"},
         }
-        record["recipe"] = Recipe(model=model, arm=arm, seed=seed).to_dict() | record["recipe"]
         (path / "runs" / run_id).mkdir(parents=True)
         (path / "runs" / run_id / "result.json").write_text(json.dumps(record))
         cells.append({"run_id": run_id, "model": model, "dataset": dataset, "arm": arm, "seed": seed})

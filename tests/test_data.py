@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tracemalloc
 import zipfile
 from itertools import combinations
 from pathlib import Path
@@ -347,6 +348,77 @@ def test_cache_is_used_once_filled_and_not_when_a_file_changes(tmp_path, monkeyp
         file.write_bytes(cut)
     anew = load(folder, size=8, channels=3)  # a damaged cache is decoded again
     assert torch.equal(anew.images[1:], first.images[1:])
+
+
+def test_new_pixels_are_seen_though_name_size_and_time_stay(tmp_path):
+    folder = _write_images(tmp_path / "t", ("a.bmp", "b.bmp"))
+    first = load(folder, size=8, channels=3)
+    file, kept = folder / "a.bmp", (folder / "a.bmp").stat()
+    file.write_bytes((folder / "b.bmp").read_bytes())
+    os.utime(file, ns=(kept.st_atime_ns, kept.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (kept.st_size, kept.st_mtime_ns)
+    assert torch.equal(load(folder, size=8, channels=3).images[0], first.images[1])
+
+
+def test_a_zip_with_anothers_checksums_gets_its_own_pixels(tmp_path):
+    """Both zips list the same names, sizes and CRCs; one of them lies, and is found out when it is read."""
+    one = _zip(_write_images(tmp_path / "one", ("a.bmp",)))
+    Image.new("RGB", (20, 14), (1, 2, 3)).save(tmp_path / "one" / "a.bmp")
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.write(tmp_path / "one" / "a.bmp", "a.bmp")
+    told = [zipfile.ZipFile(path).getinfo("a.bmp").CRC.to_bytes(4, "little") for path in (one, other)]
+    other.write_bytes(other.read_bytes().replace(told[1], told[0]))
+    assert zipfile.ZipFile(other).getinfo("a.bmp").CRC == zipfile.ZipFile(one).getinfo("a.bmp").CRC
+    load(one, size=8, channels=3)
+    with pytest.raises(InputError, match=r"a\.bmp: not a readable image \(Bad CRC-32"):
+        load(other, size=8, channels=3)
+
+
+def test_links_in_a_circle_add_no_images(tmp_path):
+    folder = _write_images(tmp_path / "l", ("cat/1.png", "dog/1.png"))
+    _write_images(tmp_path / "elsewhere", ("2.png",))
+    (folder / "cat" / "again").symlink_to(folder)
+    (folder / "dog" / "up").symlink_to("..")
+    (folder / "bird").symlink_to(tmp_path / "elsewhere")  # a class that lies elsewhere is one
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    found = [entry.path for entry in folders.list_entries(folder)]
+    assert found == ["bird/2.png", "cat/1.png", "dog/1.png"]
+
+
+def test_a_zip_unpacks_to_no_more_than_it_says(tmp_path):
+    path = tmp_path / "bomb.zip"
+    size = 100_000_000
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("a.png", bytes(size))
+    path.write_bytes(path.read_bytes().replace(size.to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    assert folders.list_entries(path) == [folders.Entry("a.png", 1000)]
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.png: not a readable image"):
+        load(path, size=8, channels=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.png", bytes(1000))
+    with pytest.raises(InputError, match="pack it with deflate"):
+        load(tmp_path / "odd.zip", size=8, channels=3)
+
+
+def test_a_picture_by_name_that_is_a_program_is_not_run(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("Ghostscript is called"))
+    (tmp_path / "e").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "e" / "a.png", "EPS")
+    with pytest.raises(InputError, match=r"a\.png: not a readable image \(cannot identify"):
+        load(tmp_path / "e", size=8, channels=3)
+
+
+@pytest.mark.parametrize("suffix", sorted(folders.SUFFIXES))
+def test_every_suffix_that_is_listed_can_be_read(tmp_path, suffix):
+    folder = _write_images(tmp_path / "f", (f"a{suffix}",))
+    assert load(folder, size=8, channels=3).images.shape == (1, 3, 8, 8)
 
 
 def test_unusable_cache_folder_costs_only_the_cache(tmp_path, monkeypatch):

@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from planted_runs import HOSTILE, VERDICTS, plant, result
+from planted_runs import HOSTILE, VERDICTS, plant, result, run
 
 import gan_ablate.report
+from gan_ablate.claims.runs import tables as claimed
 from gan_ablate.errors import InputError
 from gan_ablate.report import load, report, tables
 from gan_ablate.report.columns import verdict
+from gan_ablate.sweep.store import Store
 
 
 def test_planted_truths_get_their_verdicts(tmp_path):
@@ -96,7 +98,7 @@ def test_tables_hold_every_run(tmp_path):
 
 def test_extractors_are_never_mixed_in_one_table(tmp_path):
     root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "helped": -0.5})
-    path = root / "runs" / "dcgan1x0" / "result.json"
+    path = root / "runs" / run("dcgan", "helped", 0) / "result.json"
     path.write_text(json.dumps(result("dcgan", "helped", 0, 20.0, extractor="other")))
     found = tables(load(root))
     assert {t.label for t in found} == {"FID@2048 (shapes classifier)", "FID@2048 (other)"}
@@ -105,10 +107,54 @@ def test_extractors_are_never_mixed_in_one_table(tmp_path):
 
 def test_damaged_results_are_named_and_count_as_missing(tmp_path):
     root = plant(tmp_path, models=("dcgan",))
-    (root / "runs" / "dcgan0x0" / "result.json").write_text('{"recipe": ')
+    (root / "runs" / run("dcgan", "base", 0) / "result.json").write_text('{"recipe": ')
     loaded = load(root)
-    assert loaded.problems == ("dcgan0x0/result.json cannot be read; the run counts as missing",)
+    assert loaded.problems == (f"{run('dcgan', 'base', 0)}/result.json cannot be read; the run counts as missing",)
     assert "cannot be read" in report([root], tmp_path / "o").read_text()
+
+
+FOREIGN = {
+    "another run's": (lambda data, other: other, "record"),
+    "another schema": (lambda data, other: data | {"schema": 2}, "schema 2 instead of 1"),
+    "no id": (lambda data, other: data | {"run_id": ""}, "run ''"),
+    "another recipe": (lambda data, other: data | {"recipe": data["recipe"] | {"steps": 7}}, "its recipe is run"),
+    "no recipe": (lambda data, other: data | {"recipe": {}}, "no whole recipe"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+@pytest.mark.parametrize("name", ["result.json", "failed.json"])
+def test_a_foreign_result_is_refused_by_all_readers_alike(tmp_path, kind, name):
+    change, why = FOREIGN[kind]
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "died": 0.0}, seeds=2, pictures=False)
+    arm = "base" if name == "result.json" else "died"  # whose seed 0 crashed
+    mine = run("dcgan", arm, 0)
+    path = root / "runs" / mine / name
+    other = json.loads((root / "runs" / run("dcgan", "base", 1) / "result.json").read_text()) | {"error": "its own"}
+    path.write_text(json.dumps(change(json.loads(path.read_text()), other)))
+    store, loaded = Store.open(root), load(root)
+    assert (store.state(mine), store.glance(mine)[0], store.finished(mine, warn=False)) == ("left", "left", None)
+    assert loaded.runs.set_index("run_id").loc[mine, "outcome"] == "missing"
+    assert list(loaded.problems) == [problem for problem in loaded.problems if why in problem and mine in problem]
+    assert len(loaded.problems) == 1
+    assert mine not in loaded.records
+    assert mine not in set(loaded.curves["run_id"])
+    (table,) = (t.arms["dcgan"][arm] for t in claimed([loaded]) if arm in t.arms["dcgan"] and 0 in t.arms["dcgan"][arm])
+    assert (table[0].outcome, table[0].record) == ("missing", {})
+    assert f"{mine}/{name} is refused" in report([root], tmp_path / "o").read_text()
+    for cell in store.cells:  # nothing else is refused
+        assert (cell.run_id in loaded.records) == (cell.run_id != mine) == (store.glance(cell.run_id)[0] != "left")
+
+
+def test_no_reader_takes_a_figure_that_is_not_finite(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0}, seeds=1, pictures=False)
+    path = root / "runs" / run("dcgan", "base", 0) / "result.json"
+    data = json.loads(path.read_text()) | {"seconds": float("nan"), "peak_memory_bytes": True}
+    path.write_text(json.dumps(data).replace('"images_seen": 6400', '"images_seen": 1e999'))
+    read = Store.open(root).read(path.parent.name)
+    assert read is not None
+    assert (read["seconds"], read["images_seen"]) == (None, None)
+    assert load(root).runs[["seconds", "images_seen", "peak_memory_bytes"]].isna().all(axis=None)
 
 
 def _change(root, run, **fields):
@@ -136,16 +182,16 @@ def _change(root, run, **fields):
 )
 def test_a_malformed_result_spoils_no_report(tmp_path, fields, outcome):
     root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
-    _change(root, "dcgan1x0", **fields)
+    _change(root, run("dcgan", "helped", 0), **fields)
     loaded = load(root)
-    assert loaded.runs.set_index("run_id").loc["dcgan1x0", "outcome"] == outcome
+    assert loaded.runs.set_index("run_id").loc[run("dcgan", "helped", 0), "outcome"] == outcome
     assert bool(loaded.problems) == (outcome == "missing")
     assert report([root], tmp_path / "o").is_file()
 
 
 def test_a_damaged_picture_spoils_no_report(tmp_path):
     root = plant(tmp_path, models=("dcgan",))
-    (root / "runs" / "dcgan0x0" / "samples" / "final.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    (root / "runs" / run("dcgan", "base", 0) / "samples" / "final.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
     assert report([root], tmp_path / "o").is_file()
 
 
@@ -168,7 +214,7 @@ def test_load_stays_callable_once_a_report_was_written(tmp_path):
 def test_an_arm_that_collapses_at_a_low_fid_has_not_helped(tmp_path):
     root = plant(tmp_path, models=("dcgan",))
     for seed in range(5):
-        _change(root, f"dcgan1x{seed}", outcome="collapsed")
+        _change(root, run("dcgan", "helped", seed), outcome="collapsed")
     (table,) = tables(load(root))
     helped = next(a for a in table.arms if a.arm == "helped")
     assert helped.p_holm < 0.05
@@ -183,7 +229,7 @@ def test_an_arm_that_collapses_at_a_low_fid_has_not_helped(tmp_path):
 
 def test_crashed_and_missing_runs_stay_where_extractors_differ(tmp_path):
     root = plant(tmp_path, models=("dcgan",))
-    path = root / "runs" / "dcgan1x0" / "result.json"
+    path = root / "runs" / run("dcgan", "helped", 0) / "result.json"
     path.write_text(json.dumps(result("dcgan", "helped", 0, 20.0, extractor="other")))
     found = tables(load(root))
     assert len(found) == 2
@@ -201,7 +247,7 @@ def test_rank_tests_that_cannot_reject_are_said_so(tmp_path):
 
 def test_a_rank_test_that_could_have_rejected_claims_no_floor(tmp_path):
     root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "dropped": 0.0}, pictures=False)
-    _change(root, "dcgan1x0", outcome="diverged", metrics={"fid": None})
+    _change(root, run("dcgan", "dropped", 0), outcome="diverged", metrics={"fid": None})
     (table,) = tables(load(root))
     assert verdict(table.arms[1], table) == "undecided (rank test)"
     crowd = replace(table, family=20)  # as if 19 arms were still to run: 20 * 2 / 252 > 0.05

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
-from planted_runs import VERDICTS, plant, plant_factorial, result
+from planted_runs import VERDICTS, plant, plant_factorial, result, run
 from scipy import stats as oracle
 
 from gan_ablate.report import (
@@ -37,12 +37,12 @@ from gan_ablate.stats.paired import compare_family
 
 def test_load_has_every_metric_of_a_result(tmp_path):
     loaded = load(plant(tmp_path, models=("dcgan",)))
-    row = loaded.runs.set_index("run_id").loc["dcgan1x1"]
+    row = loaded.runs.set_index("run_id").loc[run("dcgan", "helped", 1)]
     assert (row["precision"], row["recall"], row["density"], row["coverage"]) == (0.6, 0.4, 0.5, 0.3)
     assert (row["volatility"], row["largest_d_gradient"], row["final_over_best"]) == (0.2, 17.0, 1.0)
     assert row["sign_d_loss_spikes"] == 90
     assert np.isnan(row["sign_g_loss_falls"])
-    points = loaded.curves[loaded.curves["run_id"] == "dcgan1x1"]
+    points = loaded.curves[loaded.curves["run_id"] == run("dcgan", "helped", 1)]
     assert points["step"].tolist() == [0, 50, 100]
     assert points["fid"].iloc[-1] == row["fid"]
     assert points["precision"].tolist() == [0.6] * 3
@@ -80,7 +80,7 @@ def test_arms_still_to_run_count_in_the_correction(tmp_path):
 def test_partial_leaves_out_what_has_not_begun_and_says_so(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), pictures=False)
     for seed in range(5):
-        (root / "runs" / f"dcgan2x{seed}" / "result.json").unlink()
+        (root / "runs" / run("dcgan", "harmed", seed) / "result.json").unlink()
     whole = report([root], tmp_path / "a")
     partial = report([root], tmp_path / "b", partial=True)
     assert "Unfinished: only" in whole.read_text()
@@ -134,7 +134,7 @@ def test_arms_with_a_fid_are_not_said_to_lack_one_where_base_has_none(tmp_path):
     root = plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "fine": 0.0, "died": 0.0}, pictures=False)
     for seed in range(5):
         failed = result("dcgan", "base", seed, None, "diverged")
-        (root / "runs" / f"dcgan0x{seed}" / "result.json").write_text(json.dumps(failed))
+        (root / "runs" / run("dcgan", "base", seed) / "result.json").write_text(json.dumps(failed))
     every = tables(load(root))
     drawn = "".join(forest.forest(every[0])[0].body)
     assert drawn.count(">no FID<") == drawn.count("no ratio: base has no FID") == 1
@@ -145,7 +145,7 @@ def test_arms_with_a_fid_are_not_said_to_lack_one_where_base_has_none(tmp_path):
 def test_the_summary_counts_tests_and_runs_that_were_made(tmp_path):
     root = plant(tmp_path, models=("dcgan",), pictures=False)
     for seed in range(1, 5):
-        (root / "runs" / f"dcgan1x{seed}" / "result.json").unlink()
+        (root / "runs" / run("dcgan", "helped", seed) / "result.json").unlink()
     said = screen.summary(tables(load(root)))
     assert said == "Of 4 tests of an arm on a model, over 4 to 5 seeds: 2 hurt, 2 undecided. 1 arm not tested."
 

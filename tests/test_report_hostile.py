@@ -13,9 +13,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 import yaml
-from planted_runs import HOSTILE, plant, plant_factorial, result
+from planted_runs import HOSTILE, plant, plant_factorial, result, run
 
 from gan_ablate.errors import InputError
+from gan_ablate.recipe import run_id_of
 from gan_ablate.report import load, moved, report, samples, tables
 from gan_ablate.report.frames import Loaded
 from gan_ablate.untrusted import read_regular
@@ -77,7 +78,7 @@ def test_merge_keys_that_grow_ninefold_are_refused(tmp_path):
 
 def test_only_a_regular_file_in_the_root_is_a_result(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0}, seeds=3, pictures=False)
-    linked, piped, _ = (root / "runs" / f"dcgan0x{k}" / "result.json" for k in range(3))
+    linked, piped, _ = (root / "runs" / run("dcgan", "base", k) / "result.json" for k in range(3))
     linked.rename(tmp_path / "outside.json")
     linked.symlink_to(tmp_path / "outside.json")
     piped.unlink()
@@ -85,7 +86,8 @@ def test_only_a_regular_file_in_the_root_is_a_result(tmp_path):
     loaded = load(root)
     assert list(loaded.runs["outcome"]) == ["missing", "missing", "ok"]
     assert loaded.problems == tuple(
-        f"dcgan0x{k}/result.json cannot be read (not a regular file); the run counts as missing" for k in range(2)
+        f"{run('dcgan', 'base', k)}/result.json cannot be read (not a regular file); the run counts as missing"
+        for k in range(2)
     )
 
 
@@ -113,15 +115,17 @@ def test_a_run_id_cannot_lead_out_of_the_root(tmp_path, run_id):
 def test_a_linked_run_folder_cannot_lead_out_of_the_root(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), seeds=2)
     secret = tmp_path / "secret"
-    (root / "runs" / "dcgan1x0").rename(secret)
-    (root / "runs" / "dcgan1x0").symlink_to(secret)
+    (root / "runs" / run("dcgan", "helped", 0)).rename(secret)
+    (root / "runs" / run("dcgan", "helped", 0)).symlink_to(secret)
     with pytest.raises(InputError, match="leads out of the root"):
         load(root)
 
 
 def test_a_picture_cannot_lead_out_of_its_run(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8})
-    (tmp_path / "secret.png").write_bytes((root / "runs/dcgan0x0/samples/final.png").read_bytes())
+    (tmp_path / "secret.png").write_bytes(
+        (root / "runs" / run("dcgan", "base", 0) / "samples" / "final.png").read_bytes()
+    )
     for path in root.glob("runs/*/result.json"):
         data = json.loads(path.read_text()) | {"sample_grid": "../../../secret.png"}
         path.write_text(json.dumps(data))
@@ -131,8 +135,8 @@ def test_a_picture_cannot_lead_out_of_its_run(tmp_path):
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "ring.png"])
 def test_what_cannot_be_a_file_is_no_picture(tmp_path, name):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0}, seeds=1)
-    (root / "runs" / "dcgan0x0" / "ring.png").symlink_to("ring.png")
-    path = root / "runs" / "dcgan0x0" / "result.json"
+    (root / "runs" / run("dcgan", "base", 0) / "ring.png").symlink_to("ring.png")
+    path = root / "runs" / run("dcgan", "base", 0) / "result.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"sample_grid": name}))
     loaded = load(root)
     assert samples.grids(loaded, list(tables(loaded)[0].groups.values())) == [[]]
@@ -212,9 +216,9 @@ def test_figures_that_are_not_finite_are_no_scores(tmp_path, value):
     for place in (data["metrics"], data["curve"][-1], data["best"]):
         place["fid"] = value
     data["stability"]["volatility"] = data["seconds"] = data["metrics"]["kid"] = math.nan
-    (root / "runs" / "dcgan1x0" / "result.json").write_text(json.dumps(data))
+    (root / "runs" / run("dcgan", "helped", 0) / "result.json").write_text(json.dumps(data))
     loaded = load(root)
-    assert loaded.runs.set_index("run_id").loc["dcgan1x0", "outcome"] == "crashed"
+    assert loaded.runs.set_index("run_id").loc[run("dcgan", "helped", 0), "outcome"] == "crashed"
     page = report([root], tmp_path / "o").read_text()
     assert not re.search(r"[\s'\">](nan|inf)\b", re.sub(r"data:image[^']*", "", page))
 
@@ -256,7 +260,8 @@ def test_all_runs_failed(tmp_path):
 def test_all_runs_crashed_before_any_measurement(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8}, seeds=2)
     for path in root.glob("runs/*/result.json"):
-        failed = {"schema": 1, "recipe": {}, "error": "ValueError: <b>", "traceback": "", "attempts": 2}
+        kept = {k: v for k, v in json.loads(path.read_text()).items() if k in ("schema", "run_id", "recipe")}
+        failed = kept | {"error": "ValueError: <b>", "traceback": "", "attempts": 2}
         (path.parent / "failed.json").write_text(json.dumps(failed))
         path.unlink()
     page = report([root], tmp_path / "o").read_text()
@@ -267,7 +272,13 @@ def test_a_result_names_tricks_that_are_never_imported(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "helped": -0.8}, seeds=2)
     data = result("dcgan", "helped", 0, 20.0)
     data["recipe"]["tricks"] = [{"name": "antigravity.Evil", "params": {}}]
-    (root / "runs" / "dcgan1x0" / "result.json").write_text(json.dumps(data))
+    data["run_id"] = run_id_of(data["recipe"])
+    folder = root / "runs" / data["run_id"]
+    (root / "runs" / run("dcgan", "helped", 0)).rename(folder)
+    (folder / "result.json").write_text(json.dumps(data))
+    study = root / "study.yaml"
+    study.write_text(study.read_text().replace(run("dcgan", "helped", 0), data["run_id"]))
+    assert load(root).records[data["run_id"]]["recipe"]["tricks"] == data["recipe"]["tricks"]
     report([root], tmp_path / "o")
     assert "antigravity" not in sys.modules
 
@@ -291,9 +302,9 @@ def test_health_skips_lines_that_cannot_be_read(tmp_path):
         '{"step": 0, "evaluation": {}}',
         '{"step": "x"}',
     ]
-    (root / "runs" / "dcgan0x0" / "metrics.jsonl").write_text("\n".join(lines))
+    (root / "runs" / run("dcgan", "base", 0) / "metrics.jsonl").write_text("\n".join(lines))
     frame = load(root).health()
     assert list(frame["step"]) == [1, 2]
     assert frame["d_loss"].isna().tolist() == [False, True]
-    assert set(frame["run_id"]) == {"dcgan0x0"}
+    assert set(frame["run_id"]) == {run("dcgan", "base", 0)}
     assert isinstance(load(root), Loaded)

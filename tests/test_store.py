@@ -83,19 +83,54 @@ def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="belongs to study 'one', not 'two'"):
         create(tmp_path, name="two")
     assert (tmp_path / "study.yaml").read_bytes() == before
-    for text, line in (
-        ("schema: 99\nname: one", "schema 99"),
-        ("- 1", "schema None"),
-        ("{", "cannot be read"),
-        ("schema: 1\nname: one", "not a study's file"),
-    ):
+    for text, line in (("schema: 99\nname: one", "schema 99"), ("- 1", "schema None")):
         (tmp_path / "study.yaml").write_text(text)
         with pytest.raises(InputError, match=line):
             create(tmp_path)
+        assert (tmp_path / "study.yaml").read_text() == text
     with pytest.raises(InputError, match="no study here"):
         Store.open(tmp_path / "empty")
     with pytest.raises(InputError, match="cannot be written"):
         create(tmp_path / "study.yaml" / "below_a_file")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "is empty"),
+        ("{", "cannot be read"),
+        ("\0" * 9, "cannot be read"),
+        ("schema: 1\nname: one", "not a study's"),
+    ],
+)
+def test_a_damaged_study_file_strands_no_results(tmp_path: Path, text: str, line: str) -> None:
+    store = create(tmp_path)
+    whole = (tmp_path / "study.yaml").read_bytes()
+    finish(store, RECIPES[0])
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"{line}.*sweep the study again with this root") as caught:
+        Store.open(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none of the 1 runs there is of study 'two'"):
+        create(tmp_path, [replace(RECIPES[0], seed=99)], name="two")
+    with pytest.raises(InputError, match="the next train collects"):
+        Store.add(tmp_path, "train", RECIPES[1])
+    assert (tmp_path / "study.yaml").read_text() == text
+    again = create(tmp_path)
+    assert (tmp_path / "study.yaml").read_bytes() == whole
+    assert (tmp_path / "study.yaml.corrupt").read_text() == text
+    assert [r["run_id"] for r in again.results()] == [RECIPES[0].run_id]
+
+
+def test_single_runs_are_collected_where_their_study_file_is_gone(tmp_path: Path) -> None:
+    for recipe in RECIPES[:2]:
+        Store.add(tmp_path, "train", recipe)
+        finish(Store(tmp_path), recipe)
+    (tmp_path / "study.yaml").unlink()
+    (tmp_path / "runs" / "foreign").mkdir()
+    (tmp_path / "runs" / "foreign" / "recipe.json").write_text(json.dumps({"recipe": RECIPES[0].to_dict()}))
+    Store.add(tmp_path, "train", RECIPES[2])
+    assert {c.run_id for c in Store.open(tmp_path).cells} == {r.run_id for r in RECIPES[:3]}
 
 
 def test_a_root_of_another_schema_says_what_to_do_and_is_not_changed(tmp_path: Path) -> None:

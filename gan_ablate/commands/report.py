@@ -34,13 +34,11 @@ def _warn(roots: list[str]) -> None:
     from pathlib import Path
 
     from gan_ablate.report import reading
+    from gan_ablate.sweep.store import Store
 
     for root in map(Path, roots):
-        cells = reading.study(root)["cells"]
-        left = sum(
-            not any((root / "runs" / c["run_id"] / name).is_file() for name in ("result.json", "failed.json"))
-            for c in cells
-        )
+        cells, store = reading.study(root)["cells"], Store(root)
+        left = sum(store.glance(cell["run_id"])[0] not in ("done", "failed") for cell in cells)
         if left:
             print(
                 f"{root}: unfinished: {left} of {len(cells)} runs have no result; verdicts may change", file=sys.stderr

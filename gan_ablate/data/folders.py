@@ -13,10 +13,12 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,18 +29,19 @@ from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+# raster formats only: by its content PIL would also take an EPS, and call Ghostscript to draw it
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 LARGEST_FILE = 1 << 29  # bytes of one image file, unpacked: more is a mistake or a zip bomb
-CACHE_VERSION = 1  # part of the key: raise it when decoding changes
+CACHE_VERSION = 2  # part of the key: raise it when decoding changes
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file. `path` is inside the source, `stamp` changes with the content (mtime, or the zip's CRC)."""
+    """One image file. `path` is inside the source, `size` the bytes that it says it has."""
 
     path: str
     size: int
-    stamp: int
 
 
 def cache_folder() -> Path:
@@ -51,13 +54,13 @@ def read(
 ) -> ImageSet:
     """The images under `source`, centre-cropped to a square and resized to `size`, in the order of their paths.
 
-    Decoded images are kept in `cache_folder()`, keyed by the listing (names, sizes, times or CRCs), size, channels and
-    split. Raises `InputError` for a source without images or without the split, and for an unreadable image.
+    Decoded images are kept in `cache_folder()`, keyed by the files' names and bytes, size, channels and split: neither
+    times nor a zip's CRCs, which anyone can set, say what is in a file.
+    Raises `InputError` for a source without images or without the split, and for an unreadable image.
     """
     entries = list_entries(source)
     chosen, classes, labels = arrange(entries, split, source)
-    where = "" if source.is_file() else str(source.resolve())  # a CRC tells contents apart, a time may not
-    identity = [CACHE_VERSION, where, size, channels, [(e.path, e.size, e.stamp) for e in chosen]]
+    identity = [CACHE_VERSION, size, channels, _contents(source, chosen)]
     key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
     shape = (len(chosen), channels, size, size)
     file = cache_folder() / f"{key}.npy"
@@ -72,19 +75,41 @@ def read(
     )
 
 
+def _contents(source: Path, entries: list[Entry]) -> list[object]:
+    """What tells the entries' contents apart: their paths, and BLAKE2b of each file's bytes or of the whole zip's."""
+    for entry in entries:
+        if entry.size > LARGEST_FILE:
+            where = f"{source}{'!' if source.is_file() else '/'}{entry.path}"
+            raise InputError(f"{where}: {entry.size} bytes is too large for an image: remove it")
+    try:
+        if source.is_file():
+            with source.open("rb") as file:
+                return [[entry.path for entry in entries], hashlib.file_digest(file, hashlib.blake2b).hexdigest()]
+        digests = []
+        for entry in entries:
+            with (source / entry.path).open("rb") as file:
+                digests.append((entry.path, hashlib.file_digest(file, _short_digest).hexdigest()))
+        return [digests]
+    except OSError as error:
+        raise InputError(f"{error.filename or source}: cannot be read ({error.strerror or error})") from error
+
+
+def _short_digest() -> Any:
+    return hashlib.blake2b(digest_size=16)
+
+
 def list_entries(source: Path) -> list[Entry]:
     """All image files of a folder or zip, sorted by path; hidden files and other suffixes are passed over."""
     if source.is_dir():
         found = [
-            Entry(path.relative_to(source).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
-            for folder, _, files in os.walk(source, followlinks=True)
-            for path in (Path(folder) / file for file in files)
+            Entry(path.relative_to(source).as_posix(), path.stat().st_size)
+            for path in _walk(source)
             if _is_image(path.relative_to(source).as_posix()) and path.is_file()
         ]
     else:
         try:
             with zipfile.ZipFile(source) as archive:
-                found = [Entry(i.filename, i.file_size, i.CRC) for i in archive.infolist() if _is_image(i.filename)]
+                found = [Entry(i.filename, i.file_size) for i in archive.infolist() if _is_image(i.filename)]
         except (zipfile.BadZipFile, OSError) as error:
             raise InputError(f"{source}: neither a folder nor a readable zip of images ({error})") from error
     if not found:
@@ -92,6 +117,22 @@ def list_entries(source: Path) -> list[Entry]:
             f"{source}: no images in it; it needs files such as <class>/1.png ({', '.join(sorted(SUFFIXES))})"
         )
     return sorted(found, key=lambda entry: entry.path)
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """All files under a folder, links followed. Each folder counts once, by its own name rather than by a link's, so
+    that links in a circle add nothing."""
+    seen: set[tuple[int, int]] = set()
+    tops = deque([source])
+    while tops:
+        for folder, inner, files in os.walk(tops.popleft()):
+            facts = os.stat(folder)
+            if (facts.st_dev, facts.st_ino) in seen:
+                inner.clear()
+                continue
+            seen.add((facts.st_dev, facts.st_ino))
+            tops.extend(path for name in sorted(inner) if (path := Path(folder) / name).is_symlink())
+            yield from (Path(folder) / name for name in files)
 
 
 def _is_image(path: str) -> bool:
@@ -136,7 +177,7 @@ def decode(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:
     """An image file's bytes as uint8 (channels, size, size): upright, centre-cropped, resized with anti-aliasing."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I"):  # 16 bits a pixel, which `convert` would clip instead of scaling
                 image = Image.fromarray((np.asarray(image) // 256).clip(0, 255).astype(np.uint8))
@@ -205,16 +246,25 @@ def _decode_all(
 def _decode_one(
     source: Path, archive: zipfile.ZipFile | None, entry: Entry, where: str, shape: tuple[int, ...]
 ) -> NDArray[np.uint8]:
-    if entry.size > LARGEST_FILE:
-        raise InputError(f"{where}: {entry.size} bytes is too large for an image: remove it")
     try:
-        data = archive.read(entry.path) if archive else (source / entry.path).read_bytes()
+        with _opened(source, archive, entry) as file:
+            data = file.read(entry.size + 1)  # no more than it says it has, whatever it unpacks to
+        if len(data) != entry.size:
+            raise ValueError(f"not the {entry.size:,} bytes that it should have")
         return decode(data, shape[2], shape[1])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{where}: too many pixels to decode safely: shrink the image or remove it") from error
     except Exception as error:  # damaged files break decoders with nearly any exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{where}: not a readable image ({reason}): replace or remove it") from error
+
+
+def _opened(source: Path, archive: zipfile.ZipFile | None, entry: Entry) -> IO[bytes]:
+    if archive is None:
+        return (source / entry.path).open("rb")
+    if archive.getinfo(entry.path).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("packed in a way whose size cannot be bounded; pack it with deflate, as zip does")
+    return archive.open(entry.path)
 
 
 def _bar(entries: list[Entry], source: Path, progress: bool) -> Iterable[Entry]:

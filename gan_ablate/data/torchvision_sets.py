@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import socket
@@ -19,6 +18,7 @@ from torchvision import datasets
 
 from gan_ablate.data.images import ImageSet, convert
 from gan_ablate.errors import InputError
+from gan_ablate.locks import exclusive
 
 NETWORK_TIMEOUT = 30.0  # seconds without an answer after which a download is given up
 
@@ -96,8 +96,7 @@ def _download(source: _Source, folder: Path, file: Path, name: str, train: bool)
 def _one_at_a_time(folder: Path, name: str) -> Iterator[None]:
     """One download of a set at a time: the second of two processes then finds the first one's files."""
     key = hashlib.sha256(f"{folder.resolve()}/{name}/{os.getuid()}".encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock"):
         yield
 
 

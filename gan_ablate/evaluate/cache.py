@@ -1,16 +1,22 @@
-"""Files that are computed once and kept: where they lie, how they are written, and who computes them."""
+"""Files that are computed once and kept: where they lie, how they are written, verified, and who computes them.
+
+What is kept ends with a seal, one line of JSON: the whole key that it was computed for and the SHA-256 of all before.
+"""
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
+import io
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from gan_ablate.errors import InputError
+from gan_ablate.locks import exclusive
 
 T = TypeVar("T")
 
@@ -51,25 +57,56 @@ def locked(path: Path) -> Iterator[None]:
 
     The lock is the kernel's, so a killed worker leaves none behind.
     """
-    with path.with_name(path.name + ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with exclusive(path.with_name(path.name + ".lock")):
         yield
 
 
-def read_or_make(
-    path: Path, read: Callable[[Path], T | None], make: Callable[[], T], write: Callable[[T, Path], object]
-) -> T:
-    """What `read` finds at `path`; where that is None (missing or damaged), `make` it once among all workers.
+def seal(content: bytes, key: str) -> bytes:
+    """The content followed by its seal."""
+    line = {"key": key, "sha256": hashlib.sha256(content).hexdigest()}
+    return content + b"\n" + json.dumps(line).encode()
 
+
+def unseal(path: Path, key: str) -> bytes | None:
+    """The content of a sealed file; None where it is missing, changed since, or was computed for another key."""
+    try:
+        content, _, line = path.read_bytes().rpartition(b"\n")
+        found = json.loads(line)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if found == {"key": key, "sha256": hashlib.sha256(content).hexdigest()} else None
+
+
+def read_or_make(
+    kind: str,
+    key: str,
+    *,
+    suffix: str,
+    read: Callable[[IO[bytes]], T | None],
+    make: Callable[[], T],
+    write: Callable[[T, IO[bytes]], object],
+) -> T:
+    """What is kept for `key` in `cache_folder(kind)`; where it is missing, does not verify, or `read` finds it damaged
+    (None), `make` it once among all workers.
+
+    key: everything that the result depends on. The file's name is its hash, and the file holds it whole.
     Those who wait for the lock read what its holder wrote.
     """
-    known = read(path)
-    if known is not None:
-        return known
+    path = cache_folder(kind) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}{suffix}"
+
+    def known() -> T | None:
+        content = unseal(path, key)
+        return None if content is None else read(io.BytesIO(content))
+
+    found = known()
+    if found is not None:
+        return found
     with locked(path):
-        known = read(path)
-        if known is not None:
-            return known
+        found = known()
+        if found is not None:
+            return found
         made = make()
-        write_atomically(path, lambda temporary: write(made, temporary))
+        content = io.BytesIO()
+        write(made, content)
+        write_atomically(path, lambda temporary: temporary.write_bytes(seal(content.getvalue(), key)))
         return made

@@ -7,11 +7,10 @@ other is trained once with a fixed seed and kept in the cache, under a name that
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 from gan_ablate.data import ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.cache import cache_folder, read_or_make
+from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.features import Extractor, Features, digest_of
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
@@ -106,20 +105,34 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
             f"{dataset.name}: {has} to train a classifier on; use --extractor inception (or class folders)"
         )
     key = f"{RECIPE}/{SEED}/{BUDGET}/{dataset.fingerprint}/{size}/{channels}/{'/'.join(dataset.classes)}"
-    path = cache_folder("classifiers") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
-    checkpoint = read_or_make(path, read, lambda: train(dataset, device, budget=BUDGET), torch.save)
+    checkpoint = read_or_make(
+        "classifiers",
+        key,
+        suffix=".pt",
+        read=lambda file: _of(dataset, read(file)),
+        make=lambda: train(dataset, device, budget=BUDGET),
+        write=torch.save,
+    )
     return ClassifierExtractor(checkpoint).to(device)
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The checkpoint {"state", "meta"} at `path` (weights only, no code), or None where it is missing or damaged."""
-    if not path.exists():
-        return None
+def read(file: Path | IO[bytes]) -> dict[str, Any] | None:
+    """The checkpoint {"state", "meta"} in `file` (weights only, no code), or None where it is missing or damaged."""
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except Exception:  # a truncated zip raises one of many types
         return None
     return checkpoint if isinstance(checkpoint, dict) and {"state", "meta"} <= set(checkpoint) else None
+
+
+def _of(dataset: ImageSet, checkpoint: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The checkpoint where it is of `dataset` and its weights are finite, else None."""
+    if checkpoint is None:
+        return None
+    meta, weights = checkpoint["meta"], checkpoint["state"].values()
+    wanted = {"recipe": RECIPE, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes)}
+    own = all(meta.get(name) == value for name, value in wanted.items())
+    return checkpoint if own and all(bool(torch.isfinite(w).all()) for w in weights) else None
 
 
 def train(

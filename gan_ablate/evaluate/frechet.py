@@ -7,6 +7,7 @@ general eigenvalue problem, no complex square root. L is lower triangular and co
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,8 +53,8 @@ def root_trace(lower: Tensor, covariance: Tensor) -> Tensor:
 def frechet_distance(features: Tensor, real: RealStatistics) -> float:
     """Squared Frechet distance between the Gaussians with the moments of features (N, d), N >= 2, and of `real`.
 
-    In squared units of the features; >= 0. With fewer rows than features the generated covariance is never formed: the
-    square roots are the singular values of the centred features times L.
+    In squared units of the features; >= 0, and NaN where it is not finite. With fewer rows than features the generated
+    covariance is never formed: the square roots are the singular values of the centred features times L.
     """
     x = features.double()
     mean, lower = real.mean.to(x.device), real.factor.to(x.device)
@@ -61,12 +62,17 @@ def frechet_distance(features: Tensor, real: RealStatistics) -> float:
     x = x - centre
     rows, dim = x.shape
     spread = x.square().sum() / (rows - 1)
+    size = lower.square().sum()
+    if not torch.isfinite(size * spread):  # nor would L^T S L be, which LAPACK answers by an error
+        return math.nan
     if rows < dim:
         overlap = torch.linalg.svdvals(x @ lower).sum() / (rows - 1) ** 0.5
     else:
         overlap = root_trace(lower, x.T @ x / (rows - 1))
-    distance = (centre - mean).square().sum() + lower.square().sum() + spread - 2 * overlap
-    return max(0.0, distance.item())  # equal moments come out as +-1e-10; NaN stays
+    distance = (centre - mean).square().sum() + size + spread - 2 * overlap
+    value = distance.item()
+    # equal moments come out as +-1e-10; `max(0.0, nan)` would be 0, the best of all distances
+    return max(0.0, value) if math.isfinite(value) else math.nan
 
 
 def frechet_distance_infinity(features: Tensor, real: RealStatistics) -> float:
@@ -75,7 +81,7 @@ def frechet_distance_infinity(features: Tensor, real: RealStatistics) -> float:
     FID@N is biased by about c/N, with c the generator's own: a line is fitted to the FID over 1/N of 15 seeded subsets
     of features (N, d), their sizes evenly spaced from N/10 (or 2 d, below which the bias is no line) to N, as in the
     paper, and read off at 1/N = 0. The bias of the real side, whose images are finite too, stays. An extrapolation:
-    it may fall a little below 0. Raises `InputError` for fewer than 4 d rows.
+    it may fall a little below 0. NaN where one of them is not finite. Raises `InputError` for fewer than 4 d rows.
     """
     rows, dim = features.shape
     if rows < 4 * dim:
@@ -86,4 +92,6 @@ def frechet_distance_infinity(features: Tensor, real: RealStatistics) -> float:
     for size in sizes.tolist():
         chosen = torch.randperm(rows, generator=generator)[:size]
         values.append(frechet_distance(features[chosen.to(features.device)], real))
+    if not np.isfinite(values).all():
+        return math.nan
     return float(np.polyfit(1 / sizes, values, 1)[1])

@@ -13,8 +13,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.evaluate.cache import cache_folder, read_or_make
+from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.features import Extractor, Features, exact, extract
 from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity
 from gan_ablate.evaluate.modes import (
@@ -39,7 +38,7 @@ from gan_ablate.evaluate.modes import (
 from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
 from gan_ablate.evaluate.random_cnn import SPACE, RandomCNN
 
-STATISTICS = 4  # raise it when what a statistics file holds changes
+STATISTICS = 5  # raise it when what a statistics file holds changes
 KID_REAL = 5000  # real feature rows kept, for KID's subsets and as the neighbours of prdc
 PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real ones would only cost time
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
@@ -72,6 +71,11 @@ class RealStatistics:
     reach: Tensor | None = None  # (K,) float64: see `class_reach`
     prdc_features: Tensor | None = None  # (m, p) float32 of the random CNN; None where prdc is on the features above
     random_cnn: Tensor | None = None  # its `statistics`
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and not torch.isfinite(value).all():
+                raise InputError(f"the {name} of the real images' features is not finite: nothing can be measured")
 
     @classmethod
     def of(
@@ -122,12 +126,21 @@ class Stored(nn.Module):
 def real_statistics(real: ImageSet, extractor: Extractor) -> RealStatistics:
     """Statistics of `real` (at most `extractor.real_images` of it, chosen once for all by a fixed seed).
 
-    Cached on disk by the set's content, the extractor's weights and the count; a damaged file is made anew.
+    Cached on disk by the set's content (its split is part of that), image size and classes, the extractor, its weights
+    and the count; a file that is damaged, changed or of another key is made anew.
     """
     count = min(len(real), extractor.real_images)
-    key = f"{STATISTICS}/{real.fingerprint}/{extractor.digest}/{count}/{KID_REAL}/{SEED}"
-    path = cache_folder("statistics") / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
-    return read_or_make(path, _read, lambda: _compute(real, extractor, count), lambda made, to: _write(to, made))
+    shape, classes = "x".join(map(str, real.images.shape)), hashlib.sha256("/".join(real.classes).encode()).hexdigest()
+    data = f"{real.fingerprint}/{shape}/classes {classes[:16]}"
+    key = f"statistics {STATISTICS}/{data}/{extractor.name}/{extractor.digest}/{count}/{KID_REAL}/{SEED}"
+    return read_or_make(
+        "statistics",
+        key,
+        suffix=".npz",
+        read=_read,
+        make=lambda: _compute(real, extractor, count),
+        write=lambda made, to: _write(to, made),
+    )
 
 
 def evaluate_images(
@@ -292,16 +305,15 @@ def _compute(real: ImageSet, extractor: Extractor, count: int) -> RealStatistics
     )
 
 
-def _write(path: Path, statistics: RealStatistics) -> None:
+def _write(file: IO[bytes], statistics: RealStatistics) -> None:
     arrays: dict[str, Any] = {n: value.numpy() for n, value in vars(statistics).items() if isinstance(value, Tensor)}
-    with path.open("wb") as file:
-        np.savez(file, **{"count": np.array(statistics.count), **arrays})
+    np.savez(file, **{"count": np.array(statistics.count), **arrays})
 
 
-def _read(path: Path) -> RealStatistics | None:
-    """The statistics at `path`, or None where the file is missing or damaged."""
+def _read(content: IO[bytes]) -> RealStatistics | None:
+    """The statistics in a file, or None where it is damaged or they are not finite."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             arrays: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in file.files if name != "count"}
             count = int(file["count"])
         return RealStatistics(**{"class_counts": None, **arrays, "count": count})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from gan_ablate import result_file
 from gan_ablate.errors import InputError
 from gan_ablate.report import reading
 from gan_ablate.report.reading import METRICS, UNREADABLE
@@ -35,7 +36,7 @@ class Loaded:
     curves: pd.DataFrame
     not_applicable: tuple[dict[str, str], ...]
     records: dict[str, dict[str, Any]]  # run_id -> result.json or failed.json
-    problems: tuple[str, ...]  # files that cannot be read
+    problems: tuple[str, ...]  # files that cannot be read or are refused
     design: dict[str, Any] = field(default_factory=dict)
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: Any = None  # the study as its author wrote it; only to be compared
@@ -78,12 +79,14 @@ def load(root: str | Path) -> Loaded:
         row, points, record = reading.row(cell, {}), [], None
         for name in ("result.json", "failed.json"):
             try:
-                found = reading.record(folder / name)
+                found = result_file.read(folder / name, cell["run_id"])
                 row, points = reading.row(cell, found), reading.points(found)
                 record = found
                 break
             except FileNotFoundError:
                 continue
+            except result_file.Refused as error:
+                problems.append(f"{cell['run_id']}/{name} is refused ({error}); the run counts as missing")
             except UNREADABLE as error:
                 why = f" ({error.strerror})" if isinstance(error, OSError) else ""
                 problems.append(f"{cell['run_id']}/{name} cannot be read{why}; the run counts as missing")

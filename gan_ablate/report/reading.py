@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,6 +53,8 @@ def study(root: Path) -> dict[str, Any]:
         raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if read is None:
+        raise InputError(f"{path}: is empty: sweep the study again with this root; finished runs are kept")
     if not isinstance(read, dict) or read.get("schema") != SCHEMA or not read.get("cells"):
         raise InputError(f"{path}: not a study of this version (schema {SCHEMA}) with cells in it")
     try:
@@ -117,17 +118,9 @@ def design(read: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": given["name"][:LONGEST], "factors": plain}
 
 
-def record(path: Path) -> dict[str, Any]:
-    """A result.json or failed.json. Raises one of `UNREADABLE` where it is not one."""
-    read = json.loads(read_regular(path))
-    if not isinstance(read, dict) or not isinstance(read.get("recipe"), dict):
-        raise ValueError("not a result")
-    return cast(dict[str, Any], read)
-
-
 def number(value: object) -> float:
     """NaN for what is not there or not finite: an infinite FID is no score."""
-    x = math.nan if value is None else float(cast(Any, value))
+    x = math.nan if value is None or isinstance(value, bool) else float(cast(Any, value))
     return x if math.isfinite(x) else math.nan
 
 

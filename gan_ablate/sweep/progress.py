@@ -1,4 +1,4 @@
-"""How far a sweep is: counts per model and arm, runs per hour, time left. Reads no result, so 10,000 runs are quick."""
+"""How far a sweep is: counts per model and arm, runs per hour, time left. A result is read once."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Overview:
 
 
 def overview(store: Store, now: float | None = None) -> Overview:
-    """Counts every cell of a study by the files that are there. `now`: seconds since 1970."""
+    """Counts every cell of a study. `now`: seconds since 1970."""
     counts: dict[tuple[str, str, str], dict[str, int]] = {}
     published = []
     for cell in store.cells:

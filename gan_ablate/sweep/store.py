@@ -13,23 +13,36 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
+from gan_ablate import result_file
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
 from gan_ablate.sweep import study_file
 from gan_ablate.sweep.claiming import Claim
-from gan_ablate.sweep.publishing import publish, refusing, to_json, trouble
+from gan_ablate.sweep.publishing import copy, publish, refusing, to_json, trouble
 from gan_ablate.sweep.study import NotApplicable
 from gan_ablate.sweep.study_file import Cell
 from gan_ablate.sweep.ties import Tie, ties
+from gan_ablate.untrusted import read_regular
 
 __all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
 
 log = logging.getLogger("gan_ablate.sweep")
+
+
+AGAIN = (
+    "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
+    "it away, and the next train collects what is there)"
+)
+
+
+class Damaged(InputError):
+    """A study.yaml that is empty or broken."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +67,17 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store of a swept study. Raises `InputError` if there is none, or one of another schema."""
+        """The store of a swept study. Raises `InputError` if there is none, or one of another schema, and `Damaged`
+        where its file is empty or broken."""
         path = Path(root) / "study.yaml"
         try:
             data = study_file.read(path.read_bytes())
         except FileNotFoundError:
             raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+            raise Damaged(f"{path}: cannot be read: {' '.join(str(error).split())}; {AGAIN}") from None
+        if data is None:
+            raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
         schema = data.get("schema") if isinstance(data, Mapping) else None
         if schema != SCHEMA:
             raise InputError(study_file.other_schema(path, schema, data))
@@ -71,7 +87,7 @@ class Store:
             kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
             name = str(data["name"])
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: not a study's file: {error}: use another root") from None
+            raise Damaged(f"{path}: not a study's file: {error}; {AGAIN}") from None
         for cell in cells:
             if not cell.run_id or cell.run_id != Path(cell.run_id).name or cell.run_id.startswith("."):
                 raise InputError(f"{path}: run id {cell.run_id!r} leads out of the root")
@@ -118,20 +134,44 @@ class Store:
             (self.root / "runs").mkdir(parents=True, exist_ok=True)
             with open(self.root / "lock", "a") as file:  # two studies that start on one empty root
                 fcntl.flock(file, fcntl.LOCK_EX)
-                if path.exists():
+                if keep and not path.exists():
+                    text = study_file.write(self.name, self._beside(_found(self.root)), self.not_applicable, more)
+                elif path.exists() and not self._renews(path, keep):
                     held = Store.open(self.root)
                     if held.name != self.name:
                         raise InputError(
                             f"{self.root} belongs to study {held.name!r}, not {self.name!r}: give another --root"
                         )
                     if keep:
-                        mine = {cell.run_id for cell in self.cells}
-                        cells = [*(cell for cell in held.cells if cell.run_id not in mine), *self.cells]
-                        text = study_file.write(self.name, cells, self.not_applicable, more)
+                        text = study_file.write(self.name, self._beside(held.cells), self.not_applicable, more)
                 publish(path, text)
         except OSError as error:
             line = trouble(error, path) or f"{self.root}: cannot be written: {error.strerror or error}"
             raise InputError(line) from None
+
+    def _beside(self, others: Iterable[Cell]) -> list[Cell]:
+        mine = {cell.run_id for cell in self.cells}
+        return [*(cell for cell in others if cell.run_id not in mine), *self.cells]
+
+    def _renews(self, path: Path, keep: bool) -> bool:
+        """Whether `study.yaml` is damaged and this study's own to write anew; a copy of it is kept then.
+
+        Raises `InputError` where the runs there are none of this study's. Their folders are not touched either way.
+        """
+        try:
+            Store.open(self.root)
+        except Damaged as error:
+            runs, mine = _found(self.root), {cell.run_id for cell in self.cells}
+            if keep:
+                raise
+            if runs and not any(cell.run_id in mine for cell in runs):
+                raise InputError(f"{error} (none of the {len(runs)} runs there is of study {self.name!r})") from None
+            copy(path, path.with_name("study.yaml.corrupt"))
+            log.warning(
+                "%s: damaged; kept as study.yaml.corrupt and written anew, with the %d runs there", path, len(runs)
+            )
+            return True
+        return False
 
     def folder(self, run_id: str) -> Path:
         return self.root / "runs" / run_id
@@ -193,24 +233,16 @@ class Store:
         return False
 
     def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
-        """A published `result.json` or `failed.json`; None if there is none or it is damaged."""
+        """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
         path = self.folder(run_id) / name
         try:
-            record = json.loads(path.read_bytes())
+            return result_file.read(path, run_id)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
-            record, problem = None, str(error)
-        else:
-            problem = "not this run's record"
-        needed = "outcome" if name == "result.json" else "error"
-        if isinstance(record, dict) and record.get("run_id") == run_id and needed in record:
-            if record.get("schema") == SCHEMA:
-                return record
-            problem = f"schema {record.get('schema')!r} instead of {SCHEMA}"
-        if warn:
-            log.warning("%s: damaged (%s); the run counts as not done", path, problem)
-        return None
+        except (OSError, ValueError, RecursionError) as error:
+            if warn:
+                log.warning("%s: damaged (%s); the run counts as not done", path, error)
+            return None
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
         """The result, else the recorded failure, else None."""
@@ -233,9 +265,9 @@ class Store:
         return "crashed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
 
     def glance(self, run_id: str) -> tuple[str, float | None]:
-        """`state`, and when the run was published (seconds since 1970), by what files there are, unread.
+        """`state`, and when the run was published (seconds since 1970).
 
-        Published files are whole, so their being there says enough for a count; damage shows to whoever reads them.
+        A file is read once while it stays as it is, so that looking again and again costs little.
         """
         folder = self.folder(run_id)
         for name, state in (("result.json", "done"), ("failed.json", "crashed")):
@@ -243,9 +275,33 @@ class Store:
                 facts = os.stat(folder / name)
             except OSError:
                 continue
-            if facts.st_size and (state == "done" or not self.is_running(run_id)):
+            unchanged = facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+            if _is_record(folder / name, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+def _found(root: Path) -> list[Cell]:
+    """The cells of a root's runs by what their recipe.json says, where that is the run's own."""
+    cells = []
+    for path in sorted((root / "runs").glob("*/recipe.json")):
+        try:
+            recipe = json.loads(read_regular(path))["recipe"]
+            if run_id_of(recipe) == path.parent.name:
+                cells.append(Cell(path.parent.name, recipe["model"], recipe["dataset"], recipe["arm"], recipe["seed"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return cells
+
+
+@lru_cache(maxsize=1 << 16)
+def _is_record(path: Path, run_id: str, unchanged: tuple[int, ...]) -> bool:
+    """Whether a file is its run's record. `unchanged`: facts that differ once the file does."""
+    try:
+        result_file.read(path, run_id)
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _is_file_of(file: IO[str], path: Path) -> bool:
