@@ -25,8 +25,8 @@ from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
+from gan_ablate.sources import SUFFIXES, is_image
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 LARGEST_FILE = 1 << 29  # bytes of one image file, unpacked: more is a mistake or a zip bomb
 CACHE_VERSION = 1  # part of the key: raise it when decoding changes
@@ -79,12 +79,12 @@ def list_entries(source: Path) -> list[Entry]:
             Entry(path.relative_to(source).as_posix(), (stat := path.stat()).st_size, stat.st_mtime_ns)
             for folder, _, files in os.walk(source, followlinks=True)
             for path in (Path(folder) / file for file in files)
-            if _is_image(path.relative_to(source).as_posix()) and path.is_file()
+            if is_image(path.relative_to(source).as_posix()) and path.is_file()
         ]
     else:
         try:
             with zipfile.ZipFile(source) as archive:
-                found = [Entry(i.filename, i.file_size, i.CRC) for i in archive.infolist() if _is_image(i.filename)]
+                found = [Entry(i.filename, i.file_size, i.CRC) for i in archive.infolist() if is_image(i.filename)]
         except (zipfile.BadZipFile, OSError) as error:
             raise InputError(f"{source}: neither a folder nor a readable zip of images ({error})") from error
     if not found:
@@ -92,12 +92,6 @@ def list_entries(source: Path) -> list[Entry]:
             f"{source}: no images in it; it needs files such as <class>/1.png ({', '.join(sorted(SUFFIXES))})"
         )
     return sorted(found, key=lambda entry: entry.path)
-
-
-def _is_image(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return bool(parts) and not hidden and PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
 def arrange(entries: list[Entry], split: str, source: Path) -> tuple[list[Entry], tuple[str, ...], list[int] | None]:
