@@ -7,25 +7,30 @@ import platform
 import resource
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import lightning
 import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 import gan_ablate
-from gan_ablate.data import ImageSet, load
+from gan_ablate.checkpoints import SealedCheckpoints
+from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import SCHEMA, Recipe
-from gan_ablate.run_callbacks import Checkpoints, RunLog, Untrained
+from gan_ablate.run_callbacks import Checkpoints, Untrained
+from gan_ablate.run_log import RunLog
 from gan_ablate.run_loggers import conclude, outside_loggers
+from gan_ablate.sources import identity
 
 
 class Stopped(Exception):
@@ -67,6 +72,7 @@ def carry_out(
     quiet_lightning()
     started = time.perf_counter()
     recipe = recipe.resolved()
+    source = _source(recipe.dataset)  # before they are read: what is swapped meanwhile then shows as other data
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
     module = BY_NAME[recipe.model].from_recipe(replace(recipe, classes=len(images.classes)))
     recipe, bp = module.recipe, module.blueprint
@@ -85,15 +91,22 @@ def carry_out(
     evaluation = EvaluationCallback(
         recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
     )
-    untrained = Untrained(evaluation, log)
-    keeper = Checkpoints(folder / "checkpoints", bp.steps, should_stop)
+    made_of = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
+    belongs = {"run_id": recipe.run_id, "data": made_of, "evaluation": evaluation.settings()}
+    keeper = Checkpoints(folder / "checkpoints", bp.steps, should_stop, belongs, log)
     checkpoint = keeper.latest()
     trainer = lightning.Trainer(
         accelerator="gpu" if trainer_device.type == "cuda" else "cpu",
         devices=1,
         max_epochs=1,
         logger=[log, *outside],
-        callbacks=[untrained, evaluation, keeper, *([RichProgressBar(refresh_rate=20)] if progress else [])],
+        callbacks=[
+            Untrained(evaluation),
+            evaluation,
+            keeper,
+            *([RichProgressBar(refresh_rate=20)] if progress else []),
+        ],
+        plugins=[SealedCheckpoints()],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=progress,
@@ -108,7 +121,9 @@ def carry_out(
     if trainer_device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     fit_started = time.perf_counter()
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    with closing(log):
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        log.position()  # on the disk before the result is
     now = time.perf_counter()  # before the last upload, which is no part of the run
     if keeper.stopped:
         conclude(outside)
@@ -116,6 +131,7 @@ def carry_out(
     earlier = keeper.seconds_before
     result = {
         **_result(module, evaluation),
+        "data": {**made_of, **source},
         "signs": health.signs(log.records, probabilities=bp.probabilities),
         "stability": health.card(log.records, evaluation.curve, bp.steps),
         "seconds": round(earlier + now - started, 3),
@@ -140,6 +156,14 @@ def _measure(
         real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
     return _extractor(plan.extractor, images, str(device), weights), real
+
+
+def _source(dataset: str) -> dict[str, Any]:
+    """What lay at the dataset's path, where it has one: by that a sweep, which decodes nothing, knows it again."""
+    if dataset not in NAMES:
+        with suppress(OSError, BadZipFile):  # `load` says what is wrong
+            return {"source": identity(Path(dataset).expanduser())}
+    return {}
 
 
 _EXTRACTORS: dict[tuple[str, str, str, str | None], Extractor] = {}

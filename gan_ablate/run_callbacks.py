@@ -1,71 +1,97 @@
-"""What stands beside a run's Trainer: the untrained floor, checkpoints that survive a kill, and the run's log."""
+"""What stands beside a run's Trainer: the untrained floor, and checkpoints that survive a kill."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.loggers.logger import DummyExperiment
 
-from gan_ablate.evaluate import health
+from gan_ablate.checkpoints import PREVIOUS, Damaged, read
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import GANModule
+from gan_ablate.run_log import START, RunLog
 
 CHECKPOINT_SHARE = 0.1  # of the steps between checkpoints
 CHECKPOINT_SECONDS = 120.0  # or so much time, whichever comes first
 
 
 class Untrained(lightning.Callback):
-    """Measures the untrained generator: the floor that a run has to beat. A resumed run's log goes back to its step."""
+    """Measures the untrained generator: the floor that a run has to beat."""
 
-    def __init__(self, evaluation: EvaluationCallback, log: RunLog) -> None:
-        self.evaluation, self.run_log = evaluation, log  # Lightning sets `log` on every callback
-        self._rows: int | None = None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.run_log.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._rows = state_dict["rows"]
+    def __init__(self, evaluation: EvaluationCallback) -> None:
+        self.evaluation = evaluation
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         assert isinstance(pl_module, GANModule)
-        self.run_log.rewind(self._rows if pl_module.d_steps else 0)
         if pl_module.d_steps == 0:
             self.evaluation.evaluate(pl_module)
 
 
 class Checkpoints(lightning.Callback):
-    """Writes `last.ckpt` atomically and keeps the one before it; leaves when asked to."""
+    """Writes `last.ckpt` and keeps the one before it; leaves when asked to.
 
-    def __init__(self, folder: Path, steps: int, should_stop: Callable[[], bool]) -> None:
+    belongs: what a checkpoint must have been made with to be gone on from (the run's id, its data, how it is
+    measured); written into each. run_log: the run's; a checkpoint belongs to the lines that it had then.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        should_stop: Callable[[], bool],
+        belongs: Mapping[str, Any],
+        run_log: RunLog,
+    ) -> None:
         self.folder, self.should_stop = folder, should_stop
+        self.belongs, self.run_log = belongs, run_log  # Lightning sets `log` on every callback
         self.every = max(1, round(steps * CHECKPOINT_SHARE))
         self.stopped, self.resumed, self.seconds_before = False, 0, 0.0
         self._saved_at, self._began = 0, time.perf_counter()
         self._last_time = self._began
 
     def latest(self) -> str | None:
-        """The newest checkpoint that can be read, or `None`."""
-        for name in ("last.ckpt", "previous.ckpt"):
+        """The newest checkpoint to go on from, or `None`; the log is put back to the lines that it had then.
+
+        One that is damaged, of another run, of other data, or whose log has lost lines is moved aside, with a line.
+        Raises `OSError` where the disk refuses: that says nothing against a checkpoint.
+        """
+        for name in ("last.ckpt", PREVIOUS):
             path = self.folder / name
-            if not path.exists():
-                continue
             try:
-                torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:
-                print(f"{path}: cannot be read ({type(error).__name__}), trying the one before", file=sys.stderr)
+                run: Any = read(path).get("run")
+            except FileNotFoundError:
                 continue
-            return str(path)
+            except Damaged as error:
+                reason = str(error)
+            else:
+                reason = self._objection(run)
+                if not reason:
+                    self.run_log.rewind(run["log"])
+                    return str(path)
+            print(f"{path}: {reason}; moved aside to {name}.refused, trying the one before", file=sys.stderr)
+            path.replace(path.with_name(f"{name}.refused"))
+        self.run_log.rewind(START)
         return None
+
+    def _objection(self, run: Any) -> str:
+        """Why not to go on from a checkpoint that says this of its run; empty if nothing is against it."""
+        if not isinstance(run, Mapping) or "log" not in run:
+            return "not a checkpoint of a run in a folder"
+        for key, own in self.belongs.items():
+            if (held := run.get(key)) != own:
+                return f"of another run: {key} is {_brief(held)}, here {_brief(own)}"
+        if not self.run_log.holds(run["log"]):
+            return f"{self.run_log.path.name} has lost lines that it had when this checkpoint was written"
+        return ""
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["run"] = {**self.belongs, "log": self.run_log.position()}
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,19 +109,7 @@ class Checkpoints(lightning.Callback):
 
     def _save(self, trainer: lightning.Trainer, done: int) -> None:
         self._saved_at, self._last_time = done, time.perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary, last = self.folder / f".{os.getpid()}.ckpt", self.folder / "last.ckpt"
-        trainer.save_checkpoint(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        if last.exists():
-            last.replace(self.folder / "previous.ckpt")
-        temporary.replace(last)
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else a power cut may leave neither name
-        finally:
-            os.close(folder)
+        trainer.save_checkpoint(self.folder / "last.ckpt")  # by `SealedCheckpoints`
 
     def state_dict(self) -> dict[str, Any]:
         return {"resumed": self.resumed, "seconds": self.seconds_before + time.perf_counter() - self._began}
@@ -109,73 +123,7 @@ class Checkpoints(lightning.Callback):
         self._saved_at = pl_module.g_steps
 
 
-class RunLog(Logger):
-    """Training health and evaluations as JSON lines, each with its G step; says so when a sign of failure first shows.
-
-    probabilities: whether D's answers are (see `evaluate.health`).
-    """
-
-    def __init__(self, path: Path, probabilities: bool = True) -> None:
-        super().__init__()
-        self.path, self.probabilities = path, probabilities
-        self.records: list[dict[str, Any]] = []  # training health so far, those of a resumed run's earlier lives too
-        self.rows = 0  # lines in the file
-        self.signs: dict[str, int | None] = {}
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def experiment(self) -> Any:
-        return DummyExperiment()
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: `recipe.json` holds them."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """One line; what is not finite is written as null."""
-        self.records.append(self._write({"step": step, **metrics}))
-        found = health.signs(self.records, probabilities=self.probabilities)
-        for name, at in found.items():
-            if at is not None and self.signs.get(name) is None:
-                print(f"step {at}: {name}: {health.SIGNS[name].__doc__}", file=sys.stderr, flush=True)
-        self.signs = found
-
-    def rewind(self, rows: int | None) -> None:
-        """Keep the first `rows` lines (None: all): a run that died logged the others after its last checkpoint.
-
-        By count and not by step: with several D steps per G step, some of a step's lines come after its checkpoint.
-        """
-        self.records, self.rows = [], 0
-        if not self.path.exists():
-            return
-        kept: list[str] = []
-        for line in self.path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # cut short when the process died
-            if rows is None or len(kept) < rows:
-                kept.append(line + "\n")
-                self.records += [] if "evaluation" in row else [row]
-        self.rows = len(kept)
-        whole = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        whole.write_text("".join(kept))
-        whole.replace(self.path)  # a run killed here again has the lines of before or those kept
-        self.signs = health.signs(self.records, probabilities=self.probabilities)  # said in an earlier life
-
-    def evaluated(self, point: dict[str, Any]) -> None:
-        """One evaluation's record."""
-        self._write({"step": point["step"], "evaluation": point})
-
-    def _write(self, row: dict[str, Any]) -> dict[str, Any]:
-        plain = {k: None if isinstance(v, float) and not abs(v) < float("inf") else v for k, v in row.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps(plain) + "\n")
-        self.rows += 1
-        return plain
+def _brief(value: Any) -> str:
+    """A value as a line of a log bears it."""
+    text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+    return text if len(text) <= 200 else f"{text[:200]}.."

@@ -10,6 +10,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.sources import identity
 
 
 class Stopped(Exception):
@@ -78,3 +79,26 @@ def deaf(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
     count(folder, "starts")
     time.sleep(60)
     return {}
+
+
+def kills_the_server(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """Seed 0 takes the server, and all who run beside, along; twice, or always."""
+    if recipe.seed == 0 and count(folder, "attempts") <= int(os.environ.get("KILLS", "2")):
+        time.sleep(0.1)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return carry_out(recipe, folder, **options)
+
+
+def loses_its_lock(recipe: Recipe, folder: Path, *, should_stop: Any, **options: Any) -> dict[str, Any]:
+    """The first time its lock is removed: seed 0 asks whether to stop and hears of it, seed 1 never asks."""
+    if count(folder, "attempts") == 1 and recipe.seed < 2:
+        (folder / "lock").unlink()
+        if recipe.seed == 0:
+            should_stop()
+            count(folder, "deaf")
+    return carry_out(recipe, folder, should_stop=should_stop, **options)
+
+
+def of_a_path(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    return {**carry_out(recipe, folder, **options), "data": {"source": identity(Path(recipe.dataset))}}

@@ -159,39 +159,46 @@ def careless(root: Path) -> None:
 
 def checkpoints(root: Path) -> None:
     """Three checkpoints of a run, each with its step, and a line for each that was promised."""
-    from gan_ablate.run_callbacks import Checkpoints
-
-    keeper = Checkpoints(root / "checkpoints", 10, lambda: False)
+    keeper = keeper_of(root)
+    keeper.run_log.rewind({"bytes": 0})
     for step in (1, 2, 3):
-        keeper._save(Writer(step), step)  # type: ignore[arg-type]
+        keeper._save(Writer(step, keeper), step)  # type: ignore[arg-type]
         with os.fdopen(os.open(root.parent / f"{root.name}.saved", os.O_CREAT | os.O_WRONLY), "w") as file:
             file.write(str(step))
+
+
+def keeper_of(root: Path) -> Any:
+    from gan_ablate.run_callbacks import Checkpoints
+    from gan_ablate.run_log import RunLog
+
+    root.mkdir(exist_ok=True)
+    return Checkpoints(root / "checkpoints", 10, lambda: False, {"run_id": "x"}, RunLog(root / "metrics.jsonl"))
 
 
 class Writer:
     """The part of a Trainer that writes checkpoints."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, keeper: Any) -> None:
+        self.step, self.keeper = step, keeper
 
     def save_checkpoint(self, path: Path) -> None:
         import torch
 
-        with open(path, "wb") as file:
-            buffer = io.BytesIO()
-            torch.save({"step": self.step, "weights": torch.zeros(1000)}, buffer)
-            file.write(buffer.getvalue())
+        from gan_ablate.checkpoints import SealedCheckpoints
+
+        self.keeper.run_log.log_metrics({"loss": 1.0}, step=self.step)
+        checkpoint = {"step": self.step, "weights": torch.zeros(1000)}
+        self.keeper.on_save_checkpoint(self, None, checkpoint)
+        SealedCheckpoints().save_checkpoint(checkpoint, path)
 
 
 def readable(root: Path) -> list[str]:
     """Whether the newest checkpoint that can be read is the last that was promised, or newer."""
     import torch
 
-    from gan_ablate.run_callbacks import Checkpoints
-
     promised = root.parent / f"{root.name}.saved"
     saved = int(promised.read_text() or 0) if promised.exists() else 0
-    latest = Checkpoints(root / "checkpoints", 10, lambda: False).latest()
+    latest = keeper_of(root).latest()
     step = torch.load(latest, weights_only=True)["step"] if latest else 0
     return [] if step in (saved, saved + 1) else [f"checkpoint of step {step}, promised {saved}"]
 

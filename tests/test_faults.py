@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import pool, publishing
+from gan_ablate.sweep import pool, publishing, server
 from gan_ablate.sweep.display import Quiet
 from gan_ablate.sweep.merging import differing
 from gan_ablate.sweep.progress import overview, pace
@@ -100,6 +101,81 @@ def test_a_full_disk_ends_the_sweep_with_a_line_and_is_no_failure_of_the_run(tmp
     summary = sweep(tmp_path)
     assert (summary.skipped, summary.done, summary.failed) == (before, 3 - before, 0)
     assert [r.get("resumed") for r in Store.open(tmp_path).results()][1] == 1
+
+
+def outside(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
+    """A run function: a library meets the error that the seed stands for, and raises one of its own for it."""
+    try:
+        raise OSError(recipe.seed, os.strerror(recipe.seed), str(folder / "file"))
+    except OSError as error:
+        raise RuntimeError("cannot write") from error
+
+
+def attempt(root: Path, recipe: Recipe, run: Any) -> server.Message:
+    """The last attempt at a run, in this process."""
+    setup = server.Setup(str(root), "", {"threads": 1}, 1, [])
+    return server._attempt(setup, server.Task(recipe, recipe.run_id, last_attempt=True), run, server._Stop())
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.EACCES, "permission denied"),
+        (errno.EDQUOT, "your disk quota is used up"),
+        (errno.EFBIG, "larger than a file may be"),
+        (errno.EMFILE, "too many open files in this process"),
+        (errno.ENFILE, "too many open files on this machine"),
+        (errno.EIO, "input/output error"),
+    ],
+)
+def test_an_error_from_outside_a_run_is_never_its_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, said: str
+) -> None:
+    monkeypatch.setattr(server, "_write_output_to", lambda _: None)
+    recipe = Recipe(seed=code)
+    message = attempt(tmp_path, recipe, outside)
+    assert message.outcome == "refused"  # which ends a sweep with that line and exit code 2
+    assert message.error.startswith(f"{tmp_path}/runs/{recipe.run_id}/file: {said}")
+    assert not list(tmp_path.glob("runs/*/failed.json"))
+
+
+def test_a_disk_without_inodes_is_not_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "not" / "there"))
+    disk = dict.fromkeys(("f_files", "f_favail", "f_bavail"), 10)
+    for change, said in (({}, "the disk is full"), ({"f_favail": 0}, "no inodes are left")):
+        monkeypatch.setattr(os, "statvfs", lambda _, c=change: SimpleNamespace(**disk | c))
+        assert said in (publishing.trouble(error) or "")
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**dict.fromkeys(disk, 0)))  # btrfs counts none
+    assert "the disk is full" in (publishing.trouble(error) or "")
+
+
+def test_no_right_to_write_checkpoints_in_the_middle_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real training: Lightning's own way of saving swallows the error."""
+    from gan_ablate.recipe import Evaluation
+    from gan_ablate.run import carry_out
+
+    recipe = Recipe("dcgan", "ring", size=1, channels=2, width=4, steps=6, evaluation=Evaluation(samples=64, points=1))
+
+    def denied(path: Any, *_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    def guarded(real: Any, at: int) -> Any:
+        def call(*args: Any, **options: Any) -> Any:
+            name = str(args[at])
+            writes = at or set(str(args[1] if len(args) > 1 else options.get("mode", "r"))) & set("wxa+")
+            return (denied if "/checkpoints/" in name and writes else real)(*args, **options)
+
+        return call
+
+    for target, at in (("builtins.open", 0), ("io.open", 0), ("os.rename", 1), ("os.replace", 1)):
+        module, _, name = target.partition(".")
+        monkeypatch.setattr(target, guarded(getattr(sys.modules[module], name), at))
+    monkeypatch.setattr(server, "_write_output_to", lambda _: None)
+    said = attempt(tmp_path, recipe, carry_out)
+    assert said.outcome == "refused"
+    assert "last.ckpt" in said.error
+    assert "permission denied" in said.error
+    assert not list(tmp_path.glob("runs/*/failed.json"))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])

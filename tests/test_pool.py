@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from fake_runs import carry_out, count
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import pool, slots
+from gan_ablate.sweep import attempts, client, pool, slots
 from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, clock, matrix
 from gan_ablate.sweep.store import Store
 from gan_ablate.sweep.study import Expansion, NotApplicable, Study
@@ -223,6 +224,62 @@ def test_a_run_out_of_memory_is_tried_again_then_recorded(tmp_path: Path) -> Non
     assert (summary.done, summary.failed) == (4, 2)
     failed = [r for r in Store.open(tmp_path).results() if "error" in r]
     assert {(r["recipe"]["seed"], r["error"], r["attempts"]) for r in failed} == {(0, "MemoryError: MemoryError", 2)}
+
+
+def test_a_server_that_dies_twice_is_no_failure_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_arm = expansion(arms=1)
+    summary = sweep(tmp_path / "twice", "kills_the_server", expansion=one_arm)
+    assert (summary.done, summary.failed) == (3, 0)
+    monkeypatch.setenv("KILLS", "99")
+    monkeypatch.setattr(client, "DEATHS", 1)
+    with pytest.raises(InputError, match=r"died 2 times in a row .* no run was recorded as failed"):
+        sweep(tmp_path / "ever", "kills_the_server", expansion=expansion(1, 1))
+    assert not list(tmp_path.glob("*/runs/*/failed.json"))
+
+
+def test_forks_that_fail_are_waited_for_and_no_failure_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "PAUSE", 0.01)
+    monkeypatch.setattr(pool, "POLL", 0.01)
+    monkeypatch.setenv("FORKS_THAT_FAIL", "5")
+    assert sweep(tmp_path / "some", "failing_forks:carry_out").done == 6
+    monkeypatch.setenv("FORKS_THAT_FAIL", "1000")
+    with pytest.raises(InputError, match="no process can be started for a run"):
+        sweep(tmp_path / "ever", "failing_forks:carry_out")
+    assert not list(tmp_path.glob("*/runs/*/failed.json"))
+    assert tally(tmp_path / "some", "starts") == [1] * 6
+
+
+def test_a_run_whose_lock_was_removed_publishes_nothing_and_is_looked_at_again(tmp_path: Path) -> None:
+    summary = sweep(tmp_path, "loses_its_lock", expansion=expansion(arms=1))
+    assert (summary.done + summary.skipped, summary.failed, summary.left) == (3, 0, 0)
+    assert sorted(tally(tmp_path, "attempts")) == [1, 2, 2]
+    assert tally(tmp_path, "deaf") == []
+    ends = [[a.get("outcome") for a in attempts.read(folder)] for folder in tmp_path.glob("runs/*")]
+    assert sorted(ends) == [["left", "ok"], ["left", "ok"], ["ok"]]
+
+
+def test_results_of_other_data_are_not_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GAN_ABLATE_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "photos"
+    data.mkdir()
+    (data / "1.png").write_bytes(b"one")
+    cells = [Recipe(dataset=str(data), seed=seed, steps=4) for seed in range(3)]
+    two, three = Expansion(tuple(cells[:2])), Expansion(tuple(cells))
+    assert sweep(tmp_path / "root", "of_a_path", expansion=two).done == 2
+    os.utime(data / "1.png", (1e9, 1e9))  # a copy
+    assert sweep(tmp_path / "root", "of_a_path", expansion=two).skipped == 2
+    (data / "1.png").write_bytes(b"two")
+    for each in (two, three):
+        with pytest.raises(InputError, match=rf"this run and 1 more were made of other data than {data} holds now"):
+            sweep(tmp_path / "root", "of_a_path", expansion=each)
+    assert len(tally(tmp_path / "root", "starts")) == 2
+    for folder in (tmp_path / "root" / "runs").iterdir():
+        shutil.rmtree(folder)
+    assert sweep(tmp_path / "root", "of_a_path", expansion=three).done == 3
 
 
 def limits(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:

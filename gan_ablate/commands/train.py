@@ -62,6 +62,7 @@ MODES = {
 
 def _train(args: Namespace) -> int:
     from gan_ablate.recipe import TrickSpec
+    from gan_ablate.sources import Sources
     from gan_ablate.sweep.store import Store
     from gan_ablate.tricks import complete, not_applicable
 
@@ -81,6 +82,9 @@ def _train(args: Namespace) -> int:
         if claim is None:
             raise InputError(f"{root}: run {recipe.run_id} is being trained by another process: wait for it")
         if (done := claim.finished()) is not None and "outcome" in done:
+            sources = Sources()
+            sources.look(done, claim.folder)
+            sources.check()
             print(f"already done: {Store(root).folder(recipe.run_id)}")
             _tell(done)
             return 0
@@ -107,19 +111,25 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
     threads = args.threads or len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     from gan_ablate.run import Stopped, carry_out
+    from gan_ablate.sweep.publishing import refusing
     from gan_ablate.sweep.store import Store
+
+    def should_stop() -> bool:
+        claim.check()
+        return bool(asked)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ask)
     try:
-        result = carry_out(
-            recipe,
-            folder,
-            threads=threads,
-            progress=sys.stdout.isatty(),
-            should_stop=lambda: bool(asked),
-            **options,
-        )
+        with refusing(folder):
+            result = carry_out(
+                recipe,
+                folder,
+                threads=threads,
+                progress=sys.stdout.isatty(),
+                should_stop=should_stop,
+                **options,
+            )
     except Stopped as stopped:
         Store.add(args.root, TRAIN, recipe)
         claim.ended("stopped")

@@ -13,8 +13,7 @@ import os
 import tempfile
 import warnings
 import zipfile
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,8 +26,8 @@ from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
+from gan_ablate.sources import SUFFIXES, is_image, walk
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 # raster formats only: by its content PIL would also take an EPS, and call Ghostscript to draw it
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
@@ -103,13 +102,13 @@ def list_entries(source: Path) -> list[Entry]:
     if source.is_dir():
         found = [
             Entry(path.relative_to(source).as_posix(), path.stat().st_size)
-            for path in _walk(source)
-            if _is_image(path.relative_to(source).as_posix()) and path.is_file()
+            for path in walk(source)
+            if is_image(path.relative_to(source).as_posix()) and path.is_file()
         ]
     else:
         try:
             with zipfile.ZipFile(source) as archive:
-                found = [Entry(i.filename, i.file_size) for i in archive.infolist() if _is_image(i.filename)]
+                found = [Entry(i.filename, i.file_size) for i in archive.infolist() if is_image(i.filename)]
         except (zipfile.BadZipFile, OSError) as error:
             raise InputError(f"{source}: neither a folder nor a readable zip of images ({error})") from error
     if not found:
@@ -117,28 +116,6 @@ def list_entries(source: Path) -> list[Entry]:
             f"{source}: no images in it; it needs files such as <class>/1.png ({', '.join(sorted(SUFFIXES))})"
         )
     return sorted(found, key=lambda entry: entry.path)
-
-
-def _walk(source: Path) -> Iterator[Path]:
-    """All files under a folder, links followed. Each folder counts once, by its own name rather than by a link's, so
-    that links in a circle add nothing."""
-    seen: set[tuple[int, int]] = set()
-    tops = deque([source])
-    while tops:
-        for folder, inner, files in os.walk(tops.popleft()):
-            facts = os.stat(folder)
-            if (facts.st_dev, facts.st_ino) in seen:
-                inner.clear()
-                continue
-            seen.add((facts.st_dev, facts.st_ino))
-            tops.extend(path for name in sorted(inner) if (path := Path(folder) / name).is_symlink())
-            yield from (Path(folder) / name for name in files)
-
-
-def _is_image(path: str) -> bool:
-    parts = PurePosixPath(path).parts
-    hidden = any(part.startswith((".", "__MACOSX")) for part in parts)
-    return bool(parts) and not hidden and PurePosixPath(path).suffix.lower() in SUFFIXES
 
 
 def arrange(entries: list[Entry], split: str, source: Path) -> tuple[list[Entry], tuple[str, ...], list[int] | None]:

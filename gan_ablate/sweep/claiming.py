@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
@@ -21,18 +21,28 @@ if TYPE_CHECKING:
 log = logging.getLogger("gan_ablate.sweep")
 
 
+class LockLost(InputError):
+    """The lock's file was removed or replaced while this process held it: another may be at the run by now."""
+
+
 @dataclass
 class Claim:
     """A run's folder while its lock is held by this process: the only way to write into it."""
 
     store: Store
     run_id: str
+    lock: IO[str]
     attempt: int = 0  # the number of the attempt that `prepare` began
     over: bool = False  # and whether its end is recorded
 
     @property
     def folder(self) -> Path:
         return self.store.folder(self.run_id)
+
+    def check(self) -> None:
+        """Raises `LockLost` once the run is no longer this process's alone, `OSError` where the disk refuses."""
+        if not is_file_of(self.lock, self.folder / "lock"):
+            raise LockLost(f"{self.folder / 'lock'} was removed while the run was trained: this process leaves it")
 
     def finished(self) -> dict[str, Any] | None:
         """The published result or failure, read again under the lock. A damaged one is moved aside to `*.corrupt`."""
@@ -50,6 +60,7 @@ class Claim:
         """The run's folder, ready to train in, with this attempt begun. Raises `InputError` for another recipe's."""
         path = self.folder / "recipe.json"
         with refusing(self.folder):
+            self.check()
             for stale in stale_files(self.folder):
                 discard(stale)
             try:
@@ -67,6 +78,7 @@ class Claim:
 
     def publish_result(self, result: Mapping[str, Any]) -> None:
         with refusing(self.folder):
+            self.check()
             publish(self.folder / "result.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **result}))
         self._clear_failure()
         self.ended(str(result.get("outcome", "")), **{k: result[k] for k in ("versions", "hardware") if k in result})
@@ -74,6 +86,7 @@ class Claim:
     def publish_failed(self, recipe: Recipe, error: str, traceback: str, attempts: int) -> None:
         record = {"recipe": recipe.to_dict(), "error": error, "traceback": traceback, "attempts": attempts}
         with refusing(self.folder):
+            self.check()
             publish(self.folder / "failed.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **record}))
         self.ended("crashed", error=error, traceback=traceback)
 
@@ -102,9 +115,17 @@ class Claim:
         (self.folder / "failed.json").unlink(missing_ok=True)
 
 
+def is_file_of(file: IO[str], path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
 def stale_files(folder: Path) -> list[Path]:
     """Temporary files of a run that writers left who were killed. Only the holder of its lock may remove them."""
-    hidden = ((folder, ".*.tmp"), (folder / "checkpoints", ".*.ckpt"), (folder / "samples", ".*.png"))
+    hidden = ((folder, ".*.tmp"), (folder / "checkpoints", ".*.tmp"), (folder / "samples", ".*.png"))
     return sorted(path for place, pattern in hidden for path in place.glob(pattern))
 
 

@@ -47,7 +47,8 @@ def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
         if finished and (folder / "checkpoints").is_dir() and "checkpoints" in kinds:
             yield Waste("checkpoints", folder / "checkpoints", size(folder / "checkpoints"), folder.name)
         if "temporaries" in kinds:
-            left = [p for p in stale_files(folder) if not (finished and "checkpoints" in kinds and p.suffix == ".ckpt")]
+            gone = folder / "checkpoints" if finished and "checkpoints" in kinds else None
+            left = [path for path in stale_files(folder) if path.parent != gone]
             yield from (Waste("temporaries", path, size(path), folder.name) for path in left)
 
 

@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 
+from gan_ablate.errors import InputError
 from gan_ablate.sweep.server import Message, Order, Setup, Task, receive, send
 
 # Slurm signals every process of a job: these two are for the runs, and must not kill a server that still imports
 BLOCK = "import signal as s; s.pthread_sigmask(s.SIG_BLOCK, {s.SIGUSR2, s.SIGTERM})"
+DEATHS = 3  # of the server, with no run finished between them, that a sweep bears
 
 
 class Server:
@@ -61,9 +63,14 @@ class Server:
         send(mine, self.setup)
 
     def restart(self) -> None:
+        """Starts it again. Raises `InputError` where it only ever dies."""
         self.deaths += 1
-        if self.deaths > 3:
-            raise RuntimeError(f"the worker server died {self.deaths} times; its last words:\n{self.tail()}")
+        if self.deaths > DEATHS:
+            words = self.tail().strip().splitlines() or ["none"]
+            raise InputError(
+                f"the process that starts the runs died {self.deaths} times in a row (is memory short?); "
+                f"no run was recorded as failed for it; its last words: {words[-1]}"
+            )
         self.socket.close()
         self.process.kill()
         self.process.wait()

@@ -109,9 +109,11 @@ def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
 
 
 def essence(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result found, without how long it took, on what and under which label."""
+    """What a result found, without how long it took, on what, under which label and from which copy of the data."""
     kept = {k: v for k, v in record.items() if k not in CIRCUMSTANCES}
     kept["curve"] = [{k: v for k, v in point.items() if k != "seconds"} for point in record.get("curve") or ()]
+    if isinstance(record.get("data"), Mapping):
+        kept["data"] = {k: v for k, v in record["data"].items() if k != "source"}
     kept["recipe"] = {k: v for k, v in (record.get("recipe") or {}).items() if k != "arm"}
     return kept
 

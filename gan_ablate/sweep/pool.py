@@ -19,6 +19,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.sources import Sources
 from gan_ablate.sweep.client import Server
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, clock, run_line
 from gan_ablate.sweep.server import Message, Order, Setup, Task
@@ -29,6 +30,8 @@ from gan_ablate.sweep.study import select as select_runs
 
 ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
+FORKS = 10  # failed forks in a row, and no run at work, after which a sweep gives up
+PAUSE = 1.0  # seconds between them
 POLL = 0.2  # seconds between redraws and looks at runs that others hold
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -176,21 +179,26 @@ class _Sweep:
     failed_before: int = 0
     signals: list[int] = field(default_factory=list)
     refusal: str = ""  # the line of bad input that ends the sweep
+    unborn: int = 0  # forks that failed since the last run that said something
+    start_again: float = 0.0  # when the next run may be started
     stop_since: float | None = None
     killed: bool = False
     estimate: TimeLeft = field(default_factory=TimeLeft)
 
     def run(self) -> Summary:
         spent: list[tuple[str, str, float]] = []  # not the records: 10,000 of them are 100 MB
+        sources = Sources()
         for recipe in self.recipes:
             run_id = recipe.run_id
             record = self.store.finished(run_id)
             if record is None or (self.retry_failed and "error" in record):
                 self.waiting.append(_Job(recipe, run_id))
             else:
+                sources.look(record, self.store.folder(run_id))
                 spent += seconds_of([record])
                 self.failed_before += "error" in record
                 self.skipped += 1
+        sources.check()
         self.estimate = TimeLeft.of(spent)
         if not self.waiting:
             self.display.note(f"nothing to do: all {self.skipped} runs are finished")
@@ -209,12 +217,12 @@ class _Sweep:
                 self._look_at_held()
                 self._start(server)
             for message in server.messages(POLL):
-                if message is None:  # the server died, and its workers with it
-                    lost, words = list(self.running.values()), server.tail()
+                if message is None:  # the server died, and its workers with it: no fault of theirs
+                    for job in self.running.values():
+                        job.attempt -= 1
+                        self.waiting.append(job)
                     self.running.clear()
                     server.restart()
-                    for job in lost:
-                        self._crashed(job, "the worker server died", words)
                 elif message.event == "broken":
                     raise RuntimeError(f"{self.setup.run} cannot be imported: {message.error}\n{message.traceback}")
                 else:
@@ -222,7 +230,7 @@ class _Sweep:
             self.display.update(self._progress())
 
     def _start(self, server: Server) -> None:
-        if not server.ready:
+        if not server.ready or time.monotonic() < self.start_again:
             return
         for place in self.places:
             if place not in self.running and self.waiting:
@@ -240,9 +248,12 @@ class _Sweep:
             return
         ((place, job),) = found
         if message.event == "said":
-            job.said = message
+            job.said, self.unborn = message, 0
             return
         del self.running[place]
+        if message.event == "unborn":
+            self._unborn(job, message.error)
+            return
         said = job.said or Message("said", outcome="crashed", error=_death(message.status))
         seconds = time.monotonic() - job.since
         if said.outcome == "ok":
@@ -268,6 +279,15 @@ class _Sweep:
             self.waiting.append(job)
         else:
             self._crashed(job, said.error, said.traceback, recorded=bool(job.said))
+
+    def _unborn(self, job: _Job, error: str) -> None:
+        """No process could be forked for a run: waits for better times, though not for ever."""
+        job.attempt -= 1
+        self.waiting.appendleft(job)
+        self.unborn += 1
+        self.start_again = time.monotonic() + PAUSE
+        if self.unborn >= FORKS and not self.running:
+            self.refusal = self.refusal or f"no process can be started for a run ({error}): free memory or processes"
 
     def _crashed(self, job: _Job, error: str, traceback: str, *, recorded: bool = False) -> None:
         """Another attempt, or the record of the failure."""

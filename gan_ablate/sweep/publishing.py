@@ -22,9 +22,13 @@ TROUBLES = {
     errno.EROFS: "the file system is read-only: make it writable, or give another --root",
     errno.EACCES: "permission denied: make it writable for you, or give another --root",
     errno.EPERM: "operation not permitted: make it writable for you, or give another --root",
+    errno.EFBIG: "larger than a file may be: raise the limit (ulimit -f), or give a --root that takes larger files",
+    errno.EMFILE: "too many open files in this process: raise the limit (ulimit -n)",
+    errno.ENFILE: "too many open files on this machine: close some programs, or have the limit raised",
     errno.EIO: "input/output error: the disk may be failing",
     errno.ESTALE: "the network file system was taken away: mount it again",
 }
+NO_INODES = "the disk takes no more files (no inodes are left): remove some (gan-ablate gc ROOT says what can go)"
 
 
 def to_json(data: object) -> bytes:
@@ -49,26 +53,31 @@ def plain(value: Any) -> Any:
 
 def publish(path: Path, data: bytes) -> None:
     """Writes a whole file or nothing: temporary file, fsync, rename, fsync of the folder. Raises `OSError`."""
-    with _whole(path) as file:
+    with whole(path) as file:
         file.write(data)
     sync_folder(path.parent)
 
 
 def copy(source: Path, target: Path) -> None:
     """A whole copy of a file, or nothing; streams, so size does not matter. Raises `OSError`."""
-    with open(source, "rb") as held, _whole(target) as file:
+    with open(source, "rb") as held, whole(target) as file:
         shutil.copyfileobj(held, file, 1 << 20)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file that takes the place of `path`, synced, once it is written; it is removed where that fails."""
+def whole(path: Path, keep: Path | None = None) -> Iterator[IO[bytes]]:
+    """A temporary file that takes the place of `path`, synced, once it is written; it is removed where that fails.
+
+    keep: where the file that was there goes. Both names then change, one after the other: a reader tries both.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
         os.rename(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -121,12 +130,28 @@ def sync_folder(path: Path) -> None:
 
 
 def trouble(error: BaseException, where: str | Path = "") -> str | None:
-    """One line for an error of the disk that no second attempt mends, else None."""
-    said = TROUBLES.get(error.errno or 0) if isinstance(error, OSError) else None
-    if said is None:
+    """One line for an error of the disk that no second attempt mends, else None.
+
+    Also for one that a library raised `from` such an error. where: the place, if the error does not name one.
+    """
+    found: BaseException | None = error
+    while found is not None and not (isinstance(found, OSError) and found.errno in TROUBLES):
+        found = found.__cause__
+    if found is None:
         return None
-    assert isinstance(error, OSError)
-    return f"{error.filename or where}: {said}"
+    assert isinstance(found, OSError)
+    place = Path(os.fsdecode(found.filename)) if isinstance(found.filename, str | bytes) else Path(where)
+    full = found.errno == errno.ENOSPC and _no_inodes(place)
+    return f"{place}: {NO_INODES if full else TROUBLES[found.errno or 0]}"
+
+
+def _no_inodes(place: Path) -> bool:
+    """Whether the disk of `place` has room but takes no more files: the kernel calls both 'no space left'."""
+    for folder in (place, *place.parents):
+        with suppress(OSError):
+            disk = os.statvfs(folder)
+            return disk.f_files > 0 and not disk.f_favail and disk.f_bavail > 0
+    return False
 
 
 @contextmanager

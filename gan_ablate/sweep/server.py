@@ -25,6 +25,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.sweep.claiming import Claim, LockLost
 from gan_ablate.sweep.publishing import trouble
 from gan_ablate.sweep.store import Store
 
@@ -67,7 +68,8 @@ class Order:
 class Message:
     """From the server or a worker to the sweeper.
 
-    `event`: ready | broken (the server could not start) | said (a worker's outcome) | exit (a worker is gone).
+    `event`: ready | broken (the server could not start) | said (a worker's outcome) | exit (a worker is gone) |
+    unborn (no process could be forked for a run).
     `outcome`: ok | already | held | stopped | refused (bad input) | crashed.
     """
 
@@ -139,7 +141,11 @@ def serve(descriptor: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             parent = os.getpid()
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no memory, or too many processes: nothing of this run's doing
+                send(sock, Message("unborn", order.run_id, error=error.strerror or str(error)))
+                continue
             if pid == 0:
                 os.close(alarm)
                 os.close(wake)
@@ -186,6 +192,9 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
             sys.modules["torch"].set_num_threads(setup.threads)
         try:
             message = _attempt(setup, task, function, stop)
+        except LockLost as error:
+            print(_one_line(error), file=sys.stderr)
+            message = Message("said", task.run_id, "held")  # by another, perhaps: the sweeper looks again
         except InputError as error:  # the disk refuses the claim or the record
             message = Message("said", task.run_id, "refused", error=_one_line(error))
         send(sock, message)
@@ -225,9 +234,11 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
         try:
             folder = claim.prepare(task.recipe)
             _write_output_to(folder / "log.txt")
-            result = function(task.recipe, folder, should_stop=stop.should_stop, **setup.options)
+            result = function(task.recipe, folder, should_stop=lambda: _asked(claim, stop), **setup.options)
             claim.publish_result(result)
             return Message("said", task.run_id, "ok", facts=facts_of(result))
+        except LockLost:
+            raise
         except InputError as error:
             claim.ended("refused", error=_one_line(error))
             return Message("said", task.run_id, "refused", error=_one_line(error))
@@ -235,6 +246,7 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
             if _is_stop(error) or stop.should_stop():
                 claim.ended("stopped")
                 return Message("said", task.run_id, "stopped", error=_one_line(error))
+            claim.check()  # an error that came of another's removing the run's files is not the run's
             if (line := trouble(error, claim.folder)) is not None:  # a full disk is not this run's failure
                 claim.ended("refused", error=line)
                 return Message("said", task.run_id, "refused", error=line)
@@ -245,6 +257,12 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
             else:
                 claim.ended("crashed", error=text, traceback=lines)
             return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
+
+
+def _asked(claim: Claim, stop: _Stop) -> bool:
+    """Asked by the run after each step, before it writes a checkpoint. Raises `LockLost`."""
+    claim.check()
+    return stop.should_stop()
 
 
 def _is_stop(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.sources import Sources
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.pool import Summary, Way, catching, prepare
 from gan_ablate.sweep.publishing import publish, to_json
@@ -157,6 +158,10 @@ def sweep_on_slurm(
     check_installed()
     store, chosen = prepare(study, root, only, expansion)
     finished = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}
+    sources = Sources()
+    for run_id, record in finished.items():
+        sources.look(record, store.folder(run_id))
+    sources.check()
     again: set[str] = set()  # failed runs that no job of before will look at again
     if retry_failed:
         again = {k for k, record in finished.items() if "error" in record and _forgotten(store, k)}

@@ -23,7 +23,7 @@ from gan_ablate import result_file
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
 from gan_ablate.sweep import study_file
-from gan_ablate.sweep.claiming import Claim
+from gan_ablate.sweep.claiming import Claim, is_file_of
 from gan_ablate.sweep.publishing import copy, publish, refusing, to_json, trouble
 from gan_ablate.sweep.study import NotApplicable
 from gan_ablate.sweep.study_file import Cell
@@ -188,7 +188,7 @@ class Store:
             yield None
             return
         with file:
-            claim = Claim(self, run_id)
+            claim = Claim(self, run_id, file)
             try:
                 yield claim
             finally:
@@ -215,8 +215,8 @@ class Store:
             except BaseException:
                 file.close()
                 raise
-            # only `gc` removes a lock file, with its folder: two processes must not hold locks on two files of one name
-            if _is_file_of(file, folder / "lock"):
+            # `gc` removes a lock file with its folder: two processes must not hold locks on two files of one name
+            if is_file_of(file, folder / "lock"):
                 return file
             file.close()
         return None
@@ -302,13 +302,6 @@ def _is_record(path: Path, run_id: str, unchanged: tuple[int, ...]) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return True
-
-
-def _is_file_of(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
 
 
 def seconds_of(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
