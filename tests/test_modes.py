@@ -117,7 +117,7 @@ def test_statistics_in_the_random_space_want_features_of_it():
     features = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
     real = RealStatistics.of(features, images=images)
     fake = Features(features, torch.zeros(40, 2))
-    with pytest.raises(ValueError, match="random CNN's features"):
+    with pytest.raises(ValueError, match="random CNN"):
         evaluate_features(fake, real)
     same = RandomCNN(3, real.random_cnn)(images)
     assert evaluate_features(fake, real, only="prdc", random=same)["precision"] == 1

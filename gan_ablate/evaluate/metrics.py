@@ -44,6 +44,7 @@ PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
 SPLIT_FROM = 5000  # IS is the mean over 10 splits from here on, over one below: a split needs 500 images
 SEED = 0  # of KID's subsets and of the choice of real images: the same at every evaluation
+NEEDED = "these real statistics need the random CNN's features of the generated images"
 METRICS = {  # what can be asked for, and the figures that each gives
     "fid": ("fid",),
     "kid": ("kid",),
@@ -69,6 +70,7 @@ class RealStatistics:
     class_counts: Tensor | None  # (K,) int64: images per class in the whole set; None where modes are not known
     kept_labels: Tensor | None = None  # (m,) int64: classes of the kept rows; None where modes go by the logits alone
     reach: Tensor | None = None  # (K,) float64: see `class_reach`
+    random_reach: Tensor | None = None  # (K,) float64: the same in the space of the random CNN
     prdc_features: Tensor | None = None  # (m, p) float32 of the random CNN; None where prdc is on the features above
     random_cnn: Tensor | None = None  # its `statistics`
 
@@ -109,6 +111,8 @@ class RealStatistics:
                 network = RandomCNN.fitted(images[:KID_REAL].to(kept.device))
                 space = network(images[:KID_REAL])
             found = replace(found, prdc_features=space.cpu(), random_cnn=network.statistics.cpu())
+            if found.reach is not None and found.kept_labels is not None:
+                found = replace(found, random_reach=class_reach(space.cpu(), found.kept_labels, len(found.reach)))
         return replace(found, radii=squared_radii(space).cpu())
 
 
@@ -155,7 +159,7 @@ def evaluate_images(
     """
     chosen = _chosen(only)  # before the expensive part
     random = None
-    if "prdc" in chosen and real.random_cnn is not None:
+    if {"prdc", "modes"} & set(chosen) and real.random_cnn is not None:
         with exact(extractor.device):
             random = RandomCNN(images.shape[1], real.random_cnn).to(extractor.device)(images)
     features = extract(extractor, images)
@@ -195,17 +199,19 @@ def evaluate_features(
     if "prdc" in chosen:
         space, kept = (features, real.kid_features) if real.prdc_features is None else (random, real.prdc_features)
         if space is None:
-            raise ValueError("prdc: these real statistics need the random CNN's features of the generated images")
+            raise ValueError(NEEDED)
         kept, radii = kept.to(space.device), real.radii.to(space.device)
         result |= precision_recall_density_coverage(space[:PRDC_FAKE], kept, radii)
     if "modes" in chosen and real.class_counts is not None:
-        result |= _modes(fake, real, real.class_counts)
+        result |= _modes(fake, real, real.class_counts, random)
     if "fid_infinity" in chosen:
         result["fid_infinity"] = frechet_distance_infinity(features, real)
     return {k: v if v is None or math.isfinite(v) else None for k, v in result.items()}
 
 
-def _modes(fake: Features, real: RealStatistics, counts: Tensor) -> dict[str, float | int | None]:
+def _modes(
+    fake: Features, real: RealStatistics, counts: Tensor, random: Tensor | None
+) -> dict[str, float | int | None]:
     """The figures of `modes`, by distance where `real` has the classes' reach, else by the logits alone."""
     if real.kept_labels is None or real.reach is None:
         covered, divergence = mode_coverage(fake.logits.cpu(), counts)
@@ -213,6 +219,11 @@ def _modes(fake: Features, real: RealStatistics, counts: Tensor) -> dict[str, fl
     mode = fake.logits.argmax(1)
     kept, labels, reach = (x.to(mode.device) for x in (real.kid_features, real.kept_labels, real.reach))
     good = good_samples(fake.features, mode, kept, labels, reach)
+    if real.random_reach is not None and real.prdc_features is not None:
+        if random is None:
+            raise ValueError(NEEDED)
+        kept, reach = (x.to(mode.device) for x in (real.prdc_features, real.random_reach))
+        good &= good_samples(random, mode, kept, labels, reach)
     return {
         "modes": reached(mode[good].cpu(), counts, len(mode)),
         "assigned_modes": reached(mode.cpu(), counts, len(mode)),

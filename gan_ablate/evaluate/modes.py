@@ -1,8 +1,9 @@
 """Which of the dataset's known modes a generator reaches, and with samples as good as real ones or not.
 
 A sample is read as a member of its most likely class. It is good if it lies as near to a real image of that class as
-real images of the class lie to each other (`class_reach`), in the classifier's feature space: the classifier is sure of
-images that are nothing like its training set, such as the mean of two, so its confidence says little.
+real images of the class lie to each other (`class_reach`), in the classifier's feature space and in the random CNN's:
+the classifier is sure of images that are nothing like its training set, such as the mean of two, so its confidence says
+little, and its features of digits are as forgiving. Of coloured shapes it is the random features that forgive.
 
 A mode is reached by `SHARE` of the samples that real images would put there: 8 of 2,048 for 64 equal classes. A single
 lucky sample reaches none.
@@ -19,7 +20,7 @@ CONFIDENCE = 0.9  # the literature's rule: the probability from which a sample c
 SHARE = 0.25  # of a mode's real share of the samples
 WITHIN = 0.99  # of a class's real images lie within its reach
 OWN = 20  # real images of a class from which its reach is its own; with fewer it is that of all classes together
-BY_DISTANCE = f"distance within the class ({WITHIN:.0%}), {SHARE:g} of the real share"
+BY_DISTANCE = f"distance within the class in both spaces ({WITHIN:.0%}), {SHARE:g} of the real share"
 BY_CONFIDENCE = f"one sample over {CONFIDENCE:g}"
 
 
