@@ -75,7 +75,8 @@ def of_runs(root: Path | None, dataset: str) -> dict[str, Tensor]:
         recipe = json.loads(path.read_text())["recipe"]
         if recipe["dataset"] == dataset:
             module = open_checkpoint(path.parent / "checkpoints" / "last.ckpt")
-            name = f"{recipe['model']} {recipe['arm']}, lr {recipe['lr']:g}, beta1 {recipe['beta1']:g}, seed {recipe['seed']}"
+            numbers = f"lr {recipe['lr']:g}, beta1 {recipe['beta1']:g}, seed {recipe['seed']}"
+            name = f"{recipe['model']} {recipe['arm']}, {numbers}"
             found[name] = module.generate(COUNT, seed=seed_for(recipe["seed"], "evaluation"))
     return dict(sorted(found.items()))
 
