@@ -6,7 +6,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from gan_ablate.recipe import Recipe, run_id_of
+from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
 
 HOSTILE = "<script>alert(1)</script>|`x`"
 EFFECTS = {"base": 0.0, "helped": -0.8, "harmed": 0.8, "null": 0.0, "died": 0.0, HOSTILE: 0.0}
@@ -31,7 +31,7 @@ def result(model, arm, seed, fid, outcome="ok", extractor="shapes classifier", s
     more = {"kid": 1.0, "is_mean": 5.0, "precision": 0.6, "recall": 0.4, "density": 0.5, "coverage": 0.3}
     curve = [{"step": s, "fid": fid * f if fid else None, **more} for s, f in ((0, 9), (50, 2), (100, 1))]
     return {
-        "schema": 1, "run_id": run_id_of(recipe), "recipe": recipe, "outcome": outcome, "diverged_at": None, "note": HOSTILE if not fid else "",
+        "schema": SCHEMA, "run_id": run_id_of(recipe), "recipe": recipe, "outcome": outcome, "diverged_at": None, "note": HOSTILE if not fid else "",
         "metrics": {"fid": fid, "is_std": None, "modes": 60 if fid else None, "mode_kl": 0.1, "high_quality": None, **more},
         "best": {"fid": fid, "step": 100} if fid else None, "curve": curve,
         "labels": {"fid": f"FID@2048 ({extractor})", "kid": "KID", "is_mean": "IS"},
@@ -67,7 +67,7 @@ def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=
                 (folder / "samples").mkdir(parents=True)
                 if dead and seed == 0:
                     failed = {
-                        "schema": 1,
+                        "schema": SCHEMA,
                         "run_id": run_id,
                         "recipe": planted(model, arm, seed),
                         "error": HOSTILE,
@@ -82,7 +82,7 @@ def plant(root, models=("dcgan", "wgan_gp"), effects=EFFECTS, seeds=5, pictures=
                 if pictures:
                     Image.effect_noise((40, 40), 50).save(folder / "samples" / "final.png")
     study = {
-        "schema": 1, "name": "planted", "version": "0", "source": {}, "cells": cells,
+        "schema": SCHEMA, "name": "planted", "version": "0", "source": {}, "cells": cells,
         "not_applicable": [{"model": "wgan_gp", "dataset": "shapes", "arm": "label_smoothing", "reason": HOSTILE}],
     }  # fmt: skip
     (root / "study.yaml").write_text(yaml.dump(study, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
@@ -106,7 +106,7 @@ def plant_factorial(root, seeds=2, main=(-0.5, 0.3), together=0.6, sd=0.03):
             (folder / "result.json").write_text(json.dumps(result("dcgan", arm, seed, float(30 * np.exp(log)))))
     design = {"name": "factorial", "factors": {n: [False, True] for n in "abc"}, "aliases": [], "models": {}}
     study = {
-        "schema": 1, "name": "crossed", "version": "0", "cells": cells, "not_applicable": [], "design": design, "factors": factors,
+        "schema": SCHEMA, "name": "crossed", "version": "0", "cells": cells, "not_applicable": [], "design": design, "factors": factors,
     }  # fmt: skip
     (root / "study.yaml").write_text(yaml.safe_dump(study))
     return root

@@ -19,7 +19,7 @@ import pytest
 
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
+from gan_ablate.recipe import SCHEMA, Evaluation, Recipe, TrickSpec
 from gan_ablate.sweep import attempts, pool
 from gan_ablate.sweep.cleaning import find as find_waste
 from gan_ablate.sweep.display import Quiet
@@ -184,7 +184,7 @@ def test_status_of_ten_thousand_runs_is_quick(tmp_path: Path) -> None:
     store = create(tmp_path, recipes)
     for recipe in recipes[:3000]:  # a result is read once: fewer, so that writing them is quick
         store.folder(recipe.run_id).mkdir()
-        record = {"schema": 1, "run_id": recipe.run_id, "recipe": recipe.to_dict(), "outcome": "ok"}
+        record = {"schema": SCHEMA, "run_id": recipe.run_id, "recipe": recipe.to_dict(), "outcome": "ok"}
         (store.folder(recipe.run_id) / "result.json").write_text(json.dumps(record))
     start = time.process_time()
     for _ in range(2):

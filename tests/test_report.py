@@ -115,7 +115,7 @@ def test_damaged_results_are_named_and_count_as_missing(tmp_path):
 
 FOREIGN = {
     "another run's": (lambda data, other: other, "record"),
-    "another schema": (lambda data, other: data | {"schema": 2}, "schema 2 instead of 1"),
+    "another schema": (lambda data, other: data | {"schema": 99}, "schema 99 instead of"),
     "no id": (lambda data, other: data | {"run_id": ""}, "run ''"),
     "another recipe": (lambda data, other: data | {"recipe": data["recipe"] | {"steps": 7}}, "its recipe is run"),
     "no recipe": (lambda data, other: data | {"recipe": {}}, "no whole recipe"),

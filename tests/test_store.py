@@ -100,7 +100,7 @@ def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:
         ("", "is empty"),
         ("{", "cannot be read"),
         ("\0" * 9, "cannot be read"),
-        ("schema: 1\nname: one", "not a study's"),
+        (f"schema: {SCHEMA}\nname: one", "not a study's"),
     ],
 )
 def test_a_damaged_study_file_strands_no_results(tmp_path: Path, text: str, line: str) -> None:
