@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
 from gan_ablate.sweep.progress import Status, overview
 from gan_ablate.sweep.store import Claim, Store, publish, to_json
 from gan_ablate.sweep.study import NotApplicable
