@@ -17,6 +17,7 @@ from planted_runs import HOSTILE, VERDICTS, plant, result, run
 import gan_ablate.report
 from gan_ablate.claims.runs import tables as claimed
 from gan_ablate.errors import InputError
+from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
 from gan_ablate.report.columns import verdict
 from gan_ablate.sweep.store import Store
@@ -288,11 +289,11 @@ def test_one_seed_says_that_nothing_can_be_tested(tmp_path):
         (lambda r: r / "none", "no such folder"),
         (lambda r: r, "no study here"),
         (lambda r: (r / "study.yaml").write_text("a: [") and r, "cannot be read"),
-        (lambda r: (r / "study.yaml").write_text("schema: 99") and r, "schema 1"),
+        (lambda r: (r / "study.yaml").write_text("schema: 99") and r, f"schema {SCHEMA}"),
         (
             lambda r: (
                 (r / "study.yaml").write_text(
-                    "{schema: 1, name: n, cells: [{run_id: ../../x, model: m, dataset: d, arm: base, seed: 0}]}"
+                    f"{{schema: {SCHEMA}, name: n, cells: [{{run_id: ../../x, model: m, dataset: d, arm: base, seed: 0}}]}}"
                 )
                 and r
             ),
@@ -301,7 +302,7 @@ def test_one_seed_says_that_nothing_can_be_tested(tmp_path):
         (
             lambda r: (
                 (r / "study.yaml").write_text(
-                    "{schema: 1, name: n, cells: [{run_id: x, model: m, dataset: d, arm: base, seed: 0}]}"
+                    f"{{schema: {SCHEMA}, name: n, cells: [{{run_id: x, model: m, dataset: d, arm: base, seed: 0}}]}}"
                 )
                 and r
             ),

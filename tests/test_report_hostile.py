@@ -16,7 +16,7 @@ import yaml
 from planted_runs import HOSTILE, plant, plant_factorial, result, run
 
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import run_id_of
+from gan_ablate.recipe import SCHEMA, run_id_of
 from gan_ablate.report import load, moved, report, samples, tables
 from gan_ablate.report.frames import Loaded
 from gan_ablate.untrusted import read_regular
@@ -45,10 +45,10 @@ CELL = "{run_id: x, model: m, dataset: d, arm: base, seed: 0}"
 @pytest.mark.parametrize(
     "study",
     [
-        f"{BOMB}schema: 1\nname: *k\ncells: [{CELL}]",
-        f"{BOMB}schema: 1\nname: n\ncells: [{{run_id: x, model: m, dataset: d, arm: *k, seed: 0}}]",
-        f"{BOMB}schema: 1\nname: n\ncells: [{CELL}]\nnot_applicable: [{{model: m, dataset: d, arm: a, reason: *k}}]",
-        f"{BOMB}schema: 1\nname: n\ncells: *k",
+        f"{BOMB}schema: {SCHEMA}\nname: *k\ncells: [{CELL}]",
+        f"{BOMB}schema: {SCHEMA}\nname: n\ncells: [{{run_id: x, model: m, dataset: d, arm: *k, seed: 0}}]",
+        f"{BOMB}schema: {SCHEMA}\nname: n\ncells: [{CELL}]\nnot_applicable: [{{model: m, dataset: d, arm: a, reason: *k}}]",
+        f"{BOMB}schema: {SCHEMA}\nname: n\ncells: *k",
     ],
 )
 def test_a_yaml_bomb_is_refused_at_once(tmp_path, study):
@@ -70,7 +70,7 @@ def test_a_bomb_in_what_is_not_read_harms_nothing(tmp_path):
 
 def test_merge_keys_that_grow_ninefold_are_refused(tmp_path):
     levels = "".join(f"{b}: &{b}\n  <<: [{', '.join([f'*{a}'] * 9)}]\n  {b}: 1\n" for a, b in zip("abcde", "bcdef"))
-    (tmp_path / "study.yaml").write_text(f"a: &a {{x: 1, y: 2}}\n{levels}schema: 1\nname: n\ncells: [{CELL}]")
+    (tmp_path / "study.yaml").write_text(f"a: &a {{x: 1, y: 2}}\n{levels}schema: {SCHEMA}\nname: n\ncells: [{CELL}]")
     with pytest.raises(InputError, match=r"merge keys \(<<\) are not allowed") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
@@ -107,7 +107,7 @@ def test_a_file_over_the_cap_is_not_read(tmp_path):
 @pytest.mark.parametrize("run_id", ["../../x", "/etc", "..", ".", "", "a/b", "a\0b"])
 def test_a_run_id_cannot_lead_out_of_the_root(tmp_path, run_id):
     cell = {"run_id": run_id, "model": "m", "dataset": "d", "arm": "base", "seed": 0}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"schema": 1, "name": "n", "cells": [cell]}))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"schema": SCHEMA, "name": "n", "cells": [cell]}))
     with pytest.raises(InputError, match="leads out of the root"):
         load(tmp_path)
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_a_file_is_no_picture(tmp_path, name):
 
 def test_a_run_id_too_long_for_a_file_is_said_in_one_line(tmp_path):
     (tmp_path / "runs").mkdir()
-    (tmp_path / "study.yaml").write_text(f"schema: 1\nname: n\ncells: [{CELL.replace('x', 'x' * 300, 1)}]")
+    (tmp_path / "study.yaml").write_text(f"schema: {SCHEMA}\nname: n\ncells: [{CELL.replace('x', 'x' * 300, 1)}]")
     with pytest.raises(InputError, match="cannot be a folder"):
         load(tmp_path)
 
@@ -224,13 +224,13 @@ def test_figures_that_are_not_finite_are_no_scores(tmp_path, value):
 
 
 def test_a_study_of_no_cells_is_said_so(tmp_path):
-    (tmp_path / "study.yaml").write_text("{schema: 1, name: n, cells: []}")
+    (tmp_path / "study.yaml").write_text(f"{{schema: {SCHEMA}, name: n, cells: []}}")
     with pytest.raises(InputError, match="with cells in it"):
         report([tmp_path])
 
 
 def test_an_unstarted_root_needs_partial(tmp_path):
-    (tmp_path / "study.yaml").write_text(f"{{schema: 1, name: n, cells: [{CELL}]}}")
+    (tmp_path / "study.yaml").write_text(f"{{schema: {SCHEMA}, name: n, cells: [{CELL}]}}")
     with pytest.raises(InputError, match="--partial"):
         report([tmp_path])
     page = report([tmp_path], tmp_path / "o", partial=True).read_text()
