@@ -344,7 +344,7 @@ def test_merge_skips_what_is_being_trained(tmp_path: Path, capsys: Any) -> None:
         (lambda a, b: finish(b, BASE, metrics={"fid": 13.0}), rf"run {BASE.run_id} \(dcgan/base/0\) differs in metrics"),
         (lambda a, b: finish(b, BASE, curve=[]), "differs in curve between"),
         (lambda a, b: create(b.root, (replace(BASE, steps=20),)), r"dcgan/base/0 is run .*\(steps: 10, 20\): not the same"),
-        (lambda a, b: (b.root / "study.yaml").write_text("schema: 2\nname: one"), "written by a newer version"),
+        (lambda a, b: (b.root / "study.yaml").write_text(f"schema: {SCHEMA + 1}\nname: one"), "written by a newer version"),
         (lambda a, b: create(b.root, factors={"noise": {"std": 2}}), "arm 'noise' has other levels"),
         (lambda a, b: create(b.root, design={"name": "grid"}), "has another design"),
     ],

@@ -51,7 +51,7 @@ def test_study_file_round_trip_and_growth(tmp_path: Path) -> None:
     assert [c.run_id for c in grown.cells] == [r.run_id for r in RECIPES]
     assert len(list(grown.results())) == 1
     data = yaml.safe_load((tmp_path / "study.yaml").read_text())
-    assert data["schema"] == 1
+    assert data["schema"] == SCHEMA
     assert data["source"] == {"seeds": 2}
     assert data["not_applicable"][0]["reason"] == "no targets"
 
@@ -136,8 +136,9 @@ def test_single_runs_are_collected_where_their_study_file_is_gone(tmp_path: Path
 def test_a_root_of_another_schema_says_what_to_do_and_is_not_changed(tmp_path: Path) -> None:
     create(tmp_path)
     path = tmp_path / "study.yaml"
-    for schema, which in ((0, "an older"), (2, "a newer")):
-        text = path.read_text().replace(f"schema: {1 if schema == 0 else 0}", f"schema: {schema}")
+    whole = path.read_text()
+    for schema, which in ((SCHEMA - 1, "an older"), (SCHEMA + 1, "a newer")):
+        text = whole.replace(f"schema: {SCHEMA}", f"schema: {schema}")
         path.write_text(text)
         with pytest.raises(
             InputError, match=rf"schema {schema}, written by {which} version .*give another root, or use"
@@ -247,7 +248,7 @@ def test_status_and_results(tmp_path: Path) -> None:
         Status("dcgan", "shapes", "n", crashed=1, left=1),
     )
     good, bad = store.results()
-    assert good["schema"] == 1
+    assert good["schema"] == SCHEMA
     assert good["run_id"] == RECIPES[0].run_id
     assert (bad["error"], bad["attempts"]) == ("Boom: it broke", 2)
     finish(store, RECIPES[1])  # a later success replaces the failure
