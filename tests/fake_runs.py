@@ -11,6 +11,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import identity
+from gan_ablate.sweep.publishing import publish
 
 
 class Stopped(Exception):
@@ -33,7 +34,7 @@ def carry_out(recipe: Recipe, folder: Path, *, should_stop: Any, seconds: float 
         if should_stop():
             raise Stopped
         time.sleep(seconds / recipe.steps)
-        checkpoint.write_text(str(step + 1))
+        publish(checkpoint, str(step + 1).encode())  # whole, whoever is killed when
     count(folder, "ends")
     print("trained", recipe.arm)
     return {

@@ -229,7 +229,8 @@ def test_a_run_out_of_memory_is_tried_again_then_recorded(tmp_path: Path) -> Non
 def test_a_server_that_dies_twice_is_no_failure_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one_arm = expansion(arms=1)
     summary = sweep(tmp_path / "twice", "kills_the_server", expansion=one_arm)
-    assert (summary.done, summary.failed) == (3, 0)
+    assert (summary.done + summary.skipped, summary.failed) == (3, 0)  # one may publish and die before it says so
+    assert [r["outcome"] for r in Store.open(tmp_path / "twice").results()] == ["ok"] * 3
     monkeypatch.setenv("KILLS", "99")
     monkeypatch.setattr(client, "DEATHS", 1)
     with pytest.raises(InputError, match=r"died 2 times in a row .* no run was recorded as failed"):

@@ -218,10 +218,7 @@ class _Sweep:
                 self._start(server)
             for message in server.messages(POLL):
                 if message is None:  # the server died, and its workers with it: no fault of theirs
-                    for job in self.running.values():
-                        job.attempt -= 1
-                        self.waiting.append(job)
-                    self.running.clear()
+                    self._orphaned()
                     server.restart()
                 elif message.event == "broken":
                     raise RuntimeError(f"{self.setup.run} cannot be imported: {message.error}\n{message.traceback}")
@@ -279,6 +276,16 @@ class _Sweep:
             self.waiting.append(job)
         else:
             self._crashed(job, said.error, said.traceback, recorded=bool(job.said))
+
+    def _orphaned(self) -> None:
+        """The server died under its runs: those that had ended have ended, the others lose no attempt by it."""
+        for place, job in list(self.running.items()):
+            if job.said is not None:
+                self._handle(Message("exit", job.run_id))
+            else:
+                del self.running[place]
+                job.attempt -= 1
+                self.waiting.append(job)
 
     def _unborn(self, job: _Job, error: str) -> None:
         """No process could be forked for a run: waits for better times, though not for ever."""
