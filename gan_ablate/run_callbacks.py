@@ -155,13 +155,14 @@ class RunLog(Logger):
         if not self.path.exists():
             return
         kept: list[str] = []
-        for line in self.path.read_text().splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
-                row = json.loads(line)
+                text = line.decode()
+                row = json.loads(text)
             except ValueError:
-                continue  # cut short when the process died
-            if rows is None or len(kept) < rows:
-                kept.append(line + "\n")
+                continue  # cut short when the process died, or not UTF-8
+            if isinstance(row, dict) and (rows is None or len(kept) < rows):
+                kept.append(text + "\n")
                 self.records += [] if "evaluation" in row else [row]
         self.rows = len(kept)
         whole = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")

@@ -78,3 +78,11 @@ def deaf(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
     count(folder, "starts")
     time.sleep(60)
     return {}
+
+
+def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """A run whose recipe names a module of somebody's."""
+    from gan_ablate import trust
+
+    trust.load("strangers_module:Louder", "trick 'strangers_module.Louder'")
+    return carry_out(recipe, folder, **options)
