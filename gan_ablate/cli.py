@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import gan_ablate
+from gan_ablate import trust
 from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, wandb
 from gan_ablate.errors import InputError
+from gan_ablate.untrusted import printable
 
 FAMILIES = (train, sweep, store, report, claims, measure, wandb)
 COMMANDS: dict[str, Callable[[Namespace], int]] = {k: v for family in FAMILIES for k, v in family.COMMANDS.items()}
@@ -31,9 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, call, and turn bad input into one line and exit code 2."""
     try:
         args = parser().parse_args(list(argv) if argv is not None else None)
-        return COMMANDS[args.command](args[args.command])
+        with trust.for_a_while():
+            trust.trust(*args[args.command].get("trust", ()))
+            return COMMANDS[args.command](args[args.command])
     except (InputError, ArgumentError) as error:
-        print(f"gan-ablate: {' '.join(str(error).split())}", file=sys.stderr)
+        print(printable(f"gan-ablate: {' '.join(str(error).split())}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 0

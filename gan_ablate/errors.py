@@ -17,6 +17,7 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> I
     "unknown trick 'label_smothing': did you mean 'label_smoothing'?"
     """
     known = sorted(known)
+    name = name if len(str(name)) <= 80 else f"{str(name)[:80]}.."
     close = get_close_matches(str(name), known, n=3, cutoff=0.55)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
     return InputError(f"{where + ': ' if where else ''}unknown {kind} {name!r}: {hint}")

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gan_ablate import trust
 from gan_ablate.blueprint import Factory
 from gan_ablate.data import ImageSet, load
 from gan_ablate.data.folders import FORMATS, list_entries
@@ -56,6 +57,8 @@ def checkpoint(
     """
     module = open_checkpoint(path).to(device)
     recipe = module.recipe
+    if not extractor and ":" in recipe.evaluation.extractor:
+        trust.require(recipe.evaluation.extractor, f"{path}: extractor {recipe.evaluation.extractor!r}")
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
     if not all(bool(torch.isfinite(p).all()) for p in module.generator.parameters()):
         raise InputError(

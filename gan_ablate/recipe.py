@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 
 SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then refused by name
+LARGEST_WHOLE = 2**63 - 1  # a seed has 63 bits
+LONGEST_TRICK = 200  # characters of its name
 PRECISIONS = ("fp32", "bf16")
 EXTRACTORS = ("classifier", "inception")
 
@@ -64,15 +66,18 @@ class TrickSpec:
 
     @classmethod
     def parse(cls, text: str | Mapping[str, Any]) -> TrickSpec:
-        """From `name`, `name:key=value,key=value`, `{name: {key: value}}` or `{name: .., params: ..}`."""
+        """From `name`, `name:key=value,key=value`, `{name: {key: value}}` or `{name: .., params: ..}`.
+
+        Raises `InputError` for another form, and for names and values that no trick has.
+        """
         if isinstance(text, Mapping):
-            if set(text) <= {"name", "params"} and "name" in text:
-                return cls(str(text["name"]), dict(text.get("params") or {}))
-            if len(text) == 1:
-                ((name, params),) = text.items()
-                if params is None or isinstance(params, Mapping):
-                    return cls(str(name), dict(params or {}))
-            raise InputError(f"trick {dict(text)!r}: write name, name:key=value or {{name: {{key: value}}}}")
+            named = set(text) <= {"name", "params"} and "name" in text
+            pairs = [(text["name"], text.get("params"))] if named else list(text.items())
+            if len(pairs) == 1 and (pairs[0][1] is None or isinstance(pairs[0][1], Mapping)):
+                return cls(str(pairs[0][0]), dict(pairs[0][1] or {}))._checked()
+            raise InputError(
+                f"trick {str(dict(text))[:LONGEST_TRICK]}: write name, name:key=value or {{name: {{key: value}}}}"
+            )
         name, _, rest = str(text).partition(":")
         params = {}
         for item in filter(None, rest.split(",")):
@@ -80,14 +85,22 @@ class TrickSpec:
             if not equals:
                 raise InputError(f"trick {text!r}: parameter {item!r} needs a value, as in {name}:{key}=0.1")
             params[key.strip()] = _scalar(value.strip())
-        return cls(name.strip(), params)
+        return cls(name.strip(), params)._checked()
+
+    def _checked(self) -> TrickSpec:
+        if len(self.name) > LONGEST_TRICK or not self.name.isprintable():
+            raise InputError(f"trick {self.name[:80]!r}..: no trick has such a name")
+        for key, value in self.params.items():
+            if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+                raise InputError(f"trick {self.name}: {str(key)[:80]}: the number is too large")
+        return self
 
 
 def _scalar(text: str) -> Any:
     """A JSON scalar (number, true, false, null) where the text is one, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -145,12 +158,17 @@ class Recipe:
             object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or "base")
 
     def resolved(self) -> Recipe:
-        """The same recipe with the model's defaults in place of `None`. Raises `InputError` for an unknown model."""
+        """The same recipe with the model's defaults in place of `None`. Raises `InputError` for an unknown model, and
+        for names that are no text."""
+        for name in ("model", "dataset", "arm"):
+            _text(name, getattr(self, name))
         if self.model not in MODEL_DEFAULTS:
             raise unknown("model", self.model, MODEL_DEFAULTS)
         own = MODEL_DEFAULTS[self.model]
         known = CLASSES.get(self.dataset)
-        own = {**own, "classes": known.get(self.channels) if isinstance(known, dict) else known}
+        if isinstance(known, dict):
+            known = known.get(self.channels) if isinstance(self.channels, int) else None
+        own = {**own, "classes": known}
         if self.dataset in TOYS:
             own["architecture"] = "mlp"
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
@@ -160,7 +178,8 @@ class Recipe:
         full = self.resolved()
         _choice("architecture", full.architecture, ARCHITECTURES)
         _choice("precision", full.precision, PRECISIONS)
-        if not isinstance(full.evaluation.extractor, str) or ":" not in full.evaluation.extractor:
+        _text("evaluation.extractor", full.evaluation.extractor)
+        if ":" not in full.evaluation.extractor:
             _choice("evaluation.extractor", full.evaluation.extractor, EXTRACTORS)
         _choice("evaluation.split", full.evaluation.split, ("train", "test"))
         full._validate_shape()
@@ -196,7 +215,7 @@ class Recipe:
             return
         channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
         for name, value, options in (("size", self.size, (16, 28, 32, 64)), ("channels", self.channels, channels)):
-            if value not in options:
+            if value not in options or isinstance(value, bool):
                 allowed = f"choose one of {', '.join(map(str, options))}" if len(options) > 1 else f"needs {options[0]}"
                 only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
                 raise InputError(f"{name}={value!r}: {allowed}{only}")
@@ -227,10 +246,14 @@ class Recipe:
         if isinstance(evaluation, Mapping):
             _known_fields(evaluation, Evaluation, f"{where}.evaluation")
             data["evaluation"] = Evaluation(**evaluation)
+        elif not isinstance(evaluation, Evaluation):
+            raise InputError(f"{where}.evaluation: expected a mapping of fields, got {type(evaluation).__name__}")
         tricks = data.get("tricks") or ()
-        if isinstance(tricks, str | Mapping):
+        if isinstance(tricks, str | Mapping | TrickSpec):
             tricks = [tricks]
-        data["tricks"] = tuple(TrickSpec.parse(t) for t in tricks)
+        if not isinstance(tricks, Sequence):
+            raise InputError(f"{where}.tricks: expected a list, got {type(tricks).__name__}")
+        data["tricks"] = tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in tricks)
         return cls(**data)
 
 
@@ -258,7 +281,20 @@ def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) <= LARGEST_WHOLE
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _text(name: str, value: object) -> None:
+    """Raises `InputError` for what is no text, or one that can be neither shown nor a path."""
+    if not isinstance(value, str):
+        raise InputError(f"{name}={str(value)[:80]!r}: needs a text, got {type(value).__name__}")
+    if name == "arm":
+        return  # a label: studies check theirs, and who prints it escapes it
+    parts = value.encode(errors="replace").split(b"/") if name == "dataset" else []
+    if not value.isprintable() or any(len(part) > 255 for part in parts):
+        raise InputError(f"{name}={value[:80]!r}: needs printable text, and each part of a path at most 255 bytes")
 
 
 def _choice(name: str, value: object, options: tuple[str, ...]) -> None:
@@ -267,5 +303,6 @@ def _choice(name: str, value: object, options: tuple[str, ...]) -> None:
 
 
 def _whole(name: str, value: object, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise InputError(f"{name}={value!r}: needs a whole number of at least {low}")
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= LARGEST_WHOLE:
+        shown = repr(value) if not isinstance(value, int) or value < low else "too large"
+        raise InputError(f"{name}={shown}: needs a whole number of at least {low}")

@@ -14,18 +14,29 @@ from gan_ablate.recipe import Recipe
 
 
 def open_checkpoint(path: Path) -> GANModule:
-    """The module of a checkpoint, on the CPU. Raises `InputError` for files that are none."""
+    """The module of a checkpoint, on the CPU. Raises `InputError` for files that are none, and for tricks of a module
+    that the user has not permitted (`gan_ablate.trust`)."""
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        recipe = Recipe.from_dict(checkpoint["gan_ablate"]["recipe"])
+        recipe = Recipe.from_dict(checkpoint["gan_ablate"]["recipe"]).validate()
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:
-        raise InputError(f"{path}: not a checkpoint of gan_ablate ({type(error).__name__})") from error
-    module = BY_NAME[recipe.model].from_recipe(recipe)
-    module.on_load_checkpoint(checkpoint)
-    module.load_state_dict(checkpoint["state_dict"])
+        raise _none_of_ours(path, error) from error
+    try:
+        module = BY_NAME[recipe.model].from_recipe(recipe)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    try:
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _none_of_ours(path, error) from error
     return module
+
+
+def _none_of_ours(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a checkpoint of gan_ablate ({type(error).__name__})")
 
 
 def sample(checkpoint: Path, count: int, seed: int, out: Path) -> Path:

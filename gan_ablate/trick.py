@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from gan_ablate import trust
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, claims, diff
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import MODEL_OF, TrickSpec
@@ -281,13 +280,7 @@ def _find(name: str) -> type[Trick]:
     if "." not in name:
         raise unknown("trick", name, REGISTRY)
     module, _, attribute = name.rpartition(".")
-    sys.path.insert(0, "")  # a user's own module lies in the working directory
-    try:
-        found = resolve_name(f"{module}:{attribute}")
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"trick {name!r}: cannot import {attribute} from {module}: {error}") from error
-    finally:
-        sys.path.remove("")
+    found = trust.load(f"{module}:{attribute}", f"trick {name!r}")
     if not (isinstance(found, type) and issubclass(found, Trick)):
         raise InputError(f"trick {name!r}: {module}.{attribute} is not a subclass of gan_ablate.trick.Trick")
     return found

@@ -103,3 +103,11 @@ def loses_its_lock(recipe: Recipe, folder: Path, *, should_stop: Any, **options:
 
 def of_a_path(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
     return {**carry_out(recipe, folder, **options), "data": {"source": identity(Path(recipe.dataset))}}
+
+
+def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """A run whose recipe names a module of somebody's."""
+    from gan_ablate import trust
+
+    trust.load("strangers_module:Louder", "trick 'strangers_module.Louder'")
+    return carry_out(recipe, folder, **options)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_ablate.cli import main
 from gan_ablate.data import load
-from gan_ablate.evaluate import inception, load_extractor
+from gan_ablate.evaluate import Features, inception, load_extractor
 from gan_ablate.evaluate.features import extract
 from gan_ablate.measure import folders
 
@@ -89,13 +89,19 @@ def test_the_classifiers_figures_are_torch_fidelitys(tmp_path):
     register_feature_extractor("shapes-classifier", ShapesClassifier)
     real, made = two_folders(tmp_path, 320)
     expected = theirs(real, made, 320, feature_extractor="shapes-classifier")
-    ours = folders(tmp_path / "real", tmp_path / "made", extractor="test_agreement:shapes_classifier")["metrics"]
+    ours = folders(tmp_path / "real", tmp_path / "made", extractor="test_agreement:OurClassifier")["metrics"]
     agree(ours, expected)
 
 
-def shapes_classifier() -> torch.nn.Module:
-    """What `--extractor test_agreement:shapes_classifier` loads."""
-    return load_extractor("classifier", dataset=load("shapes", size=16, channels=3, count=640))
+class OurClassifier(torch.nn.Module):
+    """What `--extractor test_agreement:OurClassifier` loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_extractor("classifier", dataset=load("shapes", size=16, channels=3, count=640))
+
+    def forward(self, images: torch.Tensor) -> Features:
+        return self.network(images)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from gan_ablate import untrusted
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
@@ -184,19 +185,19 @@ def test_each_entrance_to_a_root_that_refuses_says_so(
 ) -> None:
     store = Store.create(tmp_path, name="test", source={}, recipes=recipes(1))
     run_id = recipes(1)[0].run_id
-    real = publishing.os.open
+    real = untrusted._open
 
-    def refuse(path: Any, flags: int = 0, *rest: Any) -> Any:
-        if flags & (os.O_WRONLY | os.O_RDWR) or not isinstance(flags, int):
+    def refuse(path: Path, flags: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(code, os.strerror(code), str(path))
-        return real(path, flags, *rest)
+        return real(path, flags)
 
     def refuse_open(path: Any, mode: str = "r", *rest: Any, **more: Any) -> Any:
         if set(mode) & set("wxa+") and str(path).startswith(str(tmp_path)):
             raise OSError(code, os.strerror(code), str(path))
         return open(path, mode, *rest, **more)
 
-    monkeypatch.setattr("gan_ablate.sweep.store.open", refuse_open, raising=False)
+    monkeypatch.setattr("gan_ablate.untrusted._open", refuse)
     monkeypatch.setattr("gan_ablate.sweep.publishing.open", refuse_open, raising=False)
     said = publishing.TROUBLES[code].split(":")[0]
     with pytest.raises(InputError, match=said), store.claim(run_id):

@@ -187,12 +187,12 @@ def test_wrong_folders_and_extractors_are_one_line(capsys, tmp_path, monkeypatch
     assert "has 8 images, 9 were asked for" in refused(capsys, a, a, "--samples", 9, *own)
     assert "give one checkpoint" in refused(capsys, a, a, "--metrics", "interpolation", *own)
     assert "no such folder" in refused(capsys, tmp_path / "none", a, *own)
-    assert "cannot be imported" in refused(capsys, a, a, "--extractor", "test_measure:Nothing")
+    assert "cannot import Nothing" in refused(capsys, a, a, "--extractor", "test_measure:Nothing")
     assert "returns Tensor" in refused(capsys, a, a, "--extractor", "test_measure:Wrong", "--size", 16)
     assert "features of the real images are not finite" in refused(
         capsys, a, a, "--extractor", "test_measure:NotFinite", "--size", 16
     )
-    assert "no torch.nn.Module" in refused(capsys, a, a, "--extractor", "math:pi", "--size", 16)
+    assert "neither a torch.nn.Module nor" in refused(capsys, a, a, "--extractor", "math:pi", "--size", 16)
 
 
 def test_a_custom_extractor_serves_a_run_and_names_its_figures(tmp_path, monkeypatch):

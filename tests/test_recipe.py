@@ -67,7 +67,7 @@ def test_plain_data_and_back():
         ({"tricks": ["n_critic:n=1.5"]}, "n=1.5 is not a whole number"),
         ({"tricks": ["n_critic", "n_critic:n=3"]}, "stands twice"),
         ({"tricks": ["no_batch_norm:p=1"]}, "takes no parameters"),
-        ({"tricks": ["no_such_module.Trick"]}, "cannot import"),
+        ({"tricks": ["no_such_module.Trick"]}, "only with your permission: --trust no_such_module"),
     ],
 )
 def test_bad_input_is_named(data, message):

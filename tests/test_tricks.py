@@ -16,7 +16,7 @@ from test_models import fit, images, small, weights
 from torch._subclasses.fake_tensor import FakeTensorMode
 from trick_tools import PROVED, step, trick
 
-from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
+from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule, trust
 from gan_ablate.errors import InputError
 from gan_ablate.models.base import STREAMS, GANModule
 from gan_ablate.nets import Critique
@@ -412,7 +412,9 @@ def test_a_trick_of_ones_own_by_import_path(tmp_path, monkeypatch):
         "        return self.gain * loss\n"
     )
     monkeypatch.chdir(tmp_path)
-    module, _ = fit(small(DCGAN, tricks=["mine_for_test.Louder:gain=3"]))
+    with trust.for_a_while():
+        trust.trust("mine_for_test")
+        module, _ = fit(small(DCGAN, tricks=["mine_for_test.Louder:gain=3"]))
     assert module.recipe.tricks[0].params == {"gain": 3}
     assert "g_loss" in module.chain.overridden
 

@@ -4,9 +4,11 @@ import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +28,11 @@ from gan_ablate.sweep import wandb_sweep
 from gan_ablate.sweep.store import Store
 from gan_ablate.sweep.study import expand, from_dict, read
 from gan_ablate.tricks import complete
-from gan_ablate.uplink import facts, link
+from gan_ablate.uplink import child, facts, link
 
 wandb = pytest.importorskip("wandb")
 from wandb import wandb_agent  # noqa: E402
+from wandb.proto import wandb_internal_pb2 as pb  # noqa: E402
 from wandb.sdk.launch.sweeps import utils as sweep_utils  # noqa: E402
 
 SMALL = """
@@ -319,6 +322,84 @@ def test_a_run_offline_is_all_there(plain, outside, tmp_path):
         argv = [sys.executable, "-m", "wandb", "sync", str(kept)]
         subprocess.run(argv, cwd=tmp_path, timeout=120, check=True, capture_output=True, stdin=subprocess.DEVNULL)
         assert check(standin, recipe, result)["outcome"] == result["outcome"]
+
+
+# -- a run that is kept offline is whole ---------------------------------------------------------------------------------
+
+SERVICE = """
+import os, pathlib, tempfile, types
+__path__ = [*__path__, os.environ["REAL_WANDB"]]  # for wandb.proto
+tempfile.mkdtemp()  # as wandb does when it is imported
+file = None
+class Settings:
+    def __init__(self, **_): pass
+class Run:
+    id = "abc"
+    summary = {}
+    def define_metric(self, *_, **__): pass
+    def log(self, row): pass
+    def finish(self, exit_code): pass
+def init(dir, **_):
+    global file
+    file = pathlib.Path(dir, "wandb", "offline-run-1", "run-abc.wandb")
+    file.parent.mkdir()
+    file.write_bytes(b":W&B\\xe1\\xbe\\x00")
+    run = Run()
+    run.settings = types.SimpleNamespace(sync_file=str(file))
+    return run
+def teardown(exit_code=None):
+    file.write_bytes(pathlib.Path(os.environ["AT_THE_END"]).read_bytes())
+"""
+
+
+def kept(*records, size=32768):
+    """The bytes of an offline run's file: a LevelDB log of wandb's records, written apart from what reads it."""
+    data = b":W&B\xe1\xbe\x00"
+    for record in records:
+        body, part = record.SerializeToString(), 0
+        while body or not part:
+            if (room := size - len(data) % size) < 7:
+                data += b"\0" * room
+                continue
+            now, body = body[: room - 7], body[room - 7 :]
+            part = {(0, 0): 1, (0, 1): 2, (1, 1): 3, (1, 0): 4}[part > 0, bool(body)]
+            data += struct.pack("<IHB", zlib.crc32(bytes([part]) + now), len(now), part) + now
+    return data
+
+
+def records(rows=3, long=0):
+    lines = [pb.Record(num=k, history=pb.HistoryRecord(item=[pb.HistoryItem(key="x" * long)])) for k in range(rows)]
+    return [pb.Record(run=pb.RunRecord(run_id="abc")), *lines, pb.Record(exit=pb.RunExitRecord(exit_code=0))]
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_an_offline_run_is_complete_once_its_file_is_whole(outside, tmp_path, flushed):
+    """A service that writes at its end only, as wandb's does on a busy machine."""
+    (tmp_path / "fake" / "wandb").mkdir(parents=True)
+    (tmp_path / "fake" / "wandb" / "__init__.py").write_text(SERVICE)
+    (tmp_path / "whole").write_bytes(kept(*records()) if flushed else kept())
+    (tmp_path / "temporary").mkdir()
+    for name, value in {"PYTHONPATH": tmp_path / "fake", "REAL_WANDB": Path(wandb.__file__).parent,
+                        "AT_THE_END": tmp_path / "whole", "TMPDIR": tmp_path / "temporary"}.items():  # fmt: skip
+        outside.setenv(name, str(value))
+    outside.setattr("tempfile.tempdir", None)
+    ended = link.Link(tmp_path, {"project": "p", "id": "abc"}, mode="offline").finish()
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert ended.complete == flushed == (len(file.read_bytes()) > 7)
+    assert ended.error == ("" if flushed else "run-abc.wandb ends before the run does (7 bytes)")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_file_of_wandb_that_is_not_whole(tmp_path):
+    file, whole = tmp_path / "run-abc.wandb", kept(*records(rows=40, long=5000))  # over several blocks
+    file.write_bytes(whole)
+    child.check(file)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 4
+    for data in (b"", b":W&B", whole[:7], kept(*records()[:-1]), whole[:-1], whole[: len(whole) // 2], bytes(flipped)):
+        file.write_bytes(data)
+        with pytest.raises(ValueError, match=r"cut short|damaged|ends before|no file of"):
+            child.check(file)
 
 
 # -- servers that cannot harm a run ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.untrusted import printable
 
 
 class Parser(ArgumentParser):
@@ -24,6 +25,19 @@ def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentPar
     parser = Parser(description=f"{help} Example: {example}", exit_on_error=True)
     subcommands.add_subcommand(name, parser, help=help)
     return parser
+
+
+def say(text: object) -> None:
+    """Prints text that may hold what a stranger wrote: no control character of it reaches the terminal."""
+    print(printable(str(text)), flush=True)
+
+
+def add_trust(command: ArgumentParser, where: str) -> None:
+    """`--trust`; `cli.main` gives the permission before the command begins."""
+    command.add_argument(
+        "--trust", action="append", default=[], metavar="MODULE", help=f"a module of yours that {where} may name: it "
+        "is imported, which runs it; may be repeated",
+    )  # fmt: skip
 
 
 def add_run_options(command: ArgumentParser, logger: str) -> None:

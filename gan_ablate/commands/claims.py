@@ -6,7 +6,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import command
+from gan_ablate.commands import add_trust, command, say
 from gan_ablate.errors import InputError
 
 
@@ -22,9 +22,9 @@ def _claims(args: Namespace) -> int:
         data = [text.as_data(claim, verdicts.get(claim.id)) for claim in chosen]
         print(to_json(data[0] if args.id else data).decode(), end="")
     elif args.id:
-        print(text.one(chosen[0], verdicts.get(args.id)))
+        say(text.one(chosen[0], verdicts.get(args.id)))
     else:
-        print(text.listing(chosen, verdicts))
+        say(text.listing(chosen, verdicts))
     return 0
 
 
@@ -45,7 +45,7 @@ def _measure(args: Namespace) -> int:
         head = f"[{k}/{len(todo)}] {job.name}"
         with store.claim(job.run.folder.name) as held:
             if held is None:
-                print(f"{head}: another process holds this run, left alone", flush=True)
+                say(f"{head}: another process holds this run, left alone")
                 continue
             try:
                 found = checkpoint(
@@ -56,12 +56,12 @@ def _measure(args: Namespace) -> int:
                     device=args.device,
                 )
             except InputError as error:
-                print(f"{head}: not measured: {error}", flush=True)
+                say(f"{head}: not measured: {error}")
                 failures += 1
                 continue
             with refusing(held.folder):
                 publish(held.folder / FILE, to_json(joined(held.folder, found)))
-        print(f"{head}: " + ", ".join(f"{n} {v:.4g}" for n, v in found["metrics"].items()), flush=True)
+        say(f"{head}: " + ", ".join(f"{n} {v:.4g}" for n, v in found["metrics"].items()))
     return int(failures > 0)
 
 
@@ -87,6 +87,7 @@ def add(subcommands: Any) -> None:
     measure.add_argument("--device", default="cpu", help="cpu or cuda")
     measure.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
     measure.add_argument("--weights", default=None, help="path of Inception's weights file")
+    add_trust(measure, "a run's recipe")
 
 
 COMMANDS = {"claims": _claims, "measure": _measure}

@@ -8,8 +8,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import command
+from gan_ablate.commands import add_trust, command, say
 from gan_ablate.errors import InputError
+from gan_ablate.trust import trust_typed
 
 
 def _sample(args: Namespace) -> int:
@@ -26,6 +27,7 @@ def _evaluate(args: Namespace) -> int:
         raise InputError(f"--samples {args.samples}, --size {args.size}: give 2 samples or more, and a size over 0")
     from gan_ablate import measure
 
+    trust_typed(args.extractor)
     shared = {
         "samples": args.samples or None,
         "metrics": [name.strip() for name in args.metrics.split(",") if name.strip()],
@@ -42,10 +44,10 @@ def _evaluate(args: Namespace) -> int:
         print(json.dumps(found, indent=1))
         return 0
     for key, value in found["metrics"].items():
-        print(f"{found['labels'].get(key, key)}: {value:.5g}")
-    print(f"{found['samples']} samples against {found['real_images']} images of {found['real']}; {found['extractor']}")
+        say(f"{found['labels'].get(key, key)}: {value:.5g}")
+    say(f"{found['samples']} samples against {found['real_images']} images of {found['real']}; {found['extractor']}")
     if "note" in found:
-        print(f"note: {found['note']}")
+        say(f"note: {found['note']}")
     return 0
 
 
@@ -80,6 +82,8 @@ def add(subcommands: Any) -> None:
     sample.add_argument("--count", type=int, default=64, help="images")
     sample.add_argument("--seed", type=int, default=0, help="of z")
     sample.add_argument("--out", default="samples.png", help="the PNG to write")
+    for each in (evaluate, sample):
+        add_trust(each, "the checkpoint")
 
 
 COMMANDS = {"evaluate": _evaluate, "sample": _sample}

@@ -7,8 +7,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import command
+from gan_ablate.commands import command, say
 from gan_ablate.errors import InputError
+from gan_ablate.trust import trust_typed
 
 
 def _report(args: Namespace) -> int:
@@ -20,7 +21,7 @@ def _report(args: Namespace) -> int:
         raise InputError("--compare and --partial: give one of them")
     if args.compare:
         before, after = args.compare
-        print(compare(before, after, args.out))
+        say(compare(before, after, args.out))
         return 0
     page = report(args.roots, args.out, args.partial)
     if not args.partial:
@@ -48,6 +49,7 @@ def _warn(roots: list[str]) -> None:
 def _tricks(args: Namespace) -> int:
     from gan_ablate.tricks import listing
 
+    trust_typed(args.name)
     whole = listing.markdown() if args.markdown else listing.table()
     print(listing.one(args.name) if args.name else whole)
     return 0

@@ -7,8 +7,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import command
+from gan_ablate.commands import add_trust, command, say
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.untrusted import printable
 
 
 def _status(args: Namespace) -> int:
@@ -25,7 +26,7 @@ def _status(args: Namespace) -> int:
         _watch(lambda show: watch(lambda: overview(Store.open(args.root)), show, args.every))
         return 0
     seen = overview(Store.open(args.root))
-    print(to_json(seen.to_dict()).decode() if args.json else table(seen))
+    say(to_json(seen.to_dict()).decode() if args.json else table(seen))
     return 0
 
 
@@ -33,7 +34,7 @@ def _watch(run: Any) -> None:
     """In place in a terminal, one table after the other elsewhere; Ctrl-C ends it."""
     try:
         if not sys.stdout.isatty():
-            run(lambda text: print(text, "\n", flush=True))
+            run(lambda text: say(f"{text} \n"))
             return
         from rich.console import Console
         from rich.live import Live
@@ -41,7 +42,7 @@ def _watch(run: Any) -> None:
 
         console = Console()
         with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
-            run(lambda text: live.update(Text(_fitted(text, console.height), no_wrap=True), refresh=True))
+            run(lambda text: live.update(Text(_fitted(printable(text), console.height), no_wrap=True), refresh=True))
     except KeyboardInterrupt:
         pass
 
@@ -59,7 +60,7 @@ def _fitted(text: str, height: int) -> str:
 def _show(args: Namespace) -> int:
     from gan_ablate.sweep.inspecting import describe, find
 
-    print(describe(find(args.run, args.root)))
+    say(describe(find(args.run, args.root)))
     return 0
 
 
@@ -67,7 +68,7 @@ def _merge(args: Namespace) -> int:
     from gan_ablate.sweep.merging import merge
 
     out = args.out or args.roots[0]
-    done = merge(args.roots, out, say=lambda line: print(line, flush=True))
+    done = merge(args.roots, out, say=say)
     counts = f"{done.copied} runs copied, {done.kept} there before, {done.open} not begun"
     print(f"{out}: {counts}" + (f", {done.skipped} skipped" if done.skipped else ""))
     return int(done.skipped > 0)
@@ -85,7 +86,7 @@ def _gc(args: Namespace) -> int:
             raise unknown("--what", kind, KINDS)
     store = Store.open(args.root)
     found = list(find(store, kinds))
-    print("\n".join(describe(found)) or "nothing to remove")
+    say("\n".join(describe(found)) or "nothing to remove")
     if not found:
         return 0
     if not args.yes:
@@ -110,6 +111,7 @@ def add(subcommands: Any) -> None:
     )
     show.add_argument("run", help="a run id or its beginning, model/arm/seed, or the path of a run's folder")
     show.add_argument("--root", default=None, help="where to look (default: every root under runs/)")
+    add_trust(show, "the run's recipe")
     merge = command(
         subcommands,
         "merge",

@@ -8,8 +8,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, run_options
+from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.trust import trust_typed
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -82,6 +83,8 @@ def _sweep(args: Namespace) -> int:
     for name in ("models", "arms"):
         if args[name]:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
+    for arm in changes.get("arms", ()):
+        trust_typed(arm.partition(":")[0])
     study = read(args.study)
     study = override(study, **changes) if changes else study
     root = args.root or f"runs/{study.name}"
@@ -97,7 +100,7 @@ def _sweep(args: Namespace) -> int:
     if args.dry_run:
         chosen = select(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
-        print(display.matrix(expansion, root, workers=workers, chosen=chosen))
+        say(display.matrix(expansion, root, workers=workers, chosen=chosen))
         return 0
     more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_crashed}
     if slurm:
@@ -148,6 +151,7 @@ def add(subcommands: Any) -> None:
     for name, text in SLURM_LISTS.items():
         sweep.add_argument(f"--slurm.{name}", action="append", default=[], metavar="TEXT", help=text)
     add_run_options(sweep, logger="none")
+    add_trust(sweep, "the study")
 
 
 COMMANDS = {"sweep": _sweep}

@@ -9,9 +9,10 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, run_options
+from gan_ablate.commands import add_run_options, command, run_options, say
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
     "model": "dcgan, nsgan or wgan_gp",
@@ -32,7 +33,7 @@ RECIPE_HELP = {
     "seed": "of everything random",
 }
 EVALUATION_HELP = {
-    "extractor": "classifier or inception",
+    "extractor": "classifier, inception or module:attribute of your own",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
@@ -66,11 +67,14 @@ def _train(args: Namespace) -> int:
     from gan_ablate.sweep.store import Store
     from gan_ablate.tricks import complete, not_applicable
 
+    specs = [TrickSpec.parse(text) for text in args.trick]
+    for name in (args.extractor, *(spec.name for spec in specs)):
+        trust_typed(name)
     fields = {name: args[name] for name in RECIPE_HELP}
     for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
         fields[name] = usual if fields[name] is None else fields[name]
     evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
-    recipe = Recipe(tricks=tuple(TrickSpec.parse(t) for t in args.trick), evaluation=evaluation, **fields)
+    recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
         raise InputError(reason)
@@ -142,14 +146,14 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
 
 
 def _tell(result: dict[str, Any]) -> None:
-    print(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
+    say(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
     for key, label in result["labels"].items():
         value = result["metrics"].get(key)
         if value is not None:
-            print(f"  {label}: {value:.4g}")
+            say(f"  {label}: {value:.4g}")
     for key, words in MODES.items():
         if (value := result["metrics"].get(key)) is not None:
-            print(f"  {words}: {value:.4g}")
+            say(f"  {words}: {value:.4g}")
 
 
 def add(subcommands: Any) -> None:

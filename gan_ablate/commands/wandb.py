@@ -9,8 +9,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, run_options
+from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.untrusted import printable
 
 PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from export-wandb to the agents' trials
 
@@ -23,7 +24,7 @@ def _export(args: Namespace) -> int:
     usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
     given = [(f"--{name.replace('_', '-')}", options[name]) for name in PASSED_ON if options[name] != usual[name]]
     study = read(args.study)
-    more = [part for pair in given for part in pair]
+    more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
     path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
     wandb_sweep.write(text, path)
@@ -42,7 +43,7 @@ def _trial(args: Namespace) -> int:
     expansion = expand(study)
     recipe = wandb_sweep.find(cell, study, expansion)
     if isinstance(recipe, str):
-        print(f"{cell}: not applicable: {recipe}")
+        say(f"{cell}: not applicable: {recipe}")
         return 0
     root = args.root or f"runs/{study.name}"
     only = [glob.escape(f"{recipe.model}@{recipe.dataset}/{recipe.arm}/{recipe.seed}")]
@@ -51,10 +52,10 @@ def _trial(args: Namespace) -> int:
     store, _ = prepare(study, root, only, expansion)
     record = store.finished(recipe.run_id)
     if record is not None and not (args.retry_crashed and "error" in record):
-        print(f"{cell}: already done: {store.folder(recipe.run_id)}: {record.get('outcome', 'crashed')}")
+        say(f"{cell}: already done: {store.folder(recipe.run_id)}: {record.get('outcome', 'crashed')}")
         return 0
     if store.is_running(recipe.run_id):
-        print(f"{cell}: being trained by another process, left to it: {store.folder(recipe.run_id)}")
+        say(f"{cell}: being trained by another process, left to it: {store.folder(recipe.run_id)}")
         return 0
     summary = sweep(
         study,
@@ -74,10 +75,11 @@ def _sync(args: Namespace) -> int:
 
     if args.mode not in ("online", "offline"):
         raise unknown("--mode", args.mode, ("online", "offline"))
-    counts = sync(args.root, mode=args.mode, project=args.project, again=args.again, tell=print)
+    counts = sync(args.root, mode=args.mode, project=args.project, again=args.again, tell=say)
     said = f"{counts.uploaded} uploaded, {counts.before} before, {counts.unfinished} not finished"
     if counts.trouble:
-        print(f"gan-ablate: {said}; W&B: {counts.trouble}; the same command goes on from there", file=sys.stderr)
+        trouble = printable(f"gan-ablate: {said}; W&B: {counts.trouble}; the same command goes on from there")
+        print(trouble, file=sys.stderr)
         return 1
     print(said)
     return 0
@@ -94,6 +96,7 @@ def add(subcommands: Any) -> None:
     export.add_argument("--root", default="", help="where agents keep the runs (default: runs/<name of the study>)")
     export.add_argument("--out", default="", help="the file to write (default: sweeps/wandb/<file of the study>)")
     add_run_options(export, logger="none")
+    add_trust(export, "the study")
     export.set_defaults({"wandb": "online"})
 
     trial = command(
@@ -108,6 +111,7 @@ def add(subcommands: Any) -> None:
     trial.add_argument("--threads", type=int, default=1, help="CPU threads, as many as in other sweeps of the root")
     trial.add_argument("--retry-crashed", action="store_true", help="train it again if it is recorded as crashed")
     add_run_options(trial, logger="none")
+    add_trust(trial, "the study")
     trial.set_defaults({"wandb": "online"})
 
     sync = command(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pkgutil import resolve_name
-
 import torch
 from torch import Tensor, nn
 
+from gan_ablate import trust
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.features import Extractor, Features, digest_of
 
@@ -46,18 +44,17 @@ def _pair(name: str, found: object) -> tuple[Tensor, Tensor]:
 
 
 def custom_extractor(path: str, device: torch.device | str = "cpu") -> CustomExtractor:
-    """The extractor at `path`: a module, or a class or function that makes one without arguments.
+    """The extractor at `path`: an `nn.Module`, or a class of them that takes no arguments.
 
-    Raises `InputError` where it cannot be imported or is no `nn.Module`.
+    Raises `InputError` where its module may not be imported (`gan_ablate.trust`), or it is neither of the two: nothing
+    else is ever called.
     """
-    sys.path.insert(0, "")  # a user's own module lies in the working directory
-    try:
-        found = resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"extractor {path!r}: cannot be imported: {error}") from error
-    finally:
-        sys.path.remove("")
-    network = found if isinstance(found, nn.Module) else found() if callable(found) else None
-    if not isinstance(network, nn.Module):
-        raise InputError(f"extractor {path!r}: is no torch.nn.Module, and makes none")
-    return CustomExtractor(path, network.to(device))
+    found = trust.load(path, f"extractor {path!r}")
+    if isinstance(found, type) and issubclass(found, nn.Module):
+        try:
+            found = found()
+        except TypeError as error:
+            raise InputError(f"extractor {path!r}: cannot be made without arguments: {error}") from error
+    if not isinstance(found, nn.Module):
+        raise InputError(f"extractor {path!r}: is neither a torch.nn.Module nor a class of them")
+    return CustomExtractor(path, found.to(device))

@@ -12,9 +12,8 @@ import yaml
 from gan_ablate.errors import InputError
 from gan_ablate.outcomes import MEANINGS, MEASURED
 from gan_ablate.recipe import SCHEMA
-from gan_ablate.untrusted import read_regular
+from gan_ablate.untrusted import load_yaml, read_regular
 
-_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 OUTCOMES = (*MEANINGS, "missing")
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 METRICS = (
@@ -33,22 +32,13 @@ class Tie(NamedTuple):
     shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
 
 
-class _Loader(_Base):
-    """The safe loader without merge keys: ten lines of them, each nine times the one before, would take for ever."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
-            raise yaml.constructor.ConstructorError(None, None, "merge keys (<<) are not allowed", node.start_mark)
-        super().flatten_mapping(node)
-
-
 def study(root: Path) -> dict[str, Any]:
     """study.yaml with its cells checked. Raises `InputError` where there is none, or one that cannot be used."""
     path = root / "study.yaml"
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: give the root of a sweep, such as runs/ablation")
     try:
-        read = yaml.load(read_regular(path), Loader=_Loader)
+        read = load_yaml(read_regular(path))
     except FileNotFoundError:
         raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:

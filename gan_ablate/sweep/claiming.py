@@ -14,6 +14,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.sweep import attempts
 from gan_ablate.sweep.publishing import discard, publish, refusing, to_json
+from gan_ablate.untrusted import not_its_own, read_regular
 
 if TYPE_CHECKING:
     from gan_ablate.sweep.store import Store
@@ -31,7 +32,7 @@ class Claim:
 
     store: Store
     run_id: str
-    lock: IO[str]
+    lock: IO[bytes]
     attempt: int = 0  # the number of the attempt that `prepare` began
     over: bool = False  # and whether its end is recorded
 
@@ -59,12 +60,13 @@ class Claim:
     def prepare(self, recipe: Recipe) -> Path:
         """The run's folder, ready to train in, with this attempt begun. Raises `InputError` for another recipe's."""
         path = self.folder / "recipe.json"
+        self.look_over()
         with refusing(self.folder):
             self.check()
             for stale in stale_files(self.folder):
                 discard(stale)
             try:
-                held = json.loads(path.read_bytes())
+                held = json.loads(read_regular(path))
             except (FileNotFoundError, ValueError):
                 held = None  # ours to write: the folder's name is the recipe's hash
             if held is None:
@@ -75,6 +77,13 @@ class Claim:
                 )
             self.attempt, self.over = attempts.begin(self.folder), False
         return self.folder
+
+    def look_over(self) -> None:
+        """Raises `InputError` for a link that leads out of the run's folder: to write there, or to clear up there,
+        would harm files that are no part of it. Pipes and devices have no place there either."""
+        for path in not_its_own(self.folder):
+            what = "a link that leads out of the run's folder" if path.is_symlink() else "neither a file nor a folder"
+            raise InputError(f"{path}: {what}: move it away")
 
     def publish_result(self, result: Mapping[str, Any]) -> None:
         with refusing(self.folder):
@@ -115,7 +124,7 @@ class Claim:
         (self.folder / "failed.json").unlink(missing_ok=True)
 
 
-def is_file_of(file: IO[str], path: Path) -> bool:
+def is_file_of(file: IO[bytes], path: Path) -> bool:
     """Whether an open file is still the one of that name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
@@ -126,7 +135,8 @@ def is_file_of(file: IO[str], path: Path) -> bool:
 def stale_files(folder: Path) -> list[Path]:
     """Temporary files of a run that writers left who were killed. Only the holder of its lock may remove them."""
     hidden = ((folder, ".*.tmp"), (folder / "checkpoints", ".*.tmp"), (folder / "samples", ".*.png"))
-    return sorted(path for place, pattern in hidden for path in place.glob(pattern))
+    own = [(place, pattern) for place, pattern in hidden if not place.is_symlink()]
+    return sorted(path for place, pattern in own for path in place.glob(pattern))
 
 
 def _same_recipe(held: object, recipe: Recipe) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gan_ablate.errors import InputError
 from gan_ablate.sweep.claiming import stale_files
 from gan_ablate.sweep.publishing import discard, refusing, sync_folder
 from gan_ablate.sweep.store import Store
@@ -30,12 +31,15 @@ class Waste:
 
 
 def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
-    """What can go, run by run. Looks only; a locked run is left out."""
+    """What can go, run by run. Looks only; a locked run is left out. Raises `InputError` where `runs` is a link."""
     asked = {cell.run_id for cell in store.cells}
+    runs = store.folder("")
+    if runs.is_symlink():  # it may be anybody's folder, and all in it would be strays
+        raise InputError(f"{runs}: a link: give the root that the runs lie in")
     if "temporaries" in kinds:
-        hidden = [*store.root.glob(".*.tmp"), *store.folder("").glob(".*.tmp")]
+        hidden = [*store.root.glob(".*.tmp"), *runs.glob(".*.tmp")]
         yield from (Waste("temporaries", path, size(path)) for path in sorted(hidden))
-    for folder in sorted(store.folder("").iterdir()) if store.folder("").is_dir() else ():
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else ():
         if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
             continue
         if store.is_running(folder.name):

@@ -13,6 +13,7 @@ from gan_ablate.sweep.cells import dataset_names
 from gan_ablate.sweep.planning import describe
 from gan_ablate.sweep.store import Store, seconds_of
 from gan_ablate.sweep.study import Expansion
+from gan_ablate.untrusted import printable
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Plain(Quiet):
         self.note(f"[{count}/{progress.total}] {line}   left {clock(progress.seconds_left)}")
 
     def note(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        print(printable(line), file=self.stream, flush=True)
 
 
 class Live:
@@ -90,7 +91,7 @@ class Live:
         self.update(progress)
 
     def note(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False)
+        self._console.print(printable(line), markup=False, highlight=False)
 
     def close(self) -> None:
         self._live.stop()

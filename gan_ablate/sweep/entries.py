@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import MODELS, Evaluation, Recipe, TrickSpec
+from gan_ablate.recipe import LARGEST_WHOLE, MODELS, Evaluation, Recipe, TrickSpec
 
 BASE = "base"
 ALL = "all"  # in a list of arms: every registered trick with its default parameters
+MOST_SEEDS = 10_000
+LONGEST_LABEL = 1000  # characters: one of a dozen factors with their levels has 300
 EVALUATION_FIELDS = tuple(f.name for f in fields(Evaluation))
 # what a study says elsewhere, and so may not stand among the recipe fields
 ELSEWHERE = {"model": "models", "arm": "arms", "seed": "seeds"}
@@ -45,8 +47,15 @@ def read_arm(entry: object, where: str) -> Arm | str:
     tricks = tuple(overrides.pop("tricks", ()))
     label = entry.get("arm", "+".join(map(str, tricks)))
     if not isinstance(label, str) or not label or (overrides and "arm" not in entry):
-        raise InputError(f"{where}: {dict(entry)!r}: needs a label, as in {{arm: my_label, ..}}")
-    return Arm(label, tricks, overrides)
+        raise InputError(f"{where}: {_short(dict(entry))}: needs a label, as in {{arm: my_label, ..}}")
+    return Arm(read_label(label, where), tricks, overrides)
+
+
+def read_label(label: str, where: str) -> str:
+    """An arm's label. Raises `InputError` for one that no table has room for, or that a terminal would obey."""
+    if len(label) > LONGEST_LABEL or not label.isprintable():
+        raise InputError(f"{where}: arm {_short(label)}: needs at most {LONGEST_LABEL} printable characters")
+    return label
 
 
 def trick_arm(text: str | Mapping[str, Any], where: str) -> Arm:
@@ -55,7 +64,7 @@ def trick_arm(text: str | Mapping[str, Any], where: str) -> Arm:
         spec = TrickSpec.parse(text)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    return Arm(str(spec), (spec,))
+    return Arm(read_label(str(spec), where), (spec,))
 
 
 def read_models(given: object, where: str) -> dict[str, dict[str, Any]]:
@@ -106,13 +115,17 @@ def _hashable(item: object) -> object:
 def read_seeds(given: Any, where: str) -> tuple[int, ...]:
     """The seeds: a number of them, or a list."""
     if isinstance(given, int) and not isinstance(given, bool) and given >= 1:
+        if given > MOST_SEEDS:
+            raise InputError(f"{where}: seeds={_short(given)}: at most {MOST_SEEDS:,}, or a list of seeds")
         return tuple(range(given))
-    whole = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-    if whole and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in given):
+    whole = isinstance(given, Sequence) and not isinstance(given, str) and 0 < len(given) <= MOST_SEEDS
+    if whole and all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s <= LARGEST_WHOLE for s in given):
         if len(set(given)) == len(given):
             return tuple(given)
-        raise InputError(f"{where}: seeds={list(given)!r}: a seed is given twice")
-    raise InputError(f"{where}: seeds={given!r}: needs a whole number of at least 1 (5 means 0..4) or a list of seeds")
+        raise InputError(f"{where}: seeds={_short(list(given))}: a seed is given twice")
+    raise InputError(
+        f"{where}: seeds={_short(given)}: needs a whole number of at least 1 (5 means 0..4) or a list of seeds"
+    )
 
 
 def read_recipe_fields(given: object, where: str) -> dict[str, Any]:
@@ -162,6 +175,14 @@ def without(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if "evaluation" in rest:
         rest["evaluation"] = {k: v for k, v in rest["evaluation"].items() if k not in given.get("evaluation", {})}
     return rest
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more digits than Python writes
+        return "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:100]}.."
 
 
 def kind(value: object) -> str:

@@ -13,6 +13,7 @@ from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
 from gan_ablate.sweep import attempts
 from gan_ablate.sweep.store import Cell, Store
+from gan_ablate.untrusted import read_regular
 
 LOOK = "runs/*"  # roots that are searched where none is given
 FIGURES = 8  # columns of the curve
@@ -96,14 +97,18 @@ def describe(found: Found) -> str:
     lines += [f"  {found.folder}", "", "recipe"]
     lines += [f"  {name} = {text}" for name, text in _fields(recipe)]
     lines += ["", "against base", *(f"  {line}" for line in against_base(recipe))]
-    for title, body in (
-        ("figures", _figures(record)),
-        ("health", _health(record)),
-        ("curve", _curve(record)),
-        ("attempts", list(_attempts(found, state))),
-        ("again", [command(recipe, found)]),
-        ("error", str(record.get("traceback") or record.get("error") or "").rstrip().splitlines()),
+    for title, told in (
+        ("figures", lambda: _figures(record)),
+        ("health", lambda: _health(record)),
+        ("curve", lambda: _curve(record)),
+        ("attempts", lambda: list(_attempts(found, state))),
+        ("again", lambda: [command(recipe, found)]),
+        ("error", lambda: str(record.get("traceback") or record.get("error") or "").rstrip().splitlines()),
     ):
+        try:
+            body = told()
+        except (AttributeError, TypeError, ValueError) as error:
+            body = [f"cannot be shown: {error}"]
         lines += ["", title, *(f"  {line}" for line in body)] if body else []
     return "\n".join(lines)
 
@@ -111,10 +116,10 @@ def describe(found: Found) -> str:
 def _recipe(found: Found) -> Recipe:
     path = found.folder / "recipe.json"
     try:
-        return Recipe.from_dict(json.loads(path.read_bytes())["recipe"], str(path))
+        return Recipe.from_dict(json.loads(read_regular(path))["recipe"], str(path)).validate()
     except FileNotFoundError:
         raise InputError(f"{path}: not there: the run has not begun yet") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
 

@@ -16,6 +16,7 @@ from gan_ablate.sweep.claiming import Claim
 from gan_ablate.sweep.publishing import append, copy, discard, read_lines, refusing, sync_folder
 from gan_ablate.sweep.store import Store
 from gan_ablate.sweep.study_file import Cell
+from gan_ablate.untrusted import open_lock, read_regular
 
 # Fields of a result that tell how long it took, on what and in how many goes; all others are what was found
 CIRCUMSTANCES = frozenset(
@@ -101,8 +102,8 @@ def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
     recipes = []
     for store, run_id in ((one, one_id), (two, two_id)):
         try:
-            recipes.append(json.loads((store.folder(run_id) / "recipe.json").read_bytes())["recipe"])
-        except (OSError, ValueError, KeyError, TypeError):
+            recipes.append(dict(json.loads(read_regular(store.folder(run_id) / "recipe.json"))["recipe"]))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
     found = [f"{k}: {recipes[0].get(k)}, {recipes[1].get(k)}" for k in recipes[0] if recipes[0][k] != recipes[1].get(k)]
     return f" ({'; '.join(found)[:300]})" if found else ""
@@ -171,7 +172,7 @@ def _bring(out: Store, cell: Cell, stores: Sequence[Store], done: Merged, say: C
 def _held_still(store: Store, run_id: str) -> Iterator[bool]:
     """Keeps a run from being trained while it is read, without writing there; False if it is being trained."""
     try:
-        file = open(store.folder(run_id) / "lock")  # noqa: SIM115 - closed below
+        file = open_lock(store.folder(run_id) / "lock", create=False)
     except OSError:  # copied here without its lock: nobody trains in it
         yield True
         return
@@ -190,6 +191,7 @@ def _copy_run(store: Store, claim: Claim) -> None:
     The checkpoints go first and come whole, so that none ever stands beside a log that is not its own.
     """
     source, target = store.folder(claim.run_id), claim.folder
+    claim.look_over()
     for name in ("checkpoints", *MARKERS):
         discard(target / name)
     for path in sorted(source.rglob("*")):
@@ -198,13 +200,14 @@ def _copy_run(store: Store, claim: Claim) -> None:
             continue
         if path.is_dir():
             (target / inside).mkdir(exist_ok=True)
-        else:
+        elif path.is_file():  # no pipe, no device
             copy(path, target / inside)
     known = read_lines(target / attempts.NAME)
     for record in read_lines(source / attempts.NAME):
         if record not in known:
             append(target / attempts.NAME, record)
-    checkpoints = sorted((source / "checkpoints").glob("[!.]*.ckpt"))
+    found = sorted((source / "checkpoints").glob("[!.]*.ckpt"))
+    checkpoints = [path for path in found if path.is_file() and not path.is_symlink()]
     if checkpoints:
         whole = target / ".checkpoints.tmp"
         discard(whole)

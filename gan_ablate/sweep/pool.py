@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gan_ablate import trust
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
@@ -69,7 +70,8 @@ class Way:
 
     def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
         threads = self.threads or threads_each(places)
-        return Setup(str(root.resolve()), self.run, {"threads": threads, **self.options}, threads, list(path))
+        options = {"threads": threads, **self.options}
+        return Setup(str(root.resolve()), self.run, options, threads, list(path), trust.trusted())
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def prepare(
     """The root with its `study.yaml` up to date, and the runs that `only` chooses."""
     expansion = expand(study) if expansion is None else expansion
     chosen = select_runs(expansion.recipes, only)
+    for extractor in {r.evaluation.extractor for r in chosen if ":" in r.evaluation.extractor}:
+        trust.require(extractor, f"{study.path}: extractor {extractor!r}")  # of tricks, `expand` has asked already
     store = Store.create(
         root,
         name=study.name,

@@ -28,6 +28,7 @@ from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.claiming import Claim, LockLost
 from gan_ablate.sweep.publishing import trouble
 from gan_ablate.sweep.store import Store
+from gan_ablate.trust import trust
 
 MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,000
 STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the trainer down before its checkpoint
@@ -42,6 +43,7 @@ class Setup:
     options: dict[str, Any]
     threads: int
     path: list[str]  # the sweeper's sys.path
+    trusted: tuple[str, ...] = ()  # modules that the sweeper may import by name, and so may its runs
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def serve(descriptor: int) -> None:
     sock = socket.socket(fileno=descriptor)
     setup: Setup = receive(sock)
     sys.path[:] = setup.path
+    trust(*setup.trusted)
     try:
         function = load_function(setup.run)
     except BaseException as error:

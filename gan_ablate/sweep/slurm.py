@@ -14,12 +14,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gan_ablate import trust
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
@@ -27,13 +28,14 @@ from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_li
 from gan_ablate.sweep.pool import Summary, Way, catching, prepare
 from gan_ablate.sweep.publishing import publish, to_json
 from gan_ablate.sweep.server import facts_of
-from gan_ablate.sweep.slurm_job import ASK, Share
+from gan_ablate.sweep.slurm_job import ASK, FOLDER, Share, refusal_file
 from gan_ablate.sweep.store import Store, seconds_of
 from gan_ablate.sweep.study import Expansion, Study
+from gan_ablate.untrusted import read_regular
 
-FOLDER = "slurm"  # of the root: submitit's scripts and logs, and what was submitted
 MAX_ARRAY = 1000  # tasks of one array; Slurm's own default limit is 1001
 MARGIN = 30  # seconds between the end of the runs' grace and the end of the job
+LONGEST_JOB = 64  # characters of a job's name
 ASK_EVERY = 10.0  # seconds between looks at the queue: it is one for all users
 
 
@@ -81,7 +83,7 @@ class SlurmOptions:
     def parameters(self, name: str) -> dict[str, Any]:
         """As submitit's Slurm executor takes them."""
         given: dict[str, Any] = {
-            "job_name": name,
+            "job_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_JOB] or "study",  # a line of the script
             "time": self.time,
             "array_parallelism": self.array_parallelism,
             "signal_delay_s": self.signal_delay,
@@ -210,7 +212,7 @@ def _submit(store: Store, recipes: Sequence[Recipe], way: Way, options: SlurmOpt
     executor = submitit.SlurmExecutor(folder=root / FOLDER, max_num_timeout=options.max_timeouts)
     executor.update_parameters(**options.parameters(name))
     way = replace(way, grace=max(1.0, options.signal_delay - MARGIN))
-    calls = [Share(str(root), share, way, tuple(sys.path)) for share in dealt]
+    calls = [Share(str(root), share, way, tuple(sys.path), trust.trusted()) for share in dealt]
     try:
         with redirect_stderr(io.StringIO()):  # submitit prints what it raises
             jobs = executor.submit_array(calls)
@@ -229,9 +231,9 @@ def _known(root: Path) -> list[_Task]:
     tasks = []
     for path in sorted((root / FOLDER).glob("*.json")):
         try:
-            entries = json.loads(path.read_bytes())["tasks"]
+            entries = json.loads(read_regular(path))["tasks"]
             tasks += [_Task(entry["job_id"], tuple(entry["run_ids"])) for entry in entries]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # what it would have told is only who works on what: claims keep order
     return tasks
 
@@ -303,15 +305,14 @@ class _Watch:
         return all(task.state == "GONE" for task in self.tasks)
 
     def _refusal(self, task: _Task) -> str:
-        import submitit
-
+        """The line of bad input that ended a job, or nothing. Never by its pickle: to open one is to run it."""
         if not set(task.run_ids) & set(self.waiting):
             return ""
-        job: Any = submitit.SlurmJob(folder=self.store.root.resolve() / FOLDER, job_id=task.job_id)
-        if not job.paths.result_pickle.exists() or job.exception() is not None:
+        try:
+            said = json.loads(read_regular(refusal_file(self.store.root, task.job_id)))
+        except (OSError, ValueError, RecursionError):
             return ""
-        result = job.result()
-        return str(result.get("refused", "")) if isinstance(result, Mapping) else ""
+        return said if isinstance(said, str) else ""
 
     def _cancel(self) -> None:
         arrays = sorted({task.job_id.partition("_")[0] for task in self.tasks if task.state != "GONE"})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.display import Plain
 from gan_ablate.sweep.pool import STOP_SIGNALS, Way, carry_out_share
+from gan_ablate.sweep.publishing import publish, to_json
+from gan_ablate.trust import trust
 
 WARNING = signal.SIGUSR2  # what submitit has Slurm send ahead of the time limit, and on preemption where it can
+FOLDER = "slurm"  # of the root: submitit's scripts and logs, and what was submitted
 ASK = 60  # seconds that Slurm's commands may take
 
 
@@ -30,9 +34,11 @@ class Share:
     recipes: tuple[Recipe, ...]
     way: Way
     path: tuple[str, ...]  # the submitter's sys.path
+    trusted: tuple[str, ...] = ()  # modules that the submitter may import by name, and so may its jobs
 
     def __call__(self) -> dict[str, Any]:
-        """The pool's `Summary` as plain data; `refused` is the line of bad input that ended it."""
+        """The pool's `Summary` as plain data. A line of bad input that ended it is left in `refusal_file`."""
+        trust(*self.trusted)
         queue_again = signal.getsignal(WARNING)  # submitit's: it would leave at once, with the runs still at work
         numbers = (*STOP_SIGNALS, WARNING)
         try:
@@ -40,7 +46,10 @@ class Share:
                 Path(self.root), self.recipes, self.way, display=Plain(), path=self.path, numbers=numbers
             )
         except InputError as error:
-            return {"refused": " ".join(str(error).split())}
+            line = " ".join(str(error).split())
+            with suppress(OSError):  # the full disk may be what it says
+                publish(refusal_file(Path(self.root), job_id()), to_json(line))
+            return {"refused": line}
         if summary.stopped and still_running() and callable(queue_again):
             queue_again(WARNING, None)  # does not return, unless it was the last of the time-outs allowed: it raises
         return asdict(summary)
@@ -52,6 +61,17 @@ class Share:
         return DelayedSubmission(self)
 
     __submitit_checkpoint__ = checkpoint
+
+
+def refusal_file(root: Path, job_id: str) -> Path:
+    """Where a job leaves the line of bad input that ended it, as JSON, for the process that watches."""
+    return root / FOLDER / f"{job_id}_refused.txt"
+
+
+def job_id() -> str:
+    """This job's id as the queue and submitit write it: 17_3; 17 where it is of no array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{part}_ID") for part in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
 def still_running() -> bool:

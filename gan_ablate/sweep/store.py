@@ -5,10 +5,12 @@ Readers never write. Whoever changes a run's folder holds its lock, which the ke
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +30,12 @@ from gan_ablate.sweep.publishing import copy, publish, refusing, to_json, troubl
 from gan_ablate.sweep.study import NotApplicable
 from gan_ablate.sweep.study_file import Cell
 from gan_ablate.sweep.ties import Tie, ties
-from gan_ablate.untrusted import read_regular
+from gan_ablate.untrusted import is_tree, open_lock, read_regular
 
 __all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
 
 log = logging.getLogger("gan_ablate.sweep")
+LONGEST_NAME = 255  # bytes of a folder's name
 
 
 AGAIN = (
@@ -71,19 +74,22 @@ class Store:
         where its file is empty or broken."""
         path = Path(root) / "study.yaml"
         try:
-            data = study_file.read(path.read_bytes())
+            data = study_file.read(read_regular(path))
         except FileNotFoundError:
             raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise Damaged(f"{path}: cannot be read: {' '.join(str(error).split())}; {AGAIN}") from None
+        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            raise Damaged(f"{path}: cannot be read: {' '.join(str(why).split())}; {AGAIN}") from None
         if data is None:
             raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
+        if not is_tree(data):
+            raise InputError(f"{path}: cannot be read: aliases (*) are not allowed")
         schema = data.get("schema") if isinstance(data, Mapping) else None
         if schema != SCHEMA:
             raise InputError(study_file.other_schema(path, schema, data))
         try:
-            cells = tuple(Cell(**cell) for cell in data["cells"])
-            skipped = tuple(NotApplicable(**cell) for cell in data["not_applicable"])
+            cells = tuple(_checked(Cell, cell) for cell in data["cells"])
+            skipped = tuple(_checked(NotApplicable, cell) for cell in data["not_applicable"])
             kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
             name = str(data["name"])
         except (KeyError, TypeError, ValueError) as error:
@@ -91,6 +97,8 @@ class Store:
         for cell in cells:
             if not cell.run_id or cell.run_id != Path(cell.run_id).name or cell.run_id.startswith("."):
                 raise InputError(f"{path}: run id {cell.run_id!r} leads out of the root")
+            if not cell.run_id.isprintable() or len(os.fsencode(cell.run_id)) > LONGEST_NAME:
+                raise InputError(f"{path}: run id {cell.run_id[:80]!r} is no name of a folder")
         return cls(Path(root), name, cells, skipped, **kept)
 
     @classmethod
@@ -129,10 +137,10 @@ class Store:
         more = {"source": self.source} | {k: v for k in ("design", "factors") if (v := getattr(self, k))}
         text = study_file.write(self.name, self.cells, self.not_applicable, more)
         try:
-            if not keep and path.exists() and path.read_bytes() == text:
+            if not keep and path.exists() and read_regular(path) == text:
                 return  # so that a sweep with nothing left to do needs no right to write
             (self.root / "runs").mkdir(parents=True, exist_ok=True)
-            with open(self.root / "lock", "a") as file:  # two studies that start on one empty root
+            with open_lock(self.root / "lock", create=True) as file:  # two studies that start on one empty root
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if keep and not path.exists():
                     text = study_file.write(self.name, self._beside(_found(self.root)), self.not_applicable, more)
@@ -195,17 +203,23 @@ class Store:
                 if claim.attempt:
                     claim.ended("left")  # whoever knows better has said so before
 
-    def _lock(self, run_id: str) -> IO[str] | None:
+    def _lock(self, run_id: str) -> IO[bytes] | None:
         """The open file of a lock that is now held, or None."""
         folder = self.folder(run_id)
         for pause in (0.01, 0.03, 0.0):  # `is_running` of a status command holds it for microseconds
+            if folder.is_symlink():
+                raise InputError(f"{folder}: a link; a run's folder lies in its root: put the folder itself there")
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                file = open(folder / "lock", "a")  # noqa: SIM115 - its closing is what frees the lock
+                file = open_lock(folder / "lock", create=True)  # its closing is what frees the lock
             except (FileExistsError, FileNotFoundError):  # `gc` removed the folder meanwhile
                 if folder.exists() and not folder.is_dir():
                     raise
                 continue
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                raise InputError(f"{folder / 'lock'}: not a regular file: remove it, or give another --root") from None
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -224,12 +238,16 @@ class Store:
     def is_running(self, run_id: str) -> bool:
         """Whether some living process holds the run's lock."""
         try:
-            with open(self.folder(run_id) / "lock") as file:
+            with open_lock(self.folder(run_id) / "lock", create=False) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
         except BlockingIOError:
             return True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return False  # a link, a pipe: nobody claims a run by it
         return False
 
     def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
@@ -272,13 +290,29 @@ class Store:
         folder = self.folder(run_id)
         for name, state in (("result.json", "done"), ("failed.json", "crashed")):
             try:
-                facts = os.stat(folder / name)
+                facts = os.lstat(folder / name)
             except OSError:
                 continue
             unchanged = facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
-            if _is_record(folder / name, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
+            regular = stat.S_ISREG(facts.st_mode)
+            if (
+                regular
+                and _is_record(folder / name, run_id, unchanged)
+                and (state == "done" or not self.is_running(run_id))
+            ):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+def _checked(kind: Any, entry: Mapping[str, Any]) -> Any:
+    """A cell of a study.yaml. Raises `TypeError` where it is none."""
+    made = kind(**entry)
+    kinds = {"seed": int, "shares_weights": bool}
+    if any(not isinstance(v, kinds.get(k, str)) for k, v in vars(made).items()):
+        raise TypeError(f"{kind.__name__} {str(entry)[:200]}: a field of another kind")
+    for value in vars(made).values():
+        str(value).encode()  # half a surrogate pair is no text
+    return made
 
 
 def _found(root: Path) -> list[Cell]:

@@ -30,6 +30,8 @@ from gan_ablate.sweep.factors import Factor, read_factors
 from gan_ablate.sweep.planning import plan, summary
 from gan_ablate.sweep.reading import read_yaml
 
+LONGEST_NAME = 100  # characters
+MOST_RUNS = 100_000
 KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "beyond_catalogue")
 
 
@@ -64,8 +66,7 @@ def from_dict(data: object, where: str = "study") -> Study:
         if key not in KEYS:
             raise unknown("key", key, KEYS, where)
     name = data.get("name", Path(where).stem)
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{where}: name={name!r}: needs a text")
+    _check_name(name, where)
     design, options = read_design(data.get("design", "one_at_a_time"), where)
     beyond = data.get("beyond_catalogue", False)
     if not isinstance(beyond, bool):
@@ -96,6 +97,18 @@ def from_dict(data: object, where: str = "study") -> Study:
         source=dict(data),
         path=where,
     )
+
+
+def _check_name(name: object, where: str) -> None:
+    """Raises `InputError` for a name that cannot be a folder's: a study's runs are kept in `runs/<name>`."""
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{where}: name={name!r}: needs a text")
+    folder = not {"/", "\\"} & set(name) and not name.startswith((".", "-", " ")) and not name.endswith(" ")
+    if not folder or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise InputError(
+            f"{where}: name={name[:LONGEST_NAME]!r}: names the folder of the runs: at most {LONGEST_NAME} printable "
+            "characters, without a slash, not beginning with a dot, a dash or a space"
+        )
 
 
 def override(
@@ -224,6 +237,9 @@ def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:
 
 
 def _over_seeds(cells: Sequence[Recipe], study: Study) -> tuple[Recipe, ...]:
+    if len(cells) * len(study.seeds) > MOST_RUNS:
+        count = f"{len(cells):,} cells x {len(study.seeds):,} seeds"
+        raise InputError(f"{count} are over {MOST_RUNS:,} runs: make several studies of them, each with its root")
     return tuple(replace(cell, seed=seed) for seed in study.seeds for cell in cells)
 
 

@@ -14,9 +14,9 @@ from gan_ablate import __version__
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.sweep.publishing import plain
 from gan_ablate.sweep.study import NotApplicable
+from gan_ablate.untrusted import load_yaml
 
 CELLS = "cells:\n"
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -40,7 +40,7 @@ def write(name: str, cells: Sequence[Cell], skipped: Sequence[NotApplicable], mo
     head["not_applicable"] = [asdict(n) for n in skipped]
     text = yaml.dump(head, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=200, allow_unicode=True)
     lines = "".join(f"- {json.dumps(_told(cell), ensure_ascii=False)}\n" for cell in cells)
-    return (text + CELLS + (lines or "  []\n")).encode()
+    return (text + CELLS + (lines or "  []\n")).encode(errors="backslashreplace")
 
 
 def _told(cell: Cell) -> dict[str, Any]:
@@ -57,9 +57,9 @@ def read(text: bytes) -> Any:
         except ValueError:
             parsed = None
         if parsed is not None:
-            data = yaml.load(head, Loader=_Loader)
+            data = load_yaml(head)
             return {**data, "cells": parsed} if isinstance(data, Mapping) else data
-    return yaml.load(text, Loader=_Loader)
+    return load_yaml(text)
 
 
 def other_schema(path: Path, schema: object, data: Any) -> str:

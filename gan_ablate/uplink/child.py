@@ -10,21 +10,28 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
+import struct
 import sys
 import threading
+import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 SECONDS_OFFLINE = 20.0  # to begin on this machine's disk
+SECONDS_TO_END = 10.0  # for wandb's service to write what it holds and leave
+HEADER, BLOCK = 7, 32768  # bytes: of wandb's file, and of each of its records; of a block of records
+FULL, LAST = 1, 4  # types of a record that is whole, and of the last part of one
 
 
 def main() -> None:
     said, told = os.dup(1), os.dup(2)
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(messages,), daemon=True).start()
-    begin = messages.get()
+    begin = json.loads(sys.stdin.buffer.readline() or b"null") or os._exit(1)
+    threading.Thread(target=_read, args=(messages, begin["temporary"]), daemon=True).start()
     log = os.open(begin["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(log, 1)  # what wandb and its service print, stack traces of the latter included
     os.dup2(log, 2)
@@ -32,7 +39,11 @@ def main() -> None:
     try:
         run, state["mode"] = _begin(begin, told)
         state["id"] = run.id
+        file = Path(run.settings.sync_file) if state["mode"] == "offline" else None
         _carry(run, messages)
+        _end_politely()
+        if file is not None:
+            check(file)
         state["complete"] = True
     except Exception as error:
         state["error"] = _line(error)
@@ -41,7 +52,7 @@ def main() -> None:
     os._exit(0)  # wandb's own exit handler would wait for its service, without a limit
 
 
-def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
+def _read(messages: queue.SimpleQueue[dict[str, Any]], temporary: str) -> None:
     """Always reads, whatever wandb is doing, so that the run never waits for room in the pipe."""
     ended = False
     for line in sys.stdin.buffer:
@@ -49,6 +60,7 @@ def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
         ended = ended or message["do"] == "finish"
         messages.put(message)
     if not ended:
+        shutil.rmtree(temporary, ignore_errors=True)  # the run is dead, and cannot
         os._exit(1)
 
 
@@ -107,6 +119,56 @@ def _pass_on(run: Any, message: dict[str, Any]) -> None:
         run.log({message["key"]: wandb.Table(columns=message["columns"], data=message["rows"])})
     elif message["do"] == "summary":
         run.summary.update(message["values"])
+
+
+def _end_politely() -> None:
+    """Has wandb's service write what it still holds, and leave: `finish` of an offline run does not wait for that."""
+    import wandb
+
+    thread = threading.Thread(target=wandb.teardown, daemon=True)  # it waits without a limit
+    thread.start()
+    thread.join(SECONDS_TO_END)
+
+
+def check(path: Path) -> None:
+    """Raises `ValueError` unless an offline run's file is whole, from its header to the record of the run's end.
+
+    The file is a LevelDB log: a header, then blocks of 32 KiB with records of CRC, length, type and data.
+    """
+    from wandb.proto import wandb_internal_pb2 as protocol
+
+    with open(path, "rb") as file:
+        data = file.read()
+        os.fsync(file.fileno())  # before anybody is told that it is there
+    over = False
+    for payload in _payloads(data):
+        record: Any = protocol.Record()  # type: ignore[attr-defined]  # made at import time
+        record.ParseFromString(payload)
+        over = over or record.HasField("exit")
+    if not over:
+        raise ValueError(f"{path.name} ends before the run does ({len(data)} bytes)")
+
+
+def _payloads(data: bytes) -> Iterator[bytes]:
+    if data[:4] != b":W&B" or len(data) < HEADER:
+        raise ValueError("no file of wandb's")
+    at, held = HEADER, b""
+    while at < len(data):
+        if (room := BLOCK - at % BLOCK) < HEADER:  # too little for a record: filled up
+            at += room
+            continue
+        if len(data) - at < HEADER:
+            raise ValueError(f"cut short at byte {at}")
+        crc, size, kind = struct.unpack("<IHB", data[at : at + HEADER])
+        body = data[at + HEADER : at + HEADER + size]
+        if len(body) < size or zlib.crc32(bytes([kind]) + body) != crc:
+            raise ValueError(f"damaged at byte {at}")
+        at, held = at + HEADER + size, held + body
+        if kind in (FULL, LAST):
+            yield held
+            held = b""
+    if held:
+        raise ValueError("cut short in the middle of a record")
 
 
 def services(pid: int) -> list[int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.store import publish, to_json
+from gan_ablate.untrusted import LONGEST_LOG, read_regular
 from gan_ablate.uplink.link import Ended
 
 TAG = 64  # characters that W&B allows in a tag
@@ -48,14 +49,14 @@ def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
     rows = []
     try:
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        lines = read_regular(folder / "metrics.jsonl", LONGEST_LOG).splitlines()
     except OSError:
         return []
     for line in lines:
         try:
             held = json.loads(line)
-        except ValueError:
-            continue  # cut short when the process died
+        except (ValueError, RecursionError):
+            continue  # cut short when the process died, or not UTF-8
         if isinstance(held, dict) and "step" in held:
             point = held.get("evaluation")
             rows.append(row(point if isinstance(point, dict) else held, held["step"]))
@@ -119,7 +120,7 @@ def target(mode: str, project: str) -> dict[str, str]:
 def marked(folder: Path, target: Mapping[str, str], last_step: int) -> bool:
     """Whether all of a run was uploaded there before."""
     try:
-        held = json.loads((folder / MARKER).read_bytes())
+        held = json.loads(read_regular(folder / MARKER))
         return any(each["target"] == target and each["last_step"] == last_step for each in held)
     except (OSError, ValueError, TypeError, KeyError):
         return False
@@ -128,7 +129,7 @@ def marked(folder: Path, target: Mapping[str, str], last_step: int) -> bool:
 def mark(folder: Path, target: Mapping[str, str], last_step: int, ended: Ended) -> None:
     """Remembers an upload. Raises `OSError`."""
     try:
-        held = json.loads((folder / MARKER).read_bytes())
+        held = json.loads(read_regular(folder / MARKER))
         held = [each for each in held if each["target"] != target]
     except (OSError, ValueError, TypeError, KeyError):
         held = []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -75,6 +77,8 @@ class Link:
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
         environment = {k: v for k, v in os.environ.items() if agent or k not in OF_AN_AGENT}
         environment.pop("WANDB_SERVICE", None)
+        # wandb leaves folders behind where its process does not end by itself
+        self._temporary = environment["TMPDIR"] = tempfile.mkdtemp(prefix="gan_ablate-wandb-")
         settings = {
             "init_timeout": init_seconds,
             "finish_timeout": self._limit,
@@ -94,7 +98,8 @@ class Link:
         )
         log = str((folder / "wandb" / "uplink.log").resolve())
         init = {**init, "dir": str(folder.resolve())}
-        self.tell("begin", init=init, mode=mode, fallback=fallback, resume=resume, settings=settings, log=log)
+        begin = {"init": init, "mode": mode, "fallback": fallback, "resume": resume, "settings": settings}
+        self.tell("begin", **begin, log=log, temporary=self._temporary)
 
     @property
     def over(self) -> bool:
@@ -131,6 +136,7 @@ class Link:
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
         self._child.wait()
+        shutil.rmtree(self._temporary, ignore_errors=True)
         for pipe in (self._child.stdin, self._child.stdout):
             with suppress(OSError, ValueError):
                 if pipe is not None:
