@@ -66,7 +66,7 @@ def test_plain_data_and_back():
         ({"tricks": ["label_flipping:p=1.5"]}, "p=1.5 is out of range: give a number over 0, up to 1"),
         ({"tricks": ["n_critic:n=1.5"]}, "n=1.5 is not a whole number"),
         ({"tricks": ["n_critic", "n_critic:n=3"]}, "stands twice"),
-        ({"tricks": ["no_batch_norm:p=1"]}, "takes no parameters"),
+        ({"tricks": ["saturating:p=1"]}, "takes no parameters"),
         ({"tricks": ["no_such_module.Trick"]}, "only with your permission: --trust no_such_module"),
     ],
 )

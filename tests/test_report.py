@@ -42,9 +42,9 @@ def test_an_arm_that_is_base_takes_no_place_in_the_family_and_one_of_bases_weigh
         for cell in study["cells"]:
             cell |= tie.get(cell["arm"], {})
         for seed in range(5):
-            fid = json.loads((made / "runs" / f"dcgan0x{seed}" / "result.json").read_text())["metrics"]["fid"]
-            for k, factor in ((1, 1.0), (2, 1.03 + seed / 1000)):
-                path = made / "runs" / f"dcgan{k}x{seed}" / "result.json"
+            fid = json.loads((made / "runs" / run("dcgan", "base", seed) / "result.json").read_text())["metrics"]["fid"]
+            for arm, factor in (("flipped", 1.0), ("lerp", 1.03 + seed / 1000)):
+                path = made / "runs" / run("dcgan", arm, seed) / "result.json"
                 data = json.loads(path.read_text())
                 data["metrics"]["fid"] = fid * factor
                 path.write_text(json.dumps(data))

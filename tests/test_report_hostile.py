@@ -218,7 +218,7 @@ def test_figures_that_are_not_finite_are_no_scores(tmp_path, value):
     data["stability"]["volatility"] = data["seconds"] = data["metrics"]["kid"] = math.nan
     (root / "runs" / run("dcgan", "helped", 0) / "result.json").write_text(json.dumps(data))
     loaded = load(root)
-    assert loaded.runs.set_index("run_id").loc[run("dcgan", "helped", 0), "outcome"] == "crashed"
+    assert loaded.runs.set_index("run_id").loc[run("dcgan", "helped", 0), "outcome"] == "diverged"
     page = report([root], tmp_path / "o").read_text()
     assert not re.search(r"[\s'\">](nan|inf)\b", re.sub(r"data:image[^']*", "", page))
 

@@ -986,3 +986,17 @@ def test_two_of_which_one_would_undo_the_other_are_refused_in_either_order(pair)
     for tricks in (pair, pair[::-1]):
         with pytest.raises(InputError, match="keep one of them"):
             assemble(Recipe(tricks=tricks))
+
+
+@proves("soft_labels", "label_flipping")
+def test_targets_of_several_batches_of_fakes_per_real_one():
+    targets = Targets(
+        torch.ones(4), torch.zeros(12)
+    )  # three batches of fakes, as experience_replay makes more than one
+    soft = trick("soft_labels").targets(targets, step(), {})
+    assert (soft.real.shape, soft.fake.shape) == ((4,), (12,))
+    assert soft.real.min() >= 0.7
+    assert soft.fake.max() <= 0.3
+    flipped = trick("label_flipping", p=1.0).targets(targets, step(), {})
+    assert torch.equal(flipped.real, torch.zeros(4))
+    assert torch.equal(flipped.fake, torch.ones(12))

@@ -39,7 +39,7 @@ def _warn(roots: list[str]) -> None:
 
     for root in map(Path, roots):
         cells, store = reading.study(root)["cells"], Store(root)
-        left = sum(store.glance(cell["run_id"])[0] not in ("done", "failed") for cell in cells)
+        left = sum(store.glance(cell["run_id"])[0] not in ("done", "crashed") for cell in cells)
         if left:
             print(
                 f"{root}: unfinished: {left} of {len(cells)} runs have no result; verdicts may change", file=sys.stderr

@@ -9,6 +9,8 @@ from gan_ablate.errors import InputError
 from gan_ablate.trick import OVER_0, Step, Targets, Trick, register
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gan_ablate.trick import State
 
 SHARE = (0.0, 1.0)
@@ -86,7 +88,7 @@ class SoftLabels(Trick):
         real = step.uniform_like(targets.real, self.real_low, self.real_high)
         fake = step.uniform_like(targets.fake, self.fake_low, self.fake_high)
         # by each sample's target: one that was flipped before stays flipped
-        return Targets(*(t * real + (1 - t) * fake for t in targets))
+        return Targets(*(t * _sized(real, t) + (1 - t) * _sized(fake, t) for t in targets))
 
 
 @register("label_flipping")
@@ -104,6 +106,11 @@ class LabelFlipping(Trick):
         flip_real = step.uniform_like(targets.real) < self.p
         flip_fake = step.uniform_like(targets.fake) < self.p
         return Targets(
-            real=targets.fake.where(flip_real, targets.real),
-            fake=targets.real.where(flip_fake, targets.fake),
+            real=_sized(targets.fake, targets.real).where(flip_real, targets.real),
+            fake=_sized(targets.real, targets.fake).where(flip_fake, targets.fake),
         )
+
+
+def _sized(values: Tensor, like: Tensor) -> Tensor:
+    """Values (N,) of one side for the samples (M,) of the other: D may answer several batches of fakes per real one."""
+    return values.repeat(-(-len(like) // len(values)))[: len(like)]
