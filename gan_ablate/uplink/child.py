@@ -41,7 +41,11 @@ def main() -> None:
         state["id"] = run.id
         file = Path(run.settings.sync_file) if state["mode"] == "offline" else None
         _carry(run, messages)
+        service = services(
+            os.getpid()
+        )  # what the service started, its monitor, may outlive it, and is no child of ours then
         _end_politely()
+        _end_service(service)
         if file is not None:
             check(file)
         state["complete"] = True
@@ -186,8 +190,8 @@ def services(pid: int) -> list[int]:
     return found[1:]
 
 
-def _end_service() -> None:
-    for pid in services(os.getpid()):
+def _end_service(pids: list[int] | None = None) -> None:
+    for pid in services(os.getpid()) if pids is None else pids:
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
