@@ -70,6 +70,7 @@ class GANModule(Sampler):
         self.latent_dim = bp.latent_dim
         self.g_steps = self.d_steps = self.diverged_at = 0  # diverged_at: G steps done, plus 1, when it was noticed
         self.round_d_steps = 0  # D steps since the last G step
+        self._recorded = 0, LOG_EVERY  # `total_steps`, and what `log_every` is for so many
         seed = self.recipe.seed
         if (bp.conditional or bp.d_classes) and not bp.classes:
             raise InputError(f"{self.recipe.dataset}: the number of its classes is not known: give classes=...")
@@ -144,7 +145,10 @@ class GANModule(Sampler):
     @property
     def log_every(self) -> int:
         """D steps between two records of training health."""
-        return min(LOG_EVERY, max(10, replace(self.blueprint, steps=self.total_steps).d_steps // RECORDS))
+        if self._recorded[0] != self.total_steps:  # asked at each step: counted once
+            d_steps = replace(self.blueprint, steps=self.total_steps).d_steps
+            self._recorded = self.total_steps, min(LOG_EVERY, max(10, d_steps // RECORDS))
+        return self._recorded[1]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
