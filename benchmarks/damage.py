@@ -5,7 +5,7 @@
 A round copies a run that was stopped at step 14 of 20 (checkpoints of steps 12 and 14 lie there), does one harm, and
 calls `carry_out` again. The harms: one random bit of `last.ckpt` flipped; one of it and one of `previous.ckpt`; the
 checkpoint of another seed in its place; `metrics.jsonl` cut short, or one bit of it flipped. Equal means: the result in
-each field but the circumstances (`gan_ablate.sweep.merging.essence`), all final weights, bit for bit, and the log.
+each field but the circumstances (`gan_ablate.store.merge.essence`), all final weights, bit for bit, and the log.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ import torch
 
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run import Stopped, carry_out
-from gan_ablate.sweep.merging import differing
-from gan_ablate.sweep.publishing import read_lines
+from gan_ablate.run.carry_out import Stopped, carry_out
+from gan_ablate.store.merge import differing
+from gan_ablate.store.publishing import read_lines
 
 RECIPE = Recipe(
     dataset="ring",

@@ -3,7 +3,7 @@
 `.venv/bin/python benchmarks/fuzz.py [--runs 300] [--kills 60] [--sweepers 3] [--seed 0] [--folder /tmp/fuzz]`
 
 Several sweepers compete for one root. Every run must end with exactly one valid result that equals the undisturbed
-one in each field but times, memory, versions, hardware and the number of goes (`gan_ablate.sweep.merging.essence`).
+one in each field but times, memory, versions, hardware and the number of goes (`gan_ablate.store.merge.essence`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from pathlib import Path
 import yaml
 
 from gan_ablate.outcomes import MEANINGS
-from gan_ablate.sweep import attempts
-from gan_ablate.sweep.cleaning import find
-from gan_ablate.sweep.merging import differing
-from gan_ablate.sweep.store import Store
+from gan_ablate.store import attempts
+from gan_ablate.store.gc import find
+from gan_ablate.store.merge import differing
+from gan_ablate.store.store import Store
 
 MIX = {"worker": 0.7, "sweeper": 0.2, "server": 0.1}  # who is killed, by how often
 ENDS = [word for word in MEANINGS if word != "crashed"]  # of a run that was carried out

@@ -33,7 +33,7 @@ from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_
 from gan_ablate.evaluate.random_cnn import RandomCNN
 from gan_ablate.models import BY_NAME
 from gan_ablate.recipe import Recipe, seed_for
-from gan_ablate.sampling import open_checkpoint
+from gan_ablate.run.sampling import open_checkpoint
 
 COUNT, KEPT = 2048, 5000  # generated, and real images that PRDC looks at
 SHAPES = {"shapes": (16, 3), "mnist": (28, 1)}  # size and channels

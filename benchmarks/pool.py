@@ -53,7 +53,7 @@ def main() -> int:
     walls: dict[int, list[float]] = {1: [], 2: []}
     owns: dict[int, list[float]] = {1: [], 2: []}
     before = own_seconds()
-    subprocess.run([sys.executable, "-c", "import gan_ablate.run"], check=True)
+    subprocess.run([sys.executable, "-c", "import gan_ablate.run.carry_out"], check=True)
     start_up = own_seconds() - before
     for number in range(args.rounds):
         for workers in (1, 2) if number % 2 == 0 else (2, 1):

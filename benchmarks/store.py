@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.store.publishing import to_json
+from gan_ablate.store.store import Store
+from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool
 from gan_ablate.sweep.display import Quiet
-from gan_ablate.sweep.publishing import to_json
-from gan_ablate.sweep.store import Store
-from gan_ablate.sweep.study import Expansion, Study
 
 STUDY = Study(name="store")
 POINT = {"fid": 38.80595, "kid": 0.7723284, "is_mean": 20.246025, "is_std": None, "modes": 52, "mode_kl": 0.41727}

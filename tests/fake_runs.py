@@ -11,7 +11,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import identity
-from gan_ablate.sweep.publishing import publish
+from gan_ablate.store.publishing import publish
 
 
 class Stopped(Exception):

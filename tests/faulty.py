@@ -19,12 +19,13 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import claiming, server
-from gan_ablate.sweep import store as store_module
-from gan_ablate.sweep.cleaning import find, remove
-from gan_ablate.sweep.merging import essence, merge
-from gan_ablate.sweep.publishing import publish
-from gan_ablate.sweep.store import Store
+from gan_ablate.store import claim as claiming
+from gan_ablate.store import store as store_module
+from gan_ablate.store.gc import find, remove
+from gan_ablate.store.merge import essence, merge
+from gan_ablate.store.publishing import publish
+from gan_ablate.store.store import Store
+from gan_ablate.sweep import server
 
 RECIPES = [Recipe(steps=2, seed=seed) for seed in (0, 1)]
 CHANGING = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
@@ -168,8 +169,8 @@ def checkpoints(root: Path) -> None:
 
 
 def keeper_of(root: Path) -> Any:
-    from gan_ablate.run_callbacks import Checkpoints
-    from gan_ablate.run_log import RunLog
+    from gan_ablate.run.callbacks import Checkpoints
+    from gan_ablate.run.log import RunLog
 
     root.mkdir(exist_ok=True)
     return Checkpoints(root / "checkpoints", 10, lambda: False, {"run_id": "x"}, RunLog(root / "metrics.jsonl"))
@@ -184,7 +185,7 @@ class Writer:
     def save_checkpoint(self, path: Path) -> None:
         import torch
 
-        from gan_ablate.checkpoints import SealedCheckpoints
+        from gan_ablate.run.checkpoints import SealedCheckpoints
 
         self.keeper.run_log.log_metrics({"loss": 1.0}, step=self.step)
         checkpoint = {"step": self.step, "weights": torch.zeros(1000)}
@@ -255,7 +256,7 @@ def main(name: str, fault: str, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     pattern, clean = folder / "pattern", folder / "clean"
     if name == "checkpoints":
-        import gan_ablate.run_callbacks  # noqa: F401 - once, before the forks
+        import gan_ablate.run.callbacks  # noqa: F401 - once, before the forks
     assert forked(lambda: before(pattern)) == 0
     pattern.mkdir(exist_ok=True)
     shutil.copytree(pattern, clean)

@@ -14,7 +14,7 @@ from gan_ablate.cli import main
 from gan_ablate.data import load
 from gan_ablate.evaluate import Features, inception, load_extractor
 from gan_ablate.evaluate.features import extract
-from gan_ablate.measure import folders
+from gan_ablate.run.measure import folders
 
 pytest.importorskip("torch_fidelity")
 from torch_fidelity import calculate_metrics, register_feature_extractor

@@ -22,7 +22,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
 from gan_ablate.report.reading import Tie
 from gan_ablate.stats.paired import compare
-from gan_ablate.sweep.study import expand, read
+from gan_ablate.study.study import expand, read
 
 HERE = Path(__file__).parent
 IDS = """

@@ -104,8 +104,8 @@ def test_broken_yaml_is_placed(capsys, tmp_path):
 def test_a_root_of_another_study(capsys, tmp_path):
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nmodels: [dcgan]\narms: [label_smoothing]\nseeds: 1\n")
-    from gan_ablate.sweep.store import Store
-    from gan_ablate.sweep.study import expand, read
+    from gan_ablate.store.store import Store
+    from gan_ablate.study.study import expand, read
 
     study = read(tmp_path / "one.yaml")
     Store.create(tmp_path / "r", name="one", source={}, recipes=expand(study).recipes)

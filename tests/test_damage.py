@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_ablate import run
-from gan_ablate.checkpoints import Damaged, read, write
 from gan_ablate.evaluate.custom import CustomExtractor
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run import carry_out
-from gan_ablate.run_log import START, RunLog
+from gan_ablate.run import carry_out as run
+from gan_ablate.run.carry_out import carry_out
+from gan_ablate.run.checkpoints import Damaged, read, write
+from gan_ablate.run.log import START, RunLog
 from gan_ablate.sources import Sources, identity
-from gan_ablate.sweep.merging import differing
+from gan_ablate.store.merge import differing
 
 
 def load() -> ModuleType:

@@ -14,9 +14,10 @@ from scipy.linalg import hadamard as sylvester
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import display, planning
-from gan_ablate.sweep import study as studies
-from gan_ablate.sweep.factorial import (
+from gan_ablate.store.store import Store
+from gan_ablate.study import planning
+from gan_ablate.study import study as studies
+from gan_ablate.study.two_level import (
     MINIMUM_ABERRATION,
     Fraction,
     alias_chains,
@@ -25,7 +26,7 @@ from gan_ablate.sweep.factorial import (
     overlap,
     plackett_burman,
 )
-from gan_ablate.sweep.store import Store
+from gan_ablate.sweep import display
 
 SWEEPS = Path(__file__).parent.parent / "sweeps"
 FRACTIONS = [(k, 4) for k in range(2, 33)] + [(k, 5) for k in range(2, 19)]

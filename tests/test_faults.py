@@ -21,12 +21,13 @@ from gan_ablate import untrusted
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import pool, publishing, server
+from gan_ablate.store import publishing
+from gan_ablate.store.merge import differing
+from gan_ablate.store.status import overview, pace
+from gan_ablate.store.store import Store, publish
+from gan_ablate.study.study import Expansion, Study
+from gan_ablate.sweep import pool, server
 from gan_ablate.sweep.display import Quiet
-from gan_ablate.sweep.merging import differing
-from gan_ablate.sweep.progress import overview, pace
-from gan_ablate.sweep.store import Store, publish
-from gan_ablate.sweep.study import Expansion, Study
 
 HERE = Path(__file__).parent
 
@@ -153,7 +154,7 @@ def test_a_disk_without_inodes_is_not_called_full(tmp_path: Path, monkeypatch: p
 def test_no_right_to_write_checkpoints_in_the_middle_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The real training: Lightning's own way of saving swallows the error."""
     from gan_ablate.recipe import Evaluation
-    from gan_ablate.run import carry_out
+    from gan_ablate.run.carry_out import carry_out
 
     recipe = Recipe("dcgan", "ring", size=1, channels=2, width=4, steps=6, evaluation=Evaluation(samples=64, points=1))
 
@@ -198,7 +199,7 @@ def test_each_entrance_to_a_root_that_refuses_says_so(
         return open(path, mode, *rest, **more)
 
     monkeypatch.setattr("gan_ablate.untrusted._open", refuse)
-    monkeypatch.setattr("gan_ablate.sweep.publishing.open", refuse_open, raising=False)
+    monkeypatch.setattr("gan_ablate.store.publishing.open", refuse_open, raising=False)
     said = publishing.TROUBLES[code].split(":")[0]
     with pytest.raises(InputError, match=said), store.claim(run_id):
         raise AssertionError("claimed")
@@ -289,7 +290,7 @@ def test_a_line_cut_short_by_a_kill_does_not_spoil_the_next(tmp_path: Path) -> N
 def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each_line_once(tmp_path: Path) -> None:
     """Its checkpoint (D step 48) and a line logged after that (D step 50) are of the same G step, of three D steps."""
     from gan_ablate.recipe import Evaluation
-    from gan_ablate.run import carry_out
+    from gan_ablate.run.carry_out import carry_out
 
     fields: dict[str, Any] = {"dataset": "ring", "size": 1, "channels": 2, "width": 8, "steps": 20, "batch_size": 8}
     recipe = Recipe(**fields, tricks=("n_critic:n=3",), precision="fp32", evaluation=Evaluation(samples=64, points=2))

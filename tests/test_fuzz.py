@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.store import Store
 
 
 def load() -> ModuleType:
@@ -68,7 +68,7 @@ def test_what_the_fuzz_calls_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_study_has_enough_runs_of_all_models(tmp_path: Path) -> None:
-    from gan_ablate.sweep.study import expand, read
+    from gan_ablate.study.study import expand, read
 
     for runs in (12, 300):
         recipes = expand(read(fuzz.study(tmp_path, runs))).recipes

@@ -7,7 +7,7 @@ import pytest
 
 from gan_ablate.evaluate.health import SIGNS, card, early, series, signs, volatility
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run import carry_out
+from gan_ablate.run.carry_out import carry_out
 
 
 def rows(key, values, every=50):

@@ -20,14 +20,15 @@ import pytest
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Evaluation, Recipe, TrickSpec
-from gan_ablate.sweep import attempts, pool
-from gan_ablate.sweep.cleaning import find as find_waste
+from gan_ablate.store import attempts
+from gan_ablate.store.gc import find as find_waste
+from gan_ablate.store.merge import Merged, merge
+from gan_ablate.store.show import command, describe, find, train_command
+from gan_ablate.store.status import overview, table, throughput, watch
+from gan_ablate.store.store import Store
+from gan_ablate.study.study import Expansion, Study
+from gan_ablate.sweep import pool
 from gan_ablate.sweep.display import Quiet
-from gan_ablate.sweep.inspecting import command, describe, find, train_command
-from gan_ablate.sweep.merging import Merged, merge
-from gan_ablate.sweep.progress import overview, table, throughput, watch
-from gan_ablate.sweep.store import Store
-from gan_ablate.sweep.study import Expansion, Study
 from gan_ablate.tricks import complete, not_applicable, trick_names
 
 BASE = complete(Recipe(steps=10))
@@ -35,7 +36,7 @@ NOISE = complete(Recipe(steps=10, tricks=("instance_noise:std=0.2",), arm="noise
 RECIPES = tuple(replace(r, seed=seed) for seed in (0, 1) for r in (BASE, NOISE))
 HOLD = """
 import sys, time
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.store import Store
 with Store(sys.argv[1]).claim(sys.argv[2]) as claim:
     print(claim is not None, flush=True)
     time.sleep(60)
@@ -406,7 +407,7 @@ def test_gc_says_first_and_removes_only_with_yes(tmp_path: Path, capsys: Any) ->
 
 
 def test_gc_never_touches_a_locked_run_even_one_locked_after_it_looked(tmp_path: Path, monkeypatch: Any) -> None:
-    from gan_ablate.sweep.cleaning import remove
+    from gan_ablate.store.gc import remove
 
     store, stray = create(tmp_path), replace(BASE, seed=9)
     folders = [finish(store, r) for r in (BASE, stray)]
@@ -421,8 +422,8 @@ def test_gc_never_touches_a_locked_run_even_one_locked_after_it_looked(tmp_path:
 def test_a_claim_that_meets_gc_gets_the_new_lock_or_none(tmp_path: Path) -> None:
     """Two processes never hold locks on two files of one name, even while `gc` removes the folder under them."""
     code = (
-        "import sys, time; from gan_ablate.sweep.store import Store\n"
-        "from gan_ablate.sweep.cleaning import Waste, remove\n"
+        "import sys, time; from gan_ablate.store.store import Store\n"
+        "from gan_ablate.store.gc import Waste, remove\n"
         "store = Store(sys.argv[1]); end = time.time() + 2\n"
         "while time.time() < end: remove(store, Waste('strays', store.folder('x'), 0, 'x'))"
     )

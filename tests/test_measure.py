@@ -15,9 +15,9 @@ from gan_ablate.errors import InputError
 from gan_ablate.evaluate import load_extractor
 from gan_ablate.evaluate.quality import checkerboard_energy
 from gan_ablate.models import DCGAN
-from gan_ablate.optimum import gradient_at_optimum
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run import carry_out
+from gan_ablate.run.carry_out import carry_out
+from gan_ablate.run.optimum import gradient_at_optimum
 
 
 class Means(nn.Module):

@@ -20,7 +20,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
 from gan_ablate.report.columns import verdict
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.store import Store
 
 
 def test_planted_truths_get_their_verdicts(tmp_path):

@@ -23,11 +23,11 @@ from test_pool import expansion, tally, until
 
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
+from gan_ablate.store.store import Store
 from gan_ablate.sweep import slots, slurm
 from gan_ablate.sweep.display import Quiet
 from gan_ablate.sweep.pool import Way
 from gan_ablate.sweep.slurm_job import Share
-from gan_ablate.sweep.store import Store
 
 HERE = Path(__file__).parent
 CLUSTER = HERE.parents[1] / "shared" / "slurm" / "one-machine-cluster"

@@ -17,10 +17,10 @@ import yaml
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
-from gan_ablate.sweep.progress import Status, overview
-from gan_ablate.sweep.store import Claim, Store, publish, to_json
-from gan_ablate.sweep.study import NotApplicable
-from gan_ablate.sweep.ties import ties
+from gan_ablate.store.status import Status, overview
+from gan_ablate.store.store import Claim, Store, publish, to_json
+from gan_ablate.study.study import NotApplicable
+from gan_ablate.study.ties import ties
 
 RECIPES = [
     Recipe(arm=arm, tricks=tricks, seed=seed) for seed in (0, 1) for arm, tricks in (("base", ()), ("n", ("n",)))
@@ -210,7 +210,7 @@ def test_publish_leaves_old_or_new_when_a_step_fails(tmp_path: Path, monkeypatch
 
 HOLD = """
 import sys, time
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.store import Store
 with Store(sys.argv[1]).claim(sys.argv[2]) as claim:
     print(claim is not None, flush=True)
     time.sleep(60)
@@ -296,7 +296,7 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
 
 def test_single_runs_are_added_one_by_one_also_by_two_processes_at_a_time(tmp_path: Path) -> None:
     code = (
-        "import sys; from gan_ablate.recipe import Recipe; from gan_ablate.sweep.store import Store\n"
+        "import sys; from gan_ablate.recipe import Recipe; from gan_ablate.store.store import Store\n"
         "for k in range(20): Store.add(sys.argv[1], 'train', Recipe(seed=2 * k + int(sys.argv[2])))"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(odd)]) for odd in (0, 1)]

@@ -9,8 +9,8 @@ import pytest
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
-from gan_ablate.sweep.reading import read_yaml
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.store import Store
+from gan_ablate.study.strict_yaml import read_yaml
 from gan_ablate.uplink import facts
 
 RECIPE = Recipe(steps=4, width=4)

@@ -11,7 +11,7 @@ import pytest
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep import study as studies
+from gan_ablate.study import study as studies
 
 NAMES = ["label_smoothing", "n_critic", "instance_noise"]
 
@@ -180,7 +180,7 @@ def test_select_by_run_arm_or_model(tmp_path: Path, pattern: str | list[str], ru
 
 def test_no_torch_in_the_light_rooms() -> None:
     code = (
-        "import sys, gan_ablate.sweep.pool, gan_ablate.sweep.study, gan_ablate.sweep.store;"
+        "import sys, gan_ablate.sweep.pool, gan_ablate.study.study, gan_ablate.store.store;"
         "print([m for m in ('torch', 'lightning', 'pandas') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

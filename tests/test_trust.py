@@ -16,13 +16,13 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.custom import custom_extractor
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.sampling import open_checkpoint
+from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.store.store import Store
+from gan_ablate.study.study import from_dict
 from gan_ablate.sweep import slurm
 from gan_ablate.sweep.display import Quiet
 from gan_ablate.sweep.pool import Way, sweep
 from gan_ablate.sweep.slurm_job import Share
-from gan_ablate.sweep.store import Store
-from gan_ablate.sweep.study import from_dict
 from gan_ablate.trick import build
 
 MODULE = """

@@ -23,10 +23,10 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run import carry_out
+from gan_ablate.run.carry_out import carry_out
+from gan_ablate.store.store import Store
+from gan_ablate.study.study import expand, from_dict, read
 from gan_ablate.sweep import wandb_sweep
-from gan_ablate.sweep.store import Store
-from gan_ablate.sweep.study import expand, from_dict, read
 from gan_ablate.tricks import complete
 from gan_ablate.uplink import child, facts, link
 

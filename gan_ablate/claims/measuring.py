@@ -15,7 +15,7 @@ from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
 
 FILE = "measured.json"
-METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.measure` that gives it
+METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.run.measure` that gives it
     "checkerboard": "checkerboard",
     "fid_slerp": "interpolation",
     "fid_lerp": "interpolation",

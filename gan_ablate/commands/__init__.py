@@ -51,7 +51,7 @@ def add_run_options(command: ArgumentParser, logger: str) -> None:
 
 def run_options(args: Namespace) -> dict[str, Any]:
     """What `run.carry_out` is told by them. Raises `InputError` for a choice that does not exist."""
-    from gan_ablate.run_loggers import LOGGERS, WANDB_MODES
+    from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
     for name, options in (("wandb", WANDB_MODES), ("logger", LOGGERS), ("accelerator", ("auto", "cpu"))):
         if args[name] not in options:

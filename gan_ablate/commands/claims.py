@@ -17,7 +17,7 @@ def _claims(args: Namespace) -> int:
     chosen = [find(args.id)] if args.id else list(registry().values())
     verdicts = {v.id: v for v in judge([load(root) for root in args.root])} if args.root else {}
     if args.json:
-        from gan_ablate.sweep.publishing import to_json
+        from gan_ablate.store.publishing import to_json
 
         data = [text.as_data(claim, verdicts.get(claim.id)) for claim in chosen]
         print(to_json(data[0] if args.id else data).decode(), end="")
@@ -31,14 +31,14 @@ def _claims(args: Namespace) -> int:
 def _measure(args: Namespace) -> int:
     from gan_ablate.claims.measuring import FILE, jobs, joined
     from gan_ablate.report import load
-    from gan_ablate.sweep.publishing import publish, refusing, to_json
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.publishing import publish, refusing, to_json
+    from gan_ablate.store.store import Store
 
     todo = list(jobs(load(args.root), args.all))
     if not todo:
         print(f"{args.root}: no checkpoint is left to measure for the claims")
         return 0
-    from gan_ablate.measure import checkpoint  # torch
+    from gan_ablate.run.measure import checkpoint  # torch
 
     store, failures = Store.open(args.root), 0
     for k, job in enumerate(todo, 1):

@@ -35,7 +35,7 @@ def _warn(roots: list[str]) -> None:
     from pathlib import Path
 
     from gan_ablate.report import reading
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.store import Store
 
     for root in map(Path, roots):
         cells, store = reading.study(root)["cells"], Store(root)

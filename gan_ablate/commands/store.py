@@ -13,9 +13,9 @@ from gan_ablate.untrusted import printable
 
 
 def _status(args: Namespace) -> int:
-    from gan_ablate.sweep.progress import overview, table, watch
-    from gan_ablate.sweep.publishing import to_json
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.publishing import to_json
+    from gan_ablate.store.status import overview, table, watch
+    from gan_ablate.store.store import Store
 
     if args.watch and args.json:
         raise InputError("--watch and --json: give one of them")
@@ -58,14 +58,14 @@ def _fitted(text: str, height: int) -> str:
 
 
 def _show(args: Namespace) -> int:
-    from gan_ablate.sweep.inspecting import describe, find
+    from gan_ablate.store.show import describe, find
 
     say(describe(find(args.run, args.root)))
     return 0
 
 
 def _merge(args: Namespace) -> int:
-    from gan_ablate.sweep.merging import merge
+    from gan_ablate.store.merge import merge
 
     out = args.out or args.roots[0]
     done = merge(args.roots, out, say=say)
@@ -75,8 +75,8 @@ def _merge(args: Namespace) -> int:
 
 
 def _gc(args: Namespace) -> int:
-    from gan_ablate.sweep.cleaning import KINDS, describe, find, in_words, remove
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.gc import KINDS, describe, find, in_words, remove
+    from gan_ablate.store.store import Store
 
     if args.yes and args.dry_run:
         raise InputError("--yes and --dry-run: give one of them")

@@ -66,10 +66,10 @@ def _slurm_options(args: Namespace) -> Any:
 
 
 def _sweep(args: Namespace) -> int:
+    from gan_ablate.study.study import expand, override, read, select
     from gan_ablate.sweep import display
     from gan_ablate.sweep.pool import Way, sweep
     from gan_ablate.sweep.slurm import sweep_on_slurm
-    from gan_ablate.sweep.study import expand, override, read, select
 
     for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
         if args[name] < low:

@@ -64,7 +64,7 @@ MODES = {
 def _train(args: Namespace) -> int:
     from gan_ablate.recipe import TrickSpec
     from gan_ablate.sources import Sources
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.store import Store
     from gan_ablate.tricks import complete, not_applicable
 
     specs = [TrickSpec.parse(text) for text in args.trick]
@@ -114,9 +114,9 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
 
     threads = args.threads or len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    from gan_ablate.run import Stopped, carry_out
-    from gan_ablate.sweep.publishing import refusing
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.run.carry_out import Stopped, carry_out
+    from gan_ablate.store.publishing import refusing
+    from gan_ablate.store.store import Store
 
     def should_stop() -> bool:
         claim.check()

@@ -17,8 +17,8 @@ PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from e
 
 
 def _export(args: Namespace) -> int:
+    from gan_ablate.study.study import expand, read
     from gan_ablate.sweep import wandb_sweep
-    from gan_ablate.sweep.study import expand, read
 
     options = run_options(args)
     usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
@@ -33,9 +33,9 @@ def _export(args: Namespace) -> int:
 
 
 def _trial(args: Namespace) -> int:
+    from gan_ablate.study.study import expand, read, select
     from gan_ablate.sweep import wandb_sweep
     from gan_ablate.sweep.pool import prepare, sweep
-    from gan_ablate.sweep.study import expand, read, select
 
     options = run_options(args)
     cell = wandb_sweep.parse(args.cell)

@@ -19,7 +19,7 @@ NO_COMMAND = "# no command can say this recipe: put it into a study"
 
 def train(recipe: Mapping[str, Any]) -> str | None:
     """`gan-ablate train ..`; `None` where its options cannot say the recipe."""
-    from gan_ablate.sweep.inspecting import train_command
+    from gan_ablate.store.show import train_command
 
     if not recipe:  # of a run that crashed: it would read as the recipe of all defaults
         return None
@@ -55,7 +55,7 @@ def quoted(text: object) -> str:
 
 def _is_source(path: str, loaded: Loaded) -> bool:
     """Whether that file of the current folder is the study as the root keeps it: names alone prove nothing."""
-    from gan_ablate.sweep.study import read
+    from gan_ablate.study.study import read
 
     if loaded.name != slug(loaded.name):
         return False

@@ -86,7 +86,7 @@ class Pages:
 
 
 def _explain(recipe: Mapping[str, Any]) -> tuple[str, ...]:
-    from gan_ablate.sweep.inspecting import against_base
+    from gan_ablate.store.show import against_base
     from gan_ablate.tricks import trick_names
 
     known = set(trick_names())

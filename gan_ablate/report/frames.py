@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from gan_ablate import result_file
 from gan_ablate.errors import InputError
 from gan_ablate.report import reading
 from gan_ablate.report.reading import METRICS, UNREADABLE
+from gan_ablate.results import result_file
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")

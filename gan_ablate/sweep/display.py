@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.cells import dataset_names
-from gan_ablate.sweep.planning import describe
-from gan_ablate.sweep.store import Store, seconds_of
-from gan_ablate.sweep.study import Expansion
+from gan_ablate.store.store import Store, seconds_of
+from gan_ablate.study.cells import dataset_names
+from gan_ablate.study.planning import describe
+from gan_ablate.study.study import Expansion
 from gan_ablate.untrusted import printable
 
 

@@ -21,13 +21,13 @@ from gan_ablate import trust
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
+from gan_ablate.store.store import Store, log, seconds_of
+from gan_ablate.study.study import Expansion, Study, expand, run_name
+from gan_ablate.study.study import select as select_runs
 from gan_ablate.sweep.client import Server
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, clock, run_line
 from gan_ablate.sweep.server import Message, Order, Setup, Task
 from gan_ablate.sweep.slots import Slot, slots, threads_each
-from gan_ablate.sweep.store import Store, log, seconds_of
-from gan_ablate.sweep.study import Expansion, Study, expand, run_name
-from gan_ablate.sweep.study import select as select_runs
 
 ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
@@ -52,7 +52,7 @@ class Way:
     per_gpu: int = 1
     time_limit: float | None = None
     grace: float = GRACE
-    run: str = "gan_ablate.run:carry_out"
+    run: str = "gan_ablate.run.carry_out:carry_out"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -25,9 +25,9 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.claiming import Claim, LockLost
-from gan_ablate.sweep.publishing import trouble
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.claim import Claim, LockLost
+from gan_ablate.store.publishing import trouble
+from gan_ablate.store.store import Store
 from gan_ablate.trust import trust
 
 MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,000

@@ -24,13 +24,13 @@ from gan_ablate import trust
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
+from gan_ablate.store.publishing import publish, to_json
+from gan_ablate.store.store import Store, seconds_of
+from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.pool import Summary, Way, catching, prepare
-from gan_ablate.sweep.publishing import publish, to_json
 from gan_ablate.sweep.server import facts_of
 from gan_ablate.sweep.slurm_job import ASK, FOLDER, Share, refusal_file
-from gan_ablate.sweep.store import Store, seconds_of
-from gan_ablate.sweep.study import Expansion, Study
 from gan_ablate.untrusted import read_regular
 
 MAX_ARRAY = 1000  # tasks of one array; Slurm's own default limit is 1001

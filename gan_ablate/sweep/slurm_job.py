@@ -16,9 +16,9 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
+from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.sweep.display import Plain
 from gan_ablate.sweep.pool import STOP_SIGNALS, Way, carry_out_share
-from gan_ablate.sweep.publishing import publish, to_json
 from gan_ablate.trust import trust
 
 WARNING = signal.SIGUSR2  # what submitit has Slurm send ahead of the time limit, and on preemption where it can

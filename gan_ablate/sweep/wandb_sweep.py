@@ -16,8 +16,8 @@ import yaml
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.cells import Expansion, dataset_names
-from gan_ablate.sweep.study import Study
+from gan_ablate.study.cells import Expansion, dataset_names
+from gan_ablate.study.study import Study
 
 FOLDER = "sweeps/wandb"
 KEYS = ("run", "seed")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.store import publish, to_json
+from gan_ablate.store.store import publish, to_json
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 from gan_ablate.uplink.link import Ended
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.store import Cell, Store
+from gan_ablate.store.store import Cell, Store
 from gan_ablate.uplink import facts
 from gan_ablate.uplink.link import Link
 

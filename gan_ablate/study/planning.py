@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import seed_for
-from gan_ablate.sweep.designs import BALANCED
-from gan_ablate.sweep.entries import BASE
-from gan_ablate.sweep.factorial import MAX_CELLS, alias_chains, fraction, overlap, plackett_burman
-from gan_ablate.sweep.factors import Factor, Level
+from gan_ablate.study.designs import BALANCED
+from gan_ablate.study.entries import BASE
+from gan_ablate.study.factors import Factor, Level
+from gan_ablate.study.two_level import MAX_CELLS, alias_chains, fraction, overlap, plackett_burman
 
 if TYPE_CHECKING:
     from numpy import ndarray

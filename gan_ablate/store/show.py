@@ -11,8 +11,8 @@ from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
-from gan_ablate.sweep import attempts
-from gan_ablate.sweep.store import Cell, Store
+from gan_ablate.store import attempts
+from gan_ablate.store.store import Cell, Store
 from gan_ablate.untrusted import read_regular
 
 LOOK = "runs/*"  # roots that are searched where none is given

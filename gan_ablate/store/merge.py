@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.sweep import attempts
-from gan_ablate.sweep.claiming import Claim
-from gan_ablate.sweep.publishing import append, copy, discard, read_lines, refusing, sync_folder
-from gan_ablate.sweep.store import Store
-from gan_ablate.sweep.study_file import Cell
+from gan_ablate.results.study_file import Cell
+from gan_ablate.store import attempts
+from gan_ablate.store.claim import Claim
+from gan_ablate.store.publishing import append, copy, discard, read_lines, refusing, sync_folder
+from gan_ablate.store.store import Store
 from gan_ablate.untrusted import open_lock, read_regular
 
 # Fields of a result that tell how long it took, on what and in how many goes; all others are what was found

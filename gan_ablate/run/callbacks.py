@@ -10,10 +10,10 @@ from typing import Any
 
 import lightning
 
-from gan_ablate.checkpoints import PREVIOUS, Damaged, read
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import GANModule
-from gan_ablate.run_log import START, RunLog
+from gan_ablate.run.checkpoints import PREVIOUS, Damaged, read
+from gan_ablate.run.log import START, RunLog
 
 CHECKPOINT_SHARE = 0.1  # of the steps between checkpoints
 CHECKPOINT_SECONDS = 120.0  # or so much time, whichever comes first

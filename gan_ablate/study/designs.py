@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.sweep.entries import BASE, Arm
-from gan_ablate.sweep.factorial import MAX_CELLS
-from gan_ablate.sweep.factors import Factor
+from gan_ablate.study.entries import BASE, Arm
+from gan_ablate.study.factors import Factor
+from gan_ablate.study.two_level import MAX_CELLS
 
 
 def one_at_a_time(arms: Sequence[Arm], base: Sequence[str]) -> tuple[Arm, ...]:

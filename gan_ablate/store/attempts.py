@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate import __version__
-from gan_ablate.sweep.publishing import append, read_lines
+from gan_ablate.store.publishing import append, read_lines
 
 NAME = "attempts.jsonl"
 TRACEBACK = 20_000  # characters kept

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.sweep.entries import BASE
+from gan_ablate.study.entries import BASE
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import yaml
 
 from gan_ablate import __version__
 from gan_ablate.recipe import SCHEMA
-from gan_ablate.sweep.publishing import plain
-from gan_ablate.sweep.study import NotApplicable
+from gan_ablate.store.publishing import plain
+from gan_ablate.study.study import NotApplicable
 from gan_ablate.untrusted import load_yaml
 
 CELLS = "cells:\n"

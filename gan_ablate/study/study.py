@@ -10,9 +10,9 @@ from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import MODELS, Recipe, TrickSpec
-from gan_ablate.sweep.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
-from gan_ablate.sweep.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
-from gan_ablate.sweep.entries import (
+from gan_ablate.study.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
+from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
+from gan_ablate.study.entries import (
     BASE,
     EVALUATION_FIELDS,
     Arm,
@@ -26,9 +26,9 @@ from gan_ablate.sweep.entries import (
     set_twice,
     without,
 )
-from gan_ablate.sweep.factors import Factor, read_factors
-from gan_ablate.sweep.planning import plan, summary
-from gan_ablate.sweep.reading import read_yaml
+from gan_ablate.study.factors import Factor, read_factors
+from gan_ablate.study.planning import plan, summary
+from gan_ablate.study.strict_yaml import read_yaml
 
 LONGEST_NAME = 100  # characters
 MOST_RUNS = 100_000

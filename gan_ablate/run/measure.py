@@ -22,9 +22,9 @@ from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.metrics import METRICS, RealStatistics, evaluate_images, metric_labels, real_statistics
 from gan_ablate.evaluate.quality import checkerboard_energy
 from gan_ablate.models import GANModule
-from gan_ablate.optimum import gradient_at_optimum
 from gan_ablate.recipe import seed_for
-from gan_ablate.sampling import open_checkpoint
+from gan_ablate.run.optimum import gradient_at_optimum
+from gan_ablate.run.sampling import open_checkpoint
 
 SAMPLES = 2048  # generated images where the caller names no number
 # what only a trained generator can be asked: name -> changes of the blueprint it samples by

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_ablate.errors import InputError
-from gan_ablate.sweep.claiming import stale_files
-from gan_ablate.sweep.publishing import discard, refusing, sync_folder
-from gan_ablate.sweep.store import Store
+from gan_ablate.store.claim import stale_files
+from gan_ablate.store.publishing import discard, refusing, sync_folder
+from gan_ablate.store.store import Store
 
 KINDS = {
     "checkpoints": "checkpoints of finished runs (`gan-ablate sample` and `evaluate` need them)",

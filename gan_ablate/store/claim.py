@@ -12,12 +12,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
-from gan_ablate.sweep import attempts
-from gan_ablate.sweep.publishing import discard, publish, refusing, to_json
+from gan_ablate.store import attempts
+from gan_ablate.store.publishing import discard, publish, refusing, to_json
 from gan_ablate.untrusted import not_its_own, read_regular
 
 if TYPE_CHECKING:
-    from gan_ablate.sweep.store import Store
+    from gan_ablate.store.store import Store
 
 log = logging.getLogger("gan_ablate.sweep")
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io import CheckpointIO
 
-from gan_ablate.sweep.publishing import sync_folder, whole
+from gan_ablate.store.publishing import sync_folder, whole
 
 PREVIOUS = "previous.ckpt"  # in the same folder: what the last checkpoint replaced
 SEAL = b"gan_ablate sha256 "

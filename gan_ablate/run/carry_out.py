@@ -19,7 +19,6 @@ import torch
 from lightning.pytorch.callbacks import RichProgressBar
 
 import gan_ablate
-from gan_ablate.checkpoints import SealedCheckpoints
 from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
@@ -27,9 +26,10 @@ from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import SCHEMA, Recipe
-from gan_ablate.run_callbacks import Checkpoints, Untrained
-from gan_ablate.run_log import RunLog
-from gan_ablate.run_loggers import conclude, outside_loggers
+from gan_ablate.run.callbacks import Checkpoints, Untrained
+from gan_ablate.run.checkpoints import SealedCheckpoints
+from gan_ablate.run.log import RunLog
+from gan_ablate.run.loggers import conclude, outside_loggers
 from gan_ablate.sources import identity
 
 

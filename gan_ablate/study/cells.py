@@ -9,8 +9,8 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe, TrickSpec
-from gan_ablate.sweep.entries import BASE, Arm, merge
-from gan_ablate.sweep.factors import Level
+from gan_ablate.study.entries import BASE, Arm, merge
+from gan_ablate.study.factors import Level
 
 
 @dataclass(frozen=True)
