@@ -13,14 +13,15 @@ from statsmodels.stats.multitest import multipletests
 from gan_ablate.claims import VERDICTS, find, judge, judging, registry
 from gan_ablate.claims.architecture import CLAIMS as ARCHITECTURE
 from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast, check
+from gan_ablate.claims.matching import means
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.runs import means, tables
 from gan_ablate.claims.summary import combine
 from gan_ablate.claims.verdict import Evidence
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
-from gan_ablate.report.reading import Tie
+from gan_ablate.results.reading import Tie
+from gan_ablate.results.tables import tables
 from gan_ablate.stats.paired import compare
 from gan_ablate.study.study import expand, read
 

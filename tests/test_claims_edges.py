@@ -8,8 +8,8 @@ from test_claims import Root, health, verdicts
 from gan_ablate.claims.claim import MARGIN, Contrast
 from gan_ablate.claims.contrasting import compared
 from gan_ablate.claims.measuring import jobs
-from gan_ablate.claims.runs import Run
 from gan_ablate.recipe import TrickSpec
+from gan_ablate.results.tables import Run
 from gan_ablate.stats.equivalence import equivalence
 from gan_ablate.stats.estimates import break_even
 

@@ -18,7 +18,7 @@ from planted_runs import HOSTILE, plant, plant_factorial, result, run
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, run_id_of
 from gan_ablate.report import load, moved, report, samples, tables
-from gan_ablate.report.frames import Loaded
+from gan_ablate.results.frames import Results
 from gan_ablate.untrusted import read_regular
 
 
@@ -307,4 +307,4 @@ def test_health_skips_lines_that_cannot_be_read(tmp_path):
     assert list(frame["step"]) == [1, 2]
     assert frame["d_loss"].isna().tolist() == [False, True]
     assert set(frame["run_id"]) == {run("dcgan", "base", 0)}
-    assert isinstance(load(root), Loaded)
+    assert isinstance(load(root), Results)

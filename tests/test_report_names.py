@@ -12,9 +12,9 @@ import pytest
 import yaml
 from planted_runs import plant, result, run
 
+from gan_ablate.formatting import place, slug
 from gan_ablate.report import again, load, page, report, write
 from gan_ablate.report.names import Names
-from gan_ablate.report.text import place, slug
 
 TWO = {"base": 0.0, "helped": -0.8}
 

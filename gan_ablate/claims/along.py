@@ -15,7 +15,7 @@ from gan_ablate.claims.claim import BASE, Contrast
 from gan_ablate.claims.contrasting import Finding
 from gan_ablate.claims.means import MIN_ARMS, mean_over, near
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.runs import MISSING, Run, Table, number
+from gan_ablate.results.tables import MISSING, Run, Table, number
 from gan_ablate.stats.association import auc
 from gan_ablate.stats.intervals import Interval
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gan_ablate.claims.claim import Claim, Contrast
+from gan_ablate.claims.matching import match
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.runs import MISSING, Table
 from gan_ablate.recipe import MODEL_OF
+from gan_ablate.results.tables import MISSING, Table
 
 TOYS = ("ring", "grid")  # where D's answer at the optimum is known
 
@@ -88,7 +89,7 @@ def _on(contrast: Contrast, at: int, table: Table, models: tuple[str, str]) -> I
     elif kind == "interaction" or contrast.treatment == "*":
         yield cell(*own)
     else:
-        sides = [table.match(m, arm) for m, arm in ((model, contrast.treatment), (control_model, contrast.control))]
+        sides = [match(table, m, arm) for m, arm in ((model, contrast.treatment), (control_model, contrast.control))]
         pairs = [
             (a, b) for a in sides[0] for b in sides[1] if contrast.control_measure or (model, a) != (control_model, b)
         ]

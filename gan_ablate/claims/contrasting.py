@@ -11,7 +11,7 @@ import numpy as np
 
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.measures import MEASURES, scores, seconds_to
-from gan_ablate.claims.runs import Run
+from gan_ablate.results.tables import Run
 from gan_ablate.stats.equivalence import equivalence
 from gan_ablate.stats.intervals import NONE, Interval
 from gan_ablate.stats.paired import Comparison, compare

@@ -12,7 +12,7 @@ from gan_ablate.claims.along import carried_out
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.contrasting import Finding, reach, spread_of
 from gan_ablate.claims.measures import fid
-from gan_ablate.claims.runs import Run, Table
+from gan_ablate.results.tables import Run, Table
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval
 

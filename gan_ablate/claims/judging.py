@@ -16,9 +16,9 @@ from gan_ablate.claims.claim import BASE
 from gan_ablate.claims.contrasting import Finding
 from gan_ablate.claims.measures import MEASURES, modes, scores
 from gan_ablate.claims.registry import registry
-from gan_ablate.claims.runs import Loaded, Run, Table, tables
 from gan_ablate.claims.summary import summarise
 from gan_ablate.claims.verdict import Evidence, Verdict
+from gan_ablate.results.tables import Results, Run, Table, tables
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.stats.paired import POOL_FROM, Scores, family_correlation
@@ -27,7 +27,7 @@ ALPHA = 0.05
 RULED = ("equal", "always")  # what is decided by a rule: no test, no p
 
 
-def judge(roots: Sequence[Loaded], alpha: float = ALPHA) -> list[Verdict]:
+def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     """A verdict per claim of the registry, in its order, from what `gan_ablate.report.load` read of some roots."""
     found = tables(roots)
     claims = list(registry().values())

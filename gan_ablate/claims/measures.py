@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gan_ablate.claims.runs import Run, number
 from gan_ablate.outcomes import UNMEASURED
+from gan_ablate.results.tables import Run, number
 from gan_ablate.stats.curves import time_to
 
 Kind = Literal["compare", "failures", "spread", "points", "interaction", "sign", "correlation", "value"]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_ablate.claims.claim import Contrast
+from gan_ablate.claims.matching import match
 from gan_ablate.claims.measures import MEASURE, MEASURES
 from gan_ablate.claims.registry import registry
-from gan_ablate.claims.runs import Loaded, Run, Table, tables
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
+from gan_ablate.results.tables import Results, Run, Table, tables
 
 FILE = "measured.json"
 METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.run.measure` that gives it
@@ -41,7 +42,7 @@ class Job:
         return f"{self.run.model}/{self.run.arm}/{self.run.seed}"
 
 
-def jobs(loaded: Loaded, fallbacks: bool = False) -> Iterator[Job]:
+def jobs(loaded: Results, fallbacks: bool = False) -> Iterator[Job]:
     """The checkpoints to measure. `fallbacks`: also for contrasts that arms of the study answer already.
 
     Runs that diverged or crashed have nothing to measure; nor has one whose checkpoint is gone.
@@ -67,7 +68,7 @@ def _sides(contrast: Contrast, table: Table) -> Iterator[tuple[str, Run]]:
     for letters, arm, figure in sides:
         if MEASURES[figure].needs == MEASURE:
             for model in (MODEL_OF[letter] for letter in letters):
-                for label in table.match(model, arm):
+                for label in match(table, model, arm):
                     yield from ((figure, run) for run in table.side(model, label).values())
 
 

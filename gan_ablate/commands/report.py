@@ -34,7 +34,7 @@ def _warn(roots: list[str]) -> None:
     """A line on stderr per root that is not finished: who pipes the path on should hear it too."""
     from pathlib import Path
 
-    from gan_ablate.report import reading
+    from gan_ablate.results import reading
     from gan_ablate.store.store import Store
 
     for root in map(Path, roots):

@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gan_ablate.report.analysis import ModelTable
-    from gan_ablate.report.frames import Loaded
+    from gan_ablate.findings.tables import ModelTable
+    from gan_ablate.results.frames import Results
 
 __all__ = ["compare", "load", "report", "tables"]
 
 
-def load(root: str | Path) -> Loaded:
+def load(root: str | Path) -> Results:
     """A root's runs and curves as tidy pandas frames. Raises `InputError` where there is no study."""
-    from gan_ablate.report.frames import load as read
+    from gan_ablate.results.frames import load as read
 
     return read(root)
 
 
-def tables(loaded: Loaded) -> tuple[ModelTable, ...]:
+def tables(loaded: Results) -> tuple[ModelTable, ...]:
     """Each arm against base, per model: what the report's tables say, as plain objects."""
-    from gan_ablate.report.analysis import tables as find
+    from gan_ablate.findings.tables import tables as find
 
     return find(loaded)
 

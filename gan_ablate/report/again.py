@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.recipe import Recipe
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.reading import UNREADABLE
-from gan_ablate.report.text import one_line, place, slug
+from gan_ablate.results.frames import Results
+from gan_ablate.results.reading import UNREADABLE
 
 TRAIN = "train"  # the study's name in a root of single runs: no sweep made it
 SHOWN = 20  # lines of a root of single runs
@@ -29,7 +29,7 @@ def train(recipe: Mapping[str, Any]) -> str | None:
         return None
 
 
-def sweep(loaded: Loaded, only: str = "") -> str:
+def sweep(loaded: Results, only: str = "") -> str:
     """The study's sweep, or its cells `only`."""
     root = quoted(place(loaded.root))
     chosen = f" --root {root}" + (f" --only {quoted(only)}" if only else "")
@@ -39,7 +39,7 @@ def sweep(loaded: Loaded, only: str = "") -> str:
     return f"gan-ablate sweep STUDY.yaml{chosen}  # STUDY.yaml: what {root}/study.yaml has as source"
 
 
-def study(loaded: Loaded) -> list[str]:
+def study(loaded: Results) -> list[str]:
     """Lines that train every run of a root again."""
     if loaded.name != TRAIN:
         return [sweep(loaded)]
@@ -53,7 +53,7 @@ def quoted(text: object) -> str:
     return shlex.quote(one_line(text))
 
 
-def _is_source(path: str, loaded: Loaded) -> bool:
+def _is_source(path: str, loaded: Results) -> bool:
     """Whether that file of the current folder is the study as the root keeps it: names alone prove nothing."""
     from gan_ablate.study.study import read
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from gan_ablate.findings.summaries import BASE, ArmSummary
+from gan_ablate.formatting import number
 from gan_ablate.report.arms import ArmPage
 from gan_ablate.report.columns import change, verdict
 from gan_ablate.report.curves import HEIGHT, WIDTH
 from gan_ablate.report.html import definitions, row, table
-from gan_ablate.report.summaries import BASE, ArmSummary
-from gan_ablate.report.text import number
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Section

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.findings.summaries import BASE, ModelTable
+from gan_ablate.formatting import one_line
 from gan_ablate.recipe import Recipe
 from gan_ablate.report import again
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.reading import UNREADABLE
 from gan_ablate.report.samples import Grid
-from gan_ablate.report.summaries import BASE, ModelTable
-from gan_ablate.report.text import one_line
+from gan_ablate.results.frames import Results
+from gan_ablate.results.reading import UNREADABLE
 
 LEFT_OUT = ("seed", "arm", "classes", "model", "dataset")
 
@@ -48,7 +48,7 @@ class ArmPage:
 class Pages:
     """Builds the pages of one root, each recipe read once."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Results) -> None:
         self.loaded = loaded
         self.explained: dict[str, tuple[str, ...]] = {}
 
@@ -126,7 +126,7 @@ def _differences(recipe: Mapping[str, Any], base: Mapping[str, Any]) -> list[str
     return [f"{k}: {theirs.get(k, 'none')} → {v}" for k, v in ours.items() if v != theirs.get(k, "none")]
 
 
-def _command(loaded: Loaded, table: ModelTable, arm: str, recipe: Mapping[str, Any], seeds: Sequence[int]) -> str:
+def _command(loaded: Results, table: ModelTable, arm: str, recipe: Mapping[str, Any], seeds: Sequence[int]) -> str:
     """One line that trains each seed again: `train` where its options can say the recipe, else the study's cells."""
     line = again.train(recipe)
     if line and len(seeds) > 1:

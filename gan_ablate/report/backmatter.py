@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from gan_ablate.formatting import NOTHING, interval, number, p_value
 from gan_ablate.report import protocol
 from gan_ablate.report.columns import SIGN_WORDS
 from gan_ablate.report.html import definitions, disclosure, listing, row, section, table
 from gan_ablate.report.svg import short
-from gan_ablate.report.text import NOTHING, interval, number, p_value
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Study

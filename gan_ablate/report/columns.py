@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gan_ablate.findings.summaries import BASE, ArmSummary, ModelTable
+from gan_ablate.formatting import NOTHING, interval, number, p_value, percent, whole
 from gan_ablate.outcomes import listed
-from gan_ablate.report.summaries import BASE, ArmSummary, ModelTable
-from gan_ablate.report.text import NOTHING, interval, number, p_value, percent, whole
 from gan_ablate.stats.intervals import Interval
 
 

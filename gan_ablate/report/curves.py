@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gan_ablate.report.summaries import BASE
+from gan_ablate.findings.summaries import BASE
+from gan_ablate.formatting import number
 from gan_ablate.report.svg import Figure, Log, figure, polygon, polyline, short, text
-from gan_ablate.report.text import number
 from gan_ablate.stats.intervals import t_interval
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 240, 162, 40, 10, 36, 24

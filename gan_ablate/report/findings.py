@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from gan_ablate.report import armpages, designs, tasks
+from gan_ablate.findings import effects as designs
+from gan_ablate.findings import tasks
+from gan_ablate.findings.summaries import ALPHA, BASE
+from gan_ablate.formatting import NOTHING, interval, number, p_value
+from gan_ablate.report import armpages
 from gan_ablate.report.columns import columns, stability_columns
 from gan_ablate.report.html import arms_table, disclosure, drawn, listing, row, section, table
-from gan_ablate.report.summaries import ALPHA, BASE
-from gan_ablate.report.text import NOTHING, interval, number, p_value
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Section, Study

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gan_ablate.report.summaries import ModelTable
+from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.report.svg import Figure, Log, blocks, doublings, figure, line, mark, short, text, times
 from gan_ablate.stats.factorial import Factorial
 from gan_ablate.stats.intervals import Interval

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from gan_ablate.findings.summaries import BASE, ArmSummary, ModelTable
+from gan_ablate.formatting import percent
 from gan_ablate.report.palette import STRONGEST
-from gan_ablate.report.summaries import BASE, ArmSummary, ModelTable
 from gan_ablate.report.svg import Figure, blocks, figure, short, text
-from gan_ablate.report.text import percent
 
 LEFT, CELL, ROW, TOP, FOOT = 220, 118, 21, 30, 16
 FULL = math.log(2)  # a change by this factor has the fullest colour

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from gan_ablate.findings.summaries import BASE, ArmSummary
 from gan_ablate.report.columns import Column
-from gan_ablate.report.summaries import BASE, ArmSummary
 from gan_ablate.report.svg import Figure
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from gan_ablate.report import tasks
-from gan_ablate.report.summaries import BASE
+from gan_ablate.findings import tasks
+from gan_ablate.findings.summaries import BASE
+from gan_ablate.findings.tasks import Budget, OverTasks
+from gan_ablate.formatting import number
 from gan_ablate.report.svg import Figure, Log, doublings, figure, line, polygon, polyline, short, text, times
-from gan_ablate.report.tasks import Budget, OverTasks
-from gan_ablate.report.text import number
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 720, 330, 52, 214, 16, 42
 KEY = 22  # height of a line of the key

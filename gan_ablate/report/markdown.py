@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gan_ablate.report import backmatter, designs, findings, protocol, screen
+from gan_ablate.findings import effects as designs
+from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.formatting import NOTHING, interval, number, one_line, p_value, percent
+from gan_ablate.report import backmatter, findings, protocol, screen
 from gan_ablate.report.columns import SIGN_WORDS, Column, columns, stability_columns
-from gan_ablate.report.summaries import ModelTable
 from gan_ablate.report.svg import short
-from gan_ablate.report.text import NOTHING, interval, number, one_line, p_value, percent
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Section, Study

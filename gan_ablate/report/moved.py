@@ -13,17 +13,17 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError
+from gan_ablate.findings.summaries import ALPHA, BASE, VERDICTS
+from gan_ablate.findings.tables import tables
+from gan_ablate.formatting import NOTHING, interval, number, p_value, place
 from gan_ablate.report import page, records
-from gan_ablate.report.analysis import tables
 from gan_ablate.report.folder import put
-from gan_ablate.report.frames import load
 from gan_ablate.report.html import definitions, row, section, table
 from gan_ablate.report.markdown import grid, safe
-from gan_ablate.report.quotient import quotient
-from gan_ablate.report.summaries import ALPHA, BASE, VERDICTS
-from gan_ablate.report.text import NOTHING, interval, number, p_value, place
+from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.quotient import quotient
 from gan_ablate.untrusted import read_regular
 
 KEYS = ["study", "model", "dataset", "arm"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gan_ablate.formatting import slug
 from gan_ablate.report.page import NAMES
-from gan_ablate.report.text import slug
 
 ONCE = ("main", "claims", "claims-h", "all-arms", "compare", "report-files")  # per report
 PER_ROOT = (

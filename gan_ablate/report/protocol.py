@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gan_ablate.findings.summaries import ALPHA, BASE, IS_BASE, ModelTable
+from gan_ablate.formatting import one_line, place
 from gan_ablate.outcomes import explained
 from gan_ablate.report import again
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.summaries import ALPHA, BASE, IS_BASE, ModelTable
-from gan_ablate.report.text import one_line, place
+from gan_ablate.results.frames import Results
 
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
@@ -53,7 +53,7 @@ def family(table: ModelTable) -> str:
     )
 
 
-def facts(loaded: Loaded) -> list[tuple[str, str]]:
+def facts(loaded: Results) -> list[tuple[str, str]]:
     """(heading, text) pairs."""
     every = loaded.records.values()
     versions, hardware = ([r[k] for r in every if isinstance(r.get(k), dict)] for k in ("versions", "hardware"))
@@ -93,7 +93,7 @@ def _most(values: Iterable[str]) -> str:
     return shown + ("; .." if len(ranked) > 12 else "") or "–"
 
 
-def settings(loaded: Loaded) -> list[str]:
+def settings(loaded: Results) -> list[str]:
     """One line per model: the numbers of its base recipe."""
     lines = {}
     for record in loaded.records.values():
@@ -107,7 +107,7 @@ def settings(loaded: Loaded) -> list[str]:
     return [lines[m] for m in sorted(lines)]
 
 
-def failures(loaded: Loaded) -> list[tuple[str, str]]:
+def failures(loaded: Results) -> list[tuple[str, str]]:
     """(run, why) of every run that failed, and of every file that cannot be read."""
     bad = loaded.runs[~loaded.runs["outcome"].isin(["ok", "missing"])]
     rows = [
@@ -117,12 +117,12 @@ def failures(loaded: Loaded) -> list[tuple[str, str]]:
     return rows + [("file", p) for p in loaded.problems]
 
 
-def kinds(loaded: Loaded) -> list[tuple[str, int]]:
+def kinds(loaded: Results) -> list[tuple[str, int]]:
     """Reasons of failure with their numbers taken out, the commonest first."""
     counts = Counter(f"{re.sub(r'[0-9.]+', '…', why)}" for _, why in failures(loaded))
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12]
 
 
-def commands(loaded: Loaded) -> list[str]:
+def commands(loaded: Results) -> list[str]:
     """How to make it again."""
     return [*again.study(loaded), f"python -m gan_ablate.report {again.quoted(place(loaded.root))}"]

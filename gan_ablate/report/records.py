@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gan_ablate.report.designs import Effects
-from gan_ablate.report.signs import SignRow
-from gan_ablate.report.summaries import ModelTable
-from gan_ablate.report.tasks import Budget, OverTasks
+from gan_ablate.findings.effects import Effects
+from gan_ablate.findings.signs import SignRow
+from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.findings.tasks import Budget, OverTasks
 
 ALL = "all-arms.csv"  # every arm of every model of every root: what `--compare` reads
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a text that a spreadsheet would carry out, were it not quoted

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from gan_ablate.findings.summaries import Rows
 from gan_ablate.recipe import TOYS
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.summaries import Rows
+from gan_ablate.results.frames import Results
 
 BUDGET = 2_700_000  # bytes of pictures in one page
 LARGEST = 200  # pixels of a picture's longer side in the page, about
@@ -43,7 +43,7 @@ def chosen(rows: Rows) -> list[tuple[str, int]]:
     return [median] if len(done) == 1 else [median, ("worst", done[-1])]
 
 
-def grids(loaded: Loaded, arms: Sequence[Rows]) -> list[list[Grid]]:
+def grids(loaded: Results, arms: Sequence[Rows]) -> list[list[Grid]]:
     """Grids of each arm's median and worst seed, as far as the page's budget of bytes goes.
 
     The budget goes to the arms in the order given; an arm's two grids come together or not at all, so that no one picks
@@ -59,7 +59,7 @@ def grids(loaded: Loaded, arms: Sequence[Rows]) -> list[list[Grid]]:
     return found
 
 
-def _grids(loaded: Loaded, rows: Rows) -> list[Grid]:
+def _grids(loaded: Results, rows: Rows) -> list[Grid]:
     found = []
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])

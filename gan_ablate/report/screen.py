@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from gan_ablate.findings.summaries import ALPHA, ArmSummary, ModelTable
+from gan_ablate.formatting import number
 from gan_ablate.report.columns import change
-from gan_ablate.report.summaries import ALPHA, ArmSummary, ModelTable
-from gan_ablate.report.text import number
 
 if TYPE_CHECKING:
     from gan_ablate.report.study import Section, Study

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gan_ablate.report import curves, designs, forest, heatmap, lines, samples, signs, tasks
-from gan_ablate.report.analysis import tables
+from gan_ablate.findings import effects as designs
+from gan_ablate.findings import signs, tasks
+from gan_ablate.findings.summaries import ALPHA, BASE, ModelTable
+from gan_ablate.findings.tables import tables
+from gan_ablate.report import curves, forest, heatmap, lines, samples
 from gan_ablate.report.arms import ArmPage, Pages
-from gan_ablate.report.frames import Loaded
 from gan_ablate.report.names import Names
-from gan_ablate.report.summaries import ALPHA, BASE, ModelTable
 from gan_ablate.report.svg import Figure
+from gan_ablate.results.frames import Results
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Section:
 class Study:
     """One root's part of a report."""
 
-    loaded: Loaded
+    loaded: Results
     label: str  # its name; a second root of one name is told apart
     sections: tuple[Section, ...]
     heatmap: tuple[Figure, ...]
@@ -53,7 +55,7 @@ class Study:
         return int((self.loaded.runs["outcome"] == "missing").sum())
 
 
-def build(loaded: Loaded, label: str, prefix: str, taken: Names) -> Study:
+def build(loaded: Results, label: str, prefix: str, taken: Names) -> Study:
     """All findings and figures of one root. `prefix` and `taken` keep anchors apart where a report has several."""
     every = tables(loaded)
     names = [taken.section(prefix, t.title, len(t.arms)) for t in every]
@@ -85,7 +87,7 @@ def build(loaded: Loaded, label: str, prefix: str, taken: Names) -> Study:
 
 
 def _pictures(
-    loaded: Loaded, every: Sequence[ModelTable], names: Sequence[str]
+    loaded: Results, every: Sequence[ModelTable], names: Sequence[str]
 ) -> dict[tuple[str, str], list[samples.Grid]]:
     """Grids by (section, arm). Where not all fit, base comes first, then arms with a verdict, then the others, each
     from the clearest result on: a rule that no one's taste enters."""
@@ -100,7 +102,7 @@ def _pictures(
     return {(name, arm): grids for (_, name, arm, _), grids in zip(queue, found)}
 
 
-def _panels(loaded: Loaded, table: ModelTable) -> dict[str, Figure]:
+def _panels(loaded: Results, table: ModelTable) -> dict[str, Figure]:
     own = {run_id for rows in table.groups.values() for run_id in rows["run_id"]}
     points = loaded.curves[loaded.curves["run_id"].isin(own)]
     return curves.panels(curves.gather(points), [a.arm for a in table.arms], table.label)

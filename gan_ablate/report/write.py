@@ -12,10 +12,10 @@ import pandas as pd
 from gan_ablate.errors import InputError
 from gan_ablate.report import curves, folder, latex, markdown, page, records, svg
 from gan_ablate.report.columns import columns, stability_columns
-from gan_ablate.report.frames import Loaded, load
 from gan_ablate.report.names import Names
 from gan_ablate.report.records import csv
 from gan_ablate.report.study import Section, Study, build
+from gan_ablate.results.frames import Results, load
 
 
 def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
@@ -40,7 +40,7 @@ def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = F
     return home / "report.html"
 
 
-def judged(loaded: Sequence[Loaded]) -> tuple[Any, ...]:
+def judged(loaded: Sequence[Results]) -> tuple[Any, ...]:
     """The verdicts of the claims registry over all roots."""
     from gan_ablate.claims import judge
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from gan_ablate.formatting import clock
 from gan_ablate.store.store import Store
-from gan_ablate.sweep.display import clock
 
 RECENT = 50  # published runs that the throughput comes from
 STALE = 5.0  # times the mean gap between them: nothing published for longer, and the sweep is said to stand still

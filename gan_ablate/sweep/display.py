@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.store import Store, seconds_of
 from gan_ablate.study.cells import dataset_names
@@ -112,18 +113,6 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     if isinstance(facts.get("seconds"), int | float):
         parts.append(f"{facts['seconds']:.0f} s")
     return "  ".join(parts)
-
-
-def clock(seconds: float | None) -> str:
-    """Seconds as h:mm:ss; `?` when not known.
-
-    >>> clock(3725)
-    '1:02:05'
-    """
-    if seconds is None:
-        return "?"
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
 @dataclass

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.summaries import ModelTable, scores
+from gan_ablate.findings.summaries import ModelTable, scores
+from gan_ablate.results.frames import Results
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
 
 
@@ -25,7 +25,7 @@ class Effects:
     left_out: tuple[str, ...]  # factors without just two levels here
 
 
-def effects(loaded: Loaded, table: ModelTable) -> Effects | None:
+def effects(loaded: Results, table: ModelTable) -> Effects | None:
     """Least squares on log FID with seeds as blocks; None where the study has no factors or no run has a FID."""
     coded = {arm: levels for arm, levels in loaded.factors.items() if arm in table.groups}
     if not coded:

@@ -10,16 +10,15 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError
-from gan_ablate.report import reading
-from gan_ablate.report.reading import METRICS, UNREADABLE
-from gan_ablate.results import result_file
+from gan_ablate.results import reading, result_file
+from gan_ablate.results.reading import METRICS, UNREADABLE
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Results:
     """One study's results.
 
     runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
@@ -68,7 +67,7 @@ class Loaded:
         return found.astype({"step": int}) if rows and not found["step"].isna().any() else found
 
 
-def load(root: str | Path) -> Loaded:
+def load(root: str | Path) -> Results:
     """Read a root. Raises `InputError` where there is no study, or one of another schema."""
     root = Path(root)
     study = reading.study(root)
@@ -100,7 +99,7 @@ def load(root: str | Path) -> Loaded:
     if study["name"] == "train" and len(runs):
         # single runs of many settings share one root: only like may stand in a table with like
         runs["protocol"] = [reading.setting(records.get(r)) or p for r, p in zip(runs["run_id"], runs["protocol"])]
-    return Loaded(
+    return Results(
         root,
         study["name"],
         study["version"],

@@ -1,41 +1,22 @@
-"""The runs of a root as tables in which like stands with like, and the arms of a table that a contrast means."""
+"""The runs of a root as tables in which like stands with like."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from gan_ablate.claims.claim import BASE
-from gan_ablate.errors import InputError
 from gan_ablate.outcomes import MEASURED
-from gan_ablate.recipe import TrickSpec
+from gan_ablate.results.frames import Results
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
+BASE = "base"
 MISSING = "missing"
-HELD = {"adam_lr": ("lr", "lr"), "batch_size": ("size", "batch_size")}  # trick -> its number, and where base has it
-
-
-class Loaded(Protocol):
-    """What is read of `gan_ablate.report.load(root)`."""
-
-    @property
-    def root(self) -> Path: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def runs(self) -> Any: ...  # a pandas frame: run_id, model, dataset, arm, seed, outcome, protocol, fid
-    @property
-    def records(self) -> Mapping[str, Mapping[str, Any]]: ...
-    @property
-    def not_applicable(self) -> Sequence[Mapping[str, str]]: ...
-    @property
-    def ties(self) -> Mapping[tuple[str, str, str], Any]: ...  # (model, dataset, arm) -> `report.reading.Tie`
 
 
 @dataclass(frozen=True)
@@ -125,27 +106,13 @@ class Table:
         """Whether arms sample from the same trained weights: their seeds are pairs by construction."""
         return all(arm == BASE or (model, arm) in self.tied for arm in arms)
 
-    def match(self, model: str, wanted: str) -> list[str]:
-        """The arms that a contrast means: the one called so, else every single trick of that name and parameters, else
-        base where its recipe holds that number already."""
-        labels = self.arms.get(model, {})
-        found = [wanted] if wanted in labels else [label for label in labels if means(label, wanted)]
-        return found or ([BASE] if self._base_holds(model, wanted) else [])
-
-    def _base_holds(self, model: str, wanted: str) -> bool:
-        spec, runs = TrickSpec.parse(wanted), self.side(model, BASE).values()
-        if not runs or spec.name not in HELD:
-            return False
-        number_of, place = HELD[spec.name]
-        return all(not r.tricks and r.recipe.get(place) == spec.params.get(number_of, math.nan) for r in runs)
-
     def points(self, *models: str) -> list[str]:
         """The points of a random design that all of these models have."""
         found = [[a for a in self.arms.get(model, {}) if a.startswith("point-")] for model in models]
         return [a for a in found[0] if all(a in others for others in found)]
 
 
-def tables(loaded: Iterable[Loaded]) -> list[Table]:
+def tables(loaded: Iterable[Results]) -> list[Table]:
     """The tables of all roots, in their order; a root given twice is read once.
 
     Runs without a measurement stand with the commonest protocol of their dataset.
@@ -178,27 +145,6 @@ def tables(loaded: Iterable[Loaded]) -> list[Table]:
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
             found += [Table(one.name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
     return found
-
-
-def means(label: str, wanted: str) -> bool:
-    """Whether an arm's label is the trick `wanted`, with at least the parameters that `wanted` names."""
-    named, asked = _spec(label), TrickSpec.parse(wanted)
-    if named is None or named.name != asked.name:
-        return False
-    return all(named.params.get(key) == value for key, value in asked.params.items())
-
-
-@lru_cache(maxsize=4096)
-def _spec(label: str) -> TrickSpec | None:
-    """The one registered trick that a label names, all its parameters filled in; no user's module is imported."""
-    from gan_ablate.trick import REGISTRY, build, spec_of
-    from gan_ablate.tricks import trick_names
-
-    try:
-        spec = TrickSpec.parse(label)
-        return spec_of(build(spec), spec.name) if spec.name in trick_names() and spec.name in REGISTRY else None
-    except (InputError, TypeError, ValueError):
-        return None
 
 
 def number(value: object) -> float | None:

@@ -9,9 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from gan_ablate.report.frames import Loaded
-from gan_ablate.report.reading import Tie
-from gan_ablate.report.summaries import (
+from gan_ablate.findings.summaries import (
     ALPHA,
     BASE,
     VERDICTS,
@@ -23,7 +21,9 @@ from gan_ablate.report.summaries import (
     scores,
     summarise,
 )
-from gan_ablate.report.text import some
+from gan_ablate.formatting import some
+from gan_ablate.results.frames import Results
+from gan_ablate.results.reading import Tie
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.exact import floor_note
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
@@ -31,12 +31,12 @@ from gan_ablate.stats.paired import Comparison, Scores, compare_family
 __all__ = ["ALPHA", "BASE", "VERDICTS", "ArmSummary", "ModelTable", "tables"]
 
 
-def tables(loaded: Loaded) -> tuple[ModelTable, ...]:
+def tables(loaded: Results) -> tuple[ModelTable, ...]:
     """A table per protocol, model and dataset, in the study's order."""
     return tuple(_tables(loaded))
 
 
-def _tables(loaded: Loaded) -> Iterator[ModelTable]:
+def _tables(loaded: Results) -> Iterator[ModelTable]:
     runs = loaded.runs
     several = runs["dataset"].nunique() > 1
     for (model, dataset), part in runs.groupby(["model", "dataset"], sort=False):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gan_ablate.report.summaries import ModelTable, Rows, known, where
+from gan_ablate.findings.summaries import ModelTable, Rows, known, where
 from gan_ablate.stats.association import Association, auc
 
 

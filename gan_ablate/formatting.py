@@ -55,6 +55,18 @@ def percent(ratio: float) -> str:
     return f"{change:+d} %".replace("-", "−") if change else "±0 %"
 
 
+def clock(seconds: float | None) -> str:
+    """Seconds as h:mm:ss; `?` when not known.
+
+    >>> clock(3725)
+    '1:02:05'
+    """
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+
+
 def one_line(text: object) -> str:
     """On one line, without what could close a fenced block."""
     return " ".join(str(text).replace("`", "'").split())

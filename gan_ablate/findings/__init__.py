@@ -1,0 +1,1 @@
+"""From results to verdicts per arm: what report, claims and status all show. No torch."""
