@@ -20,12 +20,13 @@ import pytest
 from fake_runs import carry_out, count
 
 from gan_ablate.errors import InputError
+from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
 from gan_ablate.sweep import client, pool, slots
-from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, clock, matrix
+from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, matrix
 
 HERE = Path(__file__).parent
 STUDY = Study(name="test")

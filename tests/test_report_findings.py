@@ -14,10 +14,11 @@ from markdown_it import MarkdownIt
 from planted_runs import VERDICTS, plant, plant_factorial, result, run
 from scipy import stats as oracle
 
+from gan_ablate.findings import effects as designs
+from gan_ablate.findings import signs, tasks
 from gan_ablate.report import (
     backmatter,
     curves,
-    designs,
     forest,
     heatmap,
     lines,
@@ -26,9 +27,7 @@ from gan_ablate.report import (
     moved,
     report,
     screen,
-    signs,
     tables,
-    tasks,
 )
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval
