@@ -20,10 +20,11 @@ from gan_ablate.claims.verdict import Evidence
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
-from gan_ablate.results.reading import Tie
+from gan_ablate.results.runs import Run
 from gan_ablate.results.tables import tables
 from gan_ablate.stats.paired import compare
 from gan_ablate.study.study import expand, read
+from gan_ablate.study.ties import Tie
 
 HERE = Path(__file__).parent
 IDS = """
@@ -46,6 +47,13 @@ class Root:
         self.root, self.name, self.rows, self.records, self.not_applicable = Path(root), name, [], {}, []
         self.ties = {}
         self.rng = np.random.default_rng(7)
+
+    @property
+    def each(self):
+        return [
+            Run(self.root / "runs" / id_, model, arm, seed, outcome, fid, self.records.get(id_) or {}, dataset, id_)
+            for id_, model, dataset, arm, seed, outcome, _, fid in self.rows
+        ]
 
     @property
     def runs(self):

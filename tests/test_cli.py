@@ -39,7 +39,7 @@ def refused(capsys, *argv):
         (["train", "--stps", "3"], "--stps"),
         (["sweep", "sweeps/smok.yaml"], "sweeps/smok.yaml"),
         (["report", "/no/such/root"], "no such folder"),
-        (["status", "/no/such/root"], "no study here"),
+        (["status", "/no/such/root"], "no such folder"),
         (["tricks", "instnce_noise"], "did you mean 'instance_noise'"),
         (["sample", "/no/such.ckpt"], "no such checkpoint"),
         (["sample", "README.md"], "not a checkpoint"),

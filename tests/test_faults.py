@@ -23,8 +23,9 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.store import publishing
 from gan_ablate.store.merge import differing
+from gan_ablate.store.publishing import publish
 from gan_ablate.store.status import overview, pace
-from gan_ablate.store.store import Store, publish
+from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool, server
 from gan_ablate.sweep.display import Quiet

@@ -17,8 +17,10 @@ import yaml
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
+from gan_ablate.store.claim import Claim
+from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.store.status import Status, overview
-from gan_ablate.store.store import Claim, Store, publish, to_json
+from gan_ablate.store.store import Store
 from gan_ablate.study.study import NotApplicable
 from gan_ablate.study.ties import ties
 
@@ -88,6 +90,7 @@ def test_root_of_another_study_schema_or_nothing(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=line):
             create(tmp_path)
         assert (tmp_path / "study.yaml").read_text() == text
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no study here"):
         Store.open(tmp_path / "empty")
     with pytest.raises(InputError, match="cannot be written"):
@@ -155,16 +158,16 @@ def test_the_study_file_is_yaml_and_reads_the_same_either_way(tmp_path: Path) ->
     design, factors = {"name": "factorial", "factors": ["x"]}, {"a: b": {"x": 1.5, "y": "low"}}
     store = Store.create(tmp_path, name="one", source={}, recipes=odd, design=design, factors=factors)
     held = Store.open(tmp_path)
-    assert (held, held.design, held.factors) == (store, design, factors)
+    assert (held, held.study.design, held.study.factors) == (store, design, factors)
     data = yaml.safe_load((tmp_path / "study.yaml").read_text())
     assert [cell["arm"] for cell in data["cells"]] == [r.arm for r in odd]
     for style in (None, True, False):
         (tmp_path / "study.yaml").write_text(yaml.safe_dump(data, default_flow_style=style, sort_keys=True))
         again = Store.open(tmp_path)
-        assert (again, again.design, again.factors) == (store, design, factors)
+        assert (again, again.study.design, again.study.factors) == (store, design, factors)
     old = {k: v for k, v in data.items() if k not in ("design", "factors")}  # a root of before there were designs
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(old))
-    assert (Store.open(tmp_path).cells, Store.open(tmp_path).design) == (store.cells, {})
+    assert (Store.open(tmp_path).cells, Store.open(tmp_path).study.design) == (store.cells, {})
     empty = Store.create(tmp_path / "e", name="one", source={}, recipes=[])
     assert Store.open(tmp_path / "e") == empty
 

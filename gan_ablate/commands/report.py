@@ -34,15 +34,15 @@ def _warn(roots: list[str]) -> None:
     """A line on stderr per root that is not finished: who pipes the path on should hear it too."""
     from pathlib import Path
 
-    from gan_ablate.results import reading
     from gan_ablate.store.store import Store
 
     for root in map(Path, roots):
-        cells, store = reading.study(root)["cells"], Store(root)
-        left = sum(store.glance(cell["run_id"])[0] not in ("done", "crashed") for cell in cells)
+        store = Store.open(root)
+        left = sum(store.glance(cell.run_id)[0] not in ("done", "crashed") for cell in store.cells)
         if left:
             print(
-                f"{root}: unfinished: {left} of {len(cells)} runs have no result; verdicts may change", file=sys.stderr
+                f"{root}: unfinished: {left} of {len(store.cells)} runs have no result; verdicts may change",
+                file=sys.stderr,
             )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.recipe import Recipe
+from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.frames import Results
-from gan_ablate.results.reading import UNREADABLE
 
 TRAIN = "train"  # the study's name in a root of single runs: no sweep made it
 SHOWN = 20  # lines of a root of single runs

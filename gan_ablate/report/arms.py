@@ -13,8 +13,8 @@ from gan_ablate.formatting import one_line
 from gan_ablate.recipe import Recipe
 from gan_ablate.report import again
 from gan_ablate.report.samples import Grid
+from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.frames import Results
-from gan_ablate.results.reading import UNREADABLE
 
 LEFT_OUT = ("seed", "arm", "classes", "model", "dataset")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.findings.summaries import ALPHA, BASE, IS_BASE, ModelTable
@@ -77,7 +77,7 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
     ]
 
 
-def _evaluation(record: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
     found = record.get("evaluation")
     return found if isinstance(found, dict) else {}
 

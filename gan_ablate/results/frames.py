@@ -1,8 +1,9 @@
-"""A root's results as tidy frames. Runs that failed or are missing stay in them."""
+"""A root's results as typed runs and as tidy frames. Runs that failed or are missing stay in them."""
 
 from __future__ import annotations
 
-import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,30 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError
-from gan_ablate.results import reading, result_file
-from gan_ablate.results.reading import METRICS, UNREADABLE
-from gan_ablate.untrusted import LONGEST_LOG, read_regular
+from gan_ablate.results.files import UNREADABLE
+from gan_ablate.results.runs import LONGEST, MISSING, Run, as_number, read_run, setting
+from gan_ablate.results.study_file import NAME, StudyFile, read_study
+from gan_ablate.study.ties import Tie
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
+METRICS = (
+    "fid", "kid", "is_mean", "is_std", "precision", "recall", "density", "coverage", "modes", "assigned_modes",
+    "high_quality", "mode_kl",
+)  # fmt: skip
+STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
+SIGNS = ("d_loss_near_zero", "gradient_over_100", "d_loss_spikes", "g_loss_falls")  # evaluate.health's, in its order
+MEASURES = (
+    "steps", "seconds", "train_seconds", "evaluation_seconds", "images_seen", "peak_memory_bytes", "resumed",
+    "diverged_at",
+)  # fmt: skip
+SINGLE_RUNS = "train"  # the study's name in a root of `gan-ablate train`: runs of many settings share it
 
 
 @dataclass(frozen=True)
 class Results:
     """One study's results.
 
+    each: one typed run per cell, in the study's order.
     runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
         `high_quality`), `best_fid`, the stability card (`final_over_best`, `volatility`, `largest_d_gradient`, ..), the
         step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
@@ -31,15 +45,16 @@ class Results:
     root: Path
     name: str
     version: str
+    each: tuple[Run, ...]
     runs: pd.DataFrame
     curves: pd.DataFrame
     not_applicable: tuple[dict[str, str], ...]
-    records: dict[str, dict[str, Any]]  # run_id -> result.json or failed.json
+    records: dict[str, Mapping[str, Any]]  # run_id -> result.json or failed.json
     problems: tuple[str, ...]  # files that cannot be read or are refused
     design: dict[str, Any] = field(default_factory=dict)
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: Any = None  # the study as its author wrote it; only to be compared
-    ties: dict[tuple[str, str, str], reading.Tie] = field(default_factory=dict)  # by model, dataset, arm
+    ties: dict[tuple[str, str, str], Tie] = field(default_factory=dict)  # by model, dataset, arm
 
     def health(self, run_ids: list[str] | None = None) -> pd.DataFrame:
         """Training health, one row per record of metrics.jsonl: run_id, model, dataset, arm, seed, step, and losses,
@@ -48,82 +63,123 @@ class Results:
         A value that was not finite when it was logged is NaN. Lines that cannot be read are left out.
         """
         rows: list[dict[str, Any]] = []
-        wanted = self.runs if run_ids is None else self.runs[self.runs["run_id"].isin(run_ids)]
-        for values in wanted[list(KEYS)].itertuples(index=False):
-            keys = dict(zip(KEYS, values, strict=True))
-            try:
-                path = self.root / "runs" / keys["run_id"] / "metrics.jsonl"
-                lines = read_regular(path, LONGEST_LOG).splitlines()
-            except OSError:
-                continue
-            for line in lines:
-                try:
-                    read = json.loads(line)
-                    if "evaluation" not in read:
-                        rows.append({**keys, **{str(k): reading.number(v) for k, v in read.items()}})
-                except UNREADABLE:
-                    continue
+        for run in self.each:
+            if run_ids is None or run.run_id in run_ids:
+                keys = {k: getattr(run, k) for k in KEYS}
+                rows += [{**keys, **{k: _nan_for_none(v) for k, v in row.items()}} for row in run.health]
         found = pd.DataFrame(rows, columns=None if rows else [*KEYS, "step"])
-        return found.astype({"step": int}) if rows and not found["step"].isna().any() else found
+        return found.astype({"step": int}) if rows else found
 
 
 def load(root: str | Path) -> Results:
-    """Read a root. Raises `InputError` where there is no study, or one of another schema."""
+    """Read a root. Raises `InputError` where there is no study, or one that cannot be used."""
     root = Path(root)
-    study = reading.study(root)
-    rows, curves, records, problems = [], [], {}, []
-    home = (root / "runs").resolve()
-    for cell in study["cells"]:
-        folder = _folder(root, home, cell["run_id"])
-        row, points, record = reading.row(cell, {}), [], None
-        for name in ("result.json", "failed.json"):
-            try:
-                found = result_file.read(folder / name, cell["run_id"])
-                row, points = reading.row(cell, found), reading.points(found)
-                record = found
-                break
-            except FileNotFoundError:
-                continue
-            except result_file.Refused as error:
-                problems.append(f"{cell['run_id']}/{name} is refused ({error}); the run counts as missing")
-            except UNREADABLE as error:
-                why = f" ({error.strerror})" if isinstance(error, OSError) else ""
-                problems.append(f"{cell['run_id']}/{name} cannot be read{why}; the run counts as missing")
+    study = read_study(root)
+    if not study.cells:
+        raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
+    rows, curves, each, problems = [], [], [], []
+    for cell in study.cells:
+        run, row, points = _read(root / "runs" / cell.run_id, cell)
+        each.append(run)
         rows.append(row)
-        if record is None:
-            continue
-        records[row["run_id"]] = record
-        keys = {k: row[k] for k in KEYS}
-        curves += [{**keys, **p} for p in points]
+        curves += points
+        problems += [f"{cell.run_id}/{problem}; the run counts as missing" for problem in run.problems]
     runs = pd.DataFrame(rows)
-    if study["name"] == "train" and len(runs):
-        # single runs of many settings share one root: only like may stand in a table with like
-        runs["protocol"] = [reading.setting(records.get(r)) or p for r, p in zip(runs["run_id"], runs["protocol"])]
+    records = {run.run_id: run.record for run in each if run.record}
+    if study.name == SINGLE_RUNS:  # only like may stand in a table with like
+        runs["protocol"] = [setting(run.record) or run.protocol for run in each]
     return Results(
-        root,
-        study["name"],
-        study["version"],
-        runs,
-        pd.DataFrame(curves, columns=[*KEYS, "step", *METRICS, "seconds"]),
-        tuple(study["not_applicable"]),
-        records,
-        tuple(problems),
-        study["design"],
-        study["factors"],
-        study["source"],
-        study["ties"],
+        root=root,
+        name=study.name[:LONGEST],
+        version=study.version[:LONGEST],
+        each=tuple(each),
+        runs=runs,
+        curves=pd.DataFrame(curves, columns=[*KEYS, "step", *METRICS, "seconds"]),
+        not_applicable=tuple({k: str(v)[:LONGEST] for k, v in vars(n).items()} for n in study.not_applicable),
+        records=records,
+        problems=tuple(problems),
+        design=_design(study),
+        factors=_factors(study),
+        source=study.source,
+        ties={
+            (c.model, c.dataset, c.arm): Tie(c.same_as_base, c.shares_weights)
+            for c in study.cells
+            if c.same_as_base or c.shares_weights
+        },
     )
 
 
-def _folder(root: Path, home: Path, run_id: str) -> Path:
-    """A run's folder. Raises `InputError` for an id that leads out of the root, by dots or by a link."""
-    folder = root / "runs" / run_id
+def _read(folder: Path, cell: Any) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
+    """A run, its row and the rows of its curve. One with a figure of another kind counts as missing."""
+    run = read_run(folder, cell)
     try:
-        linked = folder.is_symlink()
-    except OSError as error:
-        why = f"run id {run_id[:80]!r} cannot be a folder: {error.strerror}"
-        raise InputError(f"{root / 'study.yaml'}: {why}") from None
-    plain = run_id not in {"", ".", ".."} and not {"/", "\0"} & set(run_id) and not linked
-    if not plain and ("\0" in run_id or folder.resolve().parent != home):
-        raise InputError(f"{root / 'study.yaml'}: run id {run_id!r} leads out of the root")
-    return folder
+        return run, _row(run), _points(run)
+    except UNREADABLE:
+        problem = f"{'failed' if 'error' in run.record else 'result'}.json cannot be read"
+        missing = Run(
+            folder, run.model, run.arm, run.seed, MISSING, math.nan, {}, run.dataset, run.run_id,
+            problems=(*run.problems, problem),
+        )  # fmt: skip
+        return missing, _row(missing), []
+
+
+def _row(run: Run) -> dict[str, Any]:
+    """One line of the frame of runs."""
+    record = run.record
+    measured = _metrics(record.get("metrics"))
+    best, card, signs = (record.get(k) or {} for k in ("best", "stability", "signs"))
+    best_fid = as_number(best.get("fid"))
+    facts = {**record, "steps": (record.get("recipe") or {}).get("steps")}
+    return {
+        **{k: getattr(run, k) for k in KEYS},
+        "outcome": run.outcome,
+        "protocol": run.protocol,
+        **measured,
+        "best_fid": best_fid,
+        "best_step": as_number(best.get("step")),
+        "final_over_best": measured["fid"] / best_fid if best_fid > 0 else math.nan,
+        **{k: as_number(card.get(k)) for k in STABILITY},
+        **{f"sign_{k}": as_number(signs.get(k)) for k in SIGNS},  # G step at which it first showed; NaN: never
+        "signs_asked": ",".join(k for k in SIGNS if k in signs),
+        **{k: as_number(facts.get(k)) for k in MEASURES},
+        "note": run.note,
+    }
+
+
+def _points(run: Run) -> list[dict[str, Any]]:
+    """A run's evaluations, as lines of the frame of curves."""
+    keys = {k: getattr(run, k) for k in KEYS}
+    return [{**keys, "step": int(p["step"]), **_metrics(p), "seconds": as_number(p.get("seconds"))} for p in run.points]
+
+
+def _metrics(source: Mapping[str, Any] | None) -> dict[str, float]:
+    return {m: as_number((source or {}).get(m)) for m in METRICS}
+
+
+def _nan_for_none(value: object) -> float:
+    try:
+        return as_number(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _factors(study: StudyFile) -> dict[str, dict[str, Any]]:
+    """Arm label -> {factor: level}; arms whose levels are no scalars are left out."""
+    return {
+        str(arm): {str(k): v for k, v in levels.items()}
+        for arm, levels in study.factors.items()
+        if isinstance(levels, dict) and all(isinstance(v, str | int | float) for v in levels.values())
+    }
+
+
+def _design(study: StudyFile) -> dict[str, Any]:
+    """The design's name and the levels of its factors in order, the low one first."""
+    if not isinstance(name := study.design.get("name"), str):
+        return {}
+    levels = study.design.get("factors")
+    plain = {
+        str(k): [v for v in values if isinstance(v, str | int | float)]
+        for k, values in (levels.items() if isinstance(levels, dict) else ())
+        if isinstance(values, list)
+    }
+    return {"name": name[:LONGEST], "factors": plain}

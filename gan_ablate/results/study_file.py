@@ -1,23 +1,35 @@
-"""`study.yaml`: what a root's study asks for. YAML, with one JSON object per cell, so that 10,000 are read at once."""
+"""study.yaml, read: what a root's study asks for. YAML, with one JSON object per cell, so that 10,000 are read at once.
+
+`store.study_writer` writes it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gan_ablate import __version__
+from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
-from gan_ablate.store.publishing import plain
-from gan_ablate.study.study import NotApplicable
-from gan_ablate.untrusted import load_yaml
+from gan_ablate.study.cells import NotApplicable
+from gan_ablate.untrusted import is_tree, load_yaml, read_regular
 
-CELLS = "cells:\n"
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+NAME = "study.yaml"
+CELLS = "cells:\n"  # the line that the cells follow, each a JSON object on a line of its own
+LONGEST_NAME = 255  # bytes of a folder's name
+AGAIN = (
+    "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
+    "it away, and the next train collects what is there)"
+)
+
+
+class Damaged(InputError):
+    """A study.yaml that is empty or broken."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +41,66 @@ class Cell:
     dataset: str
     arm: str
     seed: int
-    same_as_base: str = ""  # why its arm is base by construction; see `ties.Tie`
-    shares_weights: bool = False
+    same_as_base: str = ""  # why it trains and samples exactly as base by construction; empty where it does not
+    shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
 
 
-def write(name: str, cells: Sequence[Cell], skipped: Sequence[NotApplicable], more: Mapping[str, Any]) -> bytes:
-    """The file's text. `more`: further keys with plain data (the study as written, its design)."""
-    head: dict[str, Any] = {"schema": SCHEMA, "name": name, "version": __version__}
-    head |= {key: plain(value) for key, value in more.items()}
-    head["not_applicable"] = [asdict(n) for n in skipped]
-    text = yaml.dump(head, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=200, allow_unicode=True)
-    lines = "".join(f"- {json.dumps(_told(cell), ensure_ascii=False)}\n" for cell in cells)
-    return (text + CELLS + (lines or "  []\n")).encode(errors="backslashreplace")
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as expanded. source: as its author wrote it. design: what the design says of itself (its name, options,
+    alias table). factors: arm -> {factor: level}. A run that is listed twice is one cell."""
+
+    name: str
+    version: str = field(default="", compare=False)  # of gan_ablate, which wrote it
+    cells: tuple[Cell, ...] = ()
+    not_applicable: tuple[NotApplicable, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    design: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
 
-def _told(cell: Cell) -> dict[str, Any]:
-    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights")}
+def read_study(root: Path) -> StudyFile:
+    """The study of a root. Raises `InputError` if there is none, one of another schema, or one whose run ids lead out
+    of the root, and `Damaged` where the file is empty or broken."""
+    path = root / NAME
+    data = _load(root, path)
+    schema = data.get("schema") if isinstance(data, Mapping) else None
+    if schema != SCHEMA:
+        raise InputError(_other_schema(path, schema, data))
+    try:
+        cells = {cell.run_id: cell for cell in (_checked(Cell, entry) for entry in data["cells"])}
+        skipped = tuple(_checked(NotApplicable, entry) for entry in data.get("not_applicable") or ())
+        kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
+        name = str(data["name"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{path}: not a study's file: {error}; {AGAIN}") from None
+    for run_id in cells:
+        if not run_id or run_id != Path(run_id).name or run_id.startswith("."):
+            raise InputError(f"{path}: run id {run_id!r} leads out of the root")
+        if not run_id.isprintable() or len(os.fsencode(run_id)) > LONGEST_NAME:
+            raise InputError(f"{path}: run id {run_id[:80]!r} is no name of a folder")
+    return StudyFile(name, str(data.get("version") or "?"), tuple(cells.values()), skipped, **kept)
 
 
-def read(text: bytes) -> Any:
-    """A `study.yaml`: its cells by a JSON parser where they are written as `Store` writes them, else all as YAML."""
+def _load(root: Path, path: Path) -> Any:
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder: give the root of a sweep, such as runs/ablation")
+    try:
+        data = parse(read_regular(path))
+    except FileNotFoundError:
+        raise InputError(f"{root}: no study here (no {NAME}): give the root of a sweep") from None
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise Damaged(f"{path}: cannot be read: {' '.join(str(why).split())}; {AGAIN}") from None
+    if data is None:
+        raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
+    if not is_tree(data):
+        raise InputError(f"{path}: cannot be read: aliases (*) are not allowed")
+    return data
+
+
+def parse(text: bytes) -> Any:
+    """The file as plain data: its cells by a JSON parser where each stands on a line of its own, else all as YAML."""
     head, found, cells = text.decode().partition("\n" + CELLS)
     lines = cells.splitlines()
     if found and all(line.startswith('- {"') for line in lines):
@@ -62,7 +114,18 @@ def read(text: bytes) -> Any:
     return load_yaml(text)
 
 
-def other_schema(path: Path, schema: object, data: Any) -> str:
+def _checked(kind: Any, entry: Mapping[str, Any]) -> Any:
+    """A cell, or one that is not applicable. Raises `TypeError` or `ValueError` where it is none."""
+    made = kind(**entry)
+    kinds = {"seed": int, "shares_weights": bool}
+    if any(not isinstance(v, kinds.get(k, str)) for k, v in vars(made).items()):
+        raise TypeError(f"{kind.__name__} {str(entry)[:200]}: a field of another kind")
+    for value in vars(made).values():
+        str(value).encode()  # half a surrogate pair is no text
+    return made
+
+
+def _other_schema(path: Path, schema: object, data: Any) -> str:
     """What to do with a root of another recipe schema."""
     by = f" (by gan_ablate {data['version']})" if isinstance(data, Mapping) and data.get("version") else ""
     if isinstance(schema, int) and not isinstance(schema, bool):

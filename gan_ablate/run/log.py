@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 
 from gan_ablate.evaluate import health
+from gan_ablate.results.files import parse_lines
 
 START = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}  # the position of an empty log
 
@@ -80,7 +81,7 @@ class RunLog(Logger):
         """
         self.close()
         head = self._head(position)
-        rows = [json.loads(line) for line in head.splitlines()]
+        rows = parse_lines(head)
         self.records = [row for row in rows if "evaluation" not in row]
         self.signs = health.signs(self.records, probabilities=self.probabilities)  # said in an earlier life
         self._bytes, self._digest = len(head), hashlib.sha256(head)

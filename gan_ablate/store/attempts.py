@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate import __version__
-from gan_ablate.store.publishing import append, read_lines
+from gan_ablate.results.files import json_lines
+from gan_ablate.store.publishing import append
 
 NAME = "attempts.jsonl"
 TRACEBACK = 20_000  # characters kept
@@ -40,7 +41,7 @@ def end(folder: Path, number: int, outcome: str, **more: Any) -> None:
 def read(folder: Path) -> list[dict[str, Any]]:
     """The attempts in the order in which they started, each with its end where there is one."""
     attempts: list[dict[str, Any]] = []
-    for record in read_lines(folder / NAME):
+    for record in json_lines(folder / NAME):
         if not isinstance(record.get("attempt"), int):
             continue
         if "started" in record:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
+from gan_ablate.results.files import find_record, read_recipe
 from gan_ablate.store import attempts
 from gan_ablate.store.publishing import discard, publish, refusing, to_json
-from gan_ablate.untrusted import not_its_own, read_regular
-
-if TYPE_CHECKING:
-    from gan_ablate.store.store import Store
+from gan_ablate.untrusted import not_its_own
 
 log = logging.getLogger("gan_ablate.sweep")
 
@@ -30,15 +27,11 @@ class LockLost(InputError):
 class Claim:
     """A run's folder while its lock is held by this process: the only way to write into it."""
 
-    store: Store
+    folder: Path
     run_id: str
     lock: IO[bytes]
     attempt: int = 0  # the number of the attempt that `prepare` began
     over: bool = False  # and whether its end is recorded
-
-    @property
-    def folder(self) -> Path:
-        return self.store.folder(self.run_id)
 
     def check(self) -> None:
         """Raises `LockLost` once the run is no longer this process's alone, `OSError` where the disk refuses."""
@@ -47,15 +40,12 @@ class Claim:
 
     def finished(self) -> dict[str, Any] | None:
         """The published result or failure, read again under the lock. A damaged one is moved aside to `*.corrupt`."""
-        for name in ("result.json", "failed.json"):
-            path = self.folder / name
-            record = self.store.read(self.run_id, name, warn=False)
-            if record is not None:
-                return record
-            if path.exists():
-                log.warning("%s: damaged; moved aside to %s.corrupt, the run is done again", path, name)
-                os.replace(path, path.with_name(f"{name}.corrupt"))
-        return None
+        found = find_record(self.folder, self.run_id)
+        for problem in found.problems:
+            path = self.folder / problem.partition(" ")[0]
+            log.warning("%s: damaged; moved aside to %s.corrupt, the run is done again", path, path.name)
+            os.replace(path, path.with_name(f"{path.name}.corrupt"))
+        return dict(found.record) or None
 
     def prepare(self, recipe: Recipe) -> Path:
         """The run's folder, ready to train in, with this attempt begun. Raises `InputError` for another recipe's."""
@@ -66,8 +56,8 @@ class Claim:
             for stale in stale_files(self.folder):
                 discard(stale)
             try:
-                held = json.loads(read_regular(path))
-            except (FileNotFoundError, ValueError):
+                held = read_recipe(self.folder)
+            except (FileNotFoundError, ValueError, RecursionError):
                 held = None  # ours to write: the folder's name is the recipe's hash
             if held is None:
                 publish(path, to_json({"schema": SCHEMA, "run_id": self.run_id, "recipe": recipe.to_dict()}))
@@ -139,9 +129,8 @@ def stale_files(folder: Path) -> list[Path]:
     return sorted(path for place, pattern in own for path in place.glob(pattern))
 
 
-def _same_recipe(held: object, recipe: Recipe) -> bool:
+def _same_recipe(held: Mapping[str, Any], recipe: Recipe) -> bool:
     try:
-        assert isinstance(held, Mapping)
-        return Recipe.from_dict(held["recipe"]).canonical_json() == recipe.canonical_json()
-    except (AssertionError, KeyError, TypeError, ValueError):
+        return Recipe.from_dict(held).canonical_json() == recipe.canonical_json()
+    except (KeyError, TypeError, ValueError):
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.results.study_file import Cell
+from gan_ablate.results.files import json_lines, read_recipe
+from gan_ablate.results.study_file import Cell, StudyFile
 from gan_ablate.store import attempts
 from gan_ablate.store.claim import Claim
-from gan_ablate.store.publishing import append, copy, discard, read_lines, refusing, sync_folder
+from gan_ablate.store.publishing import append, copy, discard, refusing, sync_folder
 from gan_ablate.store.store import Store
-from gan_ablate.untrusted import open_lock, read_regular
+from gan_ablate.untrusted import open_lock
 
 # Fields of a result that tell how long it took, on what and in how many goes; all others are what was found
 CIRCUMSTANCES = frozenset(
@@ -70,9 +70,9 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
         if store.name != first.name:
             both = f"{first.root} holds study {first.name!r}, {store.root} holds {store.name!r}"
             raise InputError(f"{both}: only stores of one study can be merged")
-        if store.design and first.design and dict(store.design) != dict(first.design):
+        if store.study.design and first.study.design and dict(store.study.design) != dict(first.study.design):
             raise InputError(f"{store.root} has another design than {first.root}: give each a root of its own")
-        for arm, levels in store.factors.items():
+        for arm, levels in store.study.factors.items():
             if dict(factors.setdefault(arm, levels)) != dict(levels):
                 raise InputError(f"{store.root}: arm {arm!r} has other levels of its factors than in {first.root}")
         for cell in store.cells:
@@ -85,16 +85,17 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
             if known.arm != cell.arm:
                 say(f"{cell.run_id}: called {known.arm!r} and, in {store.root}, {cell.arm!r}: the first name is kept")
     trained = {(c.model, c.dataset, c.arm) for c in cells.values()}
-    skipped = {(n.model, n.dataset, n.arm): n for s in stores for n in s.not_applicable}
-    return Store(
-        first.root,
+    skipped = {(n.model, n.dataset, n.arm): n for s in stores for n in s.study.not_applicable}
+    study = StudyFile(
         first.name,
+        first.study.version,
         tuple(cells.values()),
         tuple(n for place, n in skipped.items() if place not in trained),
-        first.source,
-        next((s.design for s in stores if s.design), {}),
+        first.study.source,
+        next((s.study.design for s in stores if s.study.design), {}),
         factors,
     )
+    return Store(first.root, study)
 
 
 def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
@@ -102,7 +103,7 @@ def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
     recipes = []
     for store, run_id in ((one, one_id), (two, two_id)):
         try:
-            recipes.append(dict(json.loads(read_regular(store.folder(run_id) / "recipe.json"))["recipe"]))
+            recipes.append(read_recipe(store.folder(run_id)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
     found = [f"{k}: {recipes[0].get(k)}, {recipes[1].get(k)}" for k in recipes[0] if recipes[0][k] != recipes[1].get(k)]
@@ -202,8 +203,8 @@ def _copy_run(store: Store, claim: Claim) -> None:
             (target / inside).mkdir(exist_ok=True)
         elif path.is_file():  # no pipe, no device
             copy(path, target / inside)
-    known = read_lines(target / attempts.NAME)
-    for record in read_lines(source / attempts.NAME):
+    known = json_lines(target / attempts.NAME)
+    for record in json_lines(source / attempts.NAME):
         if record not in known:
             append(target / attempts.NAME, record)
     found = sorted((source / "checkpoints").glob("[!.]*.ckpt"))

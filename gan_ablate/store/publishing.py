@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.untrusted import read_regular
 
 # What no second attempt mends, with the way out. A run that meets one is not recorded as crashed.
 TROUBLES = {
@@ -96,21 +95,6 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
         file.write(line)
         file.flush()
         os.fsync(file.fileno())
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a file of JSON lines; those that were cut short are left out. No file: none."""
-    records = []
-    try:
-        lines = read_regular(path).splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        with suppress(ValueError, RecursionError):
-            record = json.loads(line)
-            if isinstance(record, dict):
-                records.append(record)
-    return records
 
 
 def discard(path: Path) -> None:

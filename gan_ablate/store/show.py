@@ -11,9 +11,10 @@ from typing import Any
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
+from gan_ablate.results.files import read_recipe
+from gan_ablate.results.study_file import Cell
 from gan_ablate.store import attempts
-from gan_ablate.store.store import Cell, Store
-from gan_ablate.untrusted import read_regular
+from gan_ablate.store.store import Store
 
 LOOK = "runs/*"  # roots that are searched where none is given
 FIGURES = 8  # columns of the curve
@@ -116,7 +117,7 @@ def describe(found: Found) -> str:
 def _recipe(found: Found) -> Recipe:
     path = found.folder / "recipe.json"
     try:
-        return Recipe.from_dict(json.loads(read_regular(path))["recipe"], str(path)).validate()
+        return Recipe.from_dict(read_recipe(found.folder), str(path)).validate()
     except FileNotFoundError:
         raise InputError(f"{path}: not there: the run has not begun yet") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

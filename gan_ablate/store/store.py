@@ -7,98 +7,55 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
-from gan_ablate.results import result_file, study_file
-from gan_ablate.results.study_file import Cell
+from gan_ablate.recipe import Recipe, run_id_of
+from gan_ablate.results.files import read_recipe, read_record
+from gan_ablate.results.study_file import NAME, Cell, Damaged, StudyFile, read_study
 from gan_ablate.store.claim import Claim, is_file_of
-from gan_ablate.store.publishing import copy, publish, refusing, to_json, trouble
-from gan_ablate.study.study import NotApplicable
+from gan_ablate.store.publishing import copy, publish, refusing, trouble
+from gan_ablate.store.study_writer import study_bytes
+from gan_ablate.study.cells import NotApplicable
 from gan_ablate.study.ties import Tie, ties
-from gan_ablate.untrusted import is_tree, open_lock, read_regular
-
-__all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
+from gan_ablate.untrusted import open_lock, read_regular
 
 log = logging.getLogger("gan_ablate.sweep")
-LONGEST_NAME = 255  # bytes of a folder's name
-
-
-AGAIN = (
-    "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
-    "it away, and the next train collects what is there)"
-)
-
-
-class Damaged(InputError):
-    """A study.yaml that is empty or broken."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A root folder of runs. `Store(root)` serves single runs; `create` and `open` also know the study's cells.
-
-    design: what the design says of itself (its name, options, alias table). factors: arm -> its factors' levels.
-    """
+    """A root folder of runs. `Store(root)` serves single runs; `create` and `open` also know the study's cells."""
 
     root: Path
-    name: str = ""
-    cells: tuple[Cell, ...] = ()
-    not_applicable: tuple[NotApplicable, ...] = ()
-    source: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    design: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    study: StudyFile = StudyFile("")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
         if self.root.is_file():
             raise InputError(f"{self.root}: is a file; a root is a folder that holds runs")
 
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return self.study.cells
+
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store of a swept study. Raises `InputError` if there is none, or one of another schema, and `Damaged`
-        where its file is empty or broken."""
-        path = Path(root) / "study.yaml"
-        try:
-            data = study_file.read(read_regular(path))
-        except FileNotFoundError:
-            raise InputError(f"{root}: no study here (no study.yaml): give the root of a sweep") from None
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            raise Damaged(f"{path}: cannot be read: {' '.join(str(why).split())}; {AGAIN}") from None
-        if data is None:
-            raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
-        if not is_tree(data):
-            raise InputError(f"{path}: cannot be read: aliases (*) are not allowed")
-        schema = data.get("schema") if isinstance(data, Mapping) else None
-        if schema != SCHEMA:
-            raise InputError(study_file.other_schema(path, schema, data))
-        try:
-            cells = tuple(_checked(Cell, cell) for cell in data["cells"])
-            skipped = tuple(_checked(NotApplicable, cell) for cell in data["not_applicable"])
-            kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
-            name = str(data["name"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise Damaged(f"{path}: not a study's file: {error}; {AGAIN}") from None
-        for cell in cells:
-            if not cell.run_id or cell.run_id != Path(cell.run_id).name or cell.run_id.startswith("."):
-                raise InputError(f"{path}: run id {cell.run_id!r} leads out of the root")
-            if not cell.run_id.isprintable() or len(os.fsencode(cell.run_id)) > LONGEST_NAME:
-                raise InputError(f"{path}: run id {cell.run_id[:80]!r} is no name of a folder")
-        return cls(Path(root), name, cells, skipped, **kept)
+        """The store of a swept study. Raises `InputError` and `Damaged` as `read_study` does."""
+        return cls(Path(root), read_study(Path(root)))
 
     @classmethod
     def create(
@@ -120,7 +77,8 @@ class Store:
         cells = tuple(
             Cell(r.run_id, r.model, r.dataset, r.arm, r.seed, **vars(tied.get(r.run_id, Tie()))) for r in recipes
         )
-        new = cls(Path(root), name, cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
+        more: dict[str, Any] = {"source": source, "design": dict(design or {}), "factors": dict(factors or {})}
+        new = cls(Path(root), StudyFile(name, "", cells, tuple(not_applicable), **more))
         new.write()
         return new
 
@@ -128,13 +86,11 @@ class Store:
     def add(cls, root: str | Path, name: str, recipe: Recipe) -> None:
         """One cell more in a root of single runs; several processes may do so at a time. Raises as `create`."""
         cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
-        cls(Path(root), name, (cell,), source={"name": name}).write(keep=True)
+        cls(Path(root), StudyFile(name, cells=(cell,), source={"name": name})).write(keep=True)
 
     def write(self, *, keep: bool = False) -> None:
         """Publishes `study.yaml`, with `keep` beside the cells that it has. Raises `InputError`, as `create`."""
-        path = self.root / "study.yaml"
-        more = {"source": self.source} | {k: v for k in ("design", "factors") if (v := getattr(self, k))}
-        text = study_file.write(self.name, self.cells, self.not_applicable, more)
+        path, text = self.root / NAME, study_bytes(self.study)
         try:
             if not keep and path.exists() and read_regular(path) == text:
                 return  # so that a sweep with nothing left to do needs no right to write
@@ -142,7 +98,7 @@ class Store:
             with open_lock(self.root / "lock", create=True) as file:  # two studies that start on one empty root
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if keep and not path.exists():
-                    text = study_file.write(self.name, self._beside(_found(self.root)), self.not_applicable, more)
+                    text = self._with(_found(self.root))
                 elif path.exists() and not self._renews(path, keep):
                     held = Store.open(self.root)
                     if held.name != self.name:
@@ -150,15 +106,17 @@ class Store:
                             f"{self.root} belongs to study {held.name!r}, not {self.name!r}: give another --root"
                         )
                     if keep:
-                        text = study_file.write(self.name, self._beside(held.cells), self.not_applicable, more)
+                        text = self._with(held.cells)
                 publish(path, text)
         except OSError as error:
             line = trouble(error, path) or f"{self.root}: cannot be written: {error.strerror or error}"
             raise InputError(line) from None
 
-    def _beside(self, others: Iterable[Cell]) -> list[Cell]:
+    def _with(self, others: Iterable[Cell]) -> bytes:
+        """`study.yaml` with other cells before one's own."""
         mine = {cell.run_id for cell in self.cells}
-        return [*(cell for cell in others if cell.run_id not in mine), *self.cells]
+        cells = (*(cell for cell in others if cell.run_id not in mine), *self.cells)
+        return study_bytes(replace(self.study, cells=cells))
 
     def _renews(self, path: Path, keep: bool) -> bool:
         """Whether `study.yaml` is damaged and this study's own to write anew; a copy of it is kept then.
@@ -195,7 +153,7 @@ class Store:
             yield None
             return
         with file:
-            claim = Claim(self, run_id, file)
+            claim = Claim(self.folder(run_id), run_id, file)
             try:
                 yield claim
             finally:
@@ -251,14 +209,16 @@ class Store:
 
     def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
         """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
-        path = self.folder(run_id) / name
+        folder = self.folder(run_id)
+        if folder.is_symlink():
+            return None
         try:
-            return result_file.read(path, run_id)
+            return read_record(folder / name, run_id)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
             if warn:
-                log.warning("%s: damaged (%s); the run counts as not done", path, error)
+                log.warning("%s: damaged (%s); the run counts as not done", folder / name, error)
             return None
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
@@ -287,7 +247,7 @@ class Store:
         A file is read once while it stays as it is, so that looking again and again costs little.
         """
         folder = self.folder(run_id)
-        for name, state in (("result.json", "done"), ("failed.json", "crashed")):
+        for name, state in (("result.json", "done"), ("failed.json", "crashed")) if not folder.is_symlink() else ():
             try:
                 facts = os.lstat(folder / name)
             except OSError:
@@ -303,23 +263,12 @@ class Store:
         return ("running" if self.is_running(run_id) else "left"), None
 
 
-def _checked(kind: Any, entry: Mapping[str, Any]) -> Any:
-    """A cell of a study.yaml. Raises `TypeError` where it is none."""
-    made = kind(**entry)
-    kinds = {"seed": int, "shares_weights": bool}
-    if any(not isinstance(v, kinds.get(k, str)) for k, v in vars(made).items()):
-        raise TypeError(f"{kind.__name__} {str(entry)[:200]}: a field of another kind")
-    for value in vars(made).values():
-        str(value).encode()  # half a surrogate pair is no text
-    return made
-
-
 def _found(root: Path) -> list[Cell]:
     """The cells of a root's runs by what their recipe.json says, where that is the run's own."""
     cells = []
     for path in sorted((root / "runs").glob("*/recipe.json")):
         try:
-            recipe = json.loads(read_regular(path))["recipe"]
+            recipe = read_recipe(path.parent)
             if run_id_of(recipe) == path.parent.name:
                 cells.append(Cell(path.parent.name, recipe["model"], recipe["dataset"], recipe["arm"], recipe["seed"]))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -331,7 +280,7 @@ def _found(root: Path) -> list[Cell]:
 def _is_record(path: Path, run_id: str, unchanged: tuple[int, ...]) -> bool:
     """Whether a file is its run's record. `unchanged`: facts that differ once the file does."""
     try:
-        result_file.read(path, run_id)
+        read_record(path, run_id)
     except (OSError, ValueError, RecursionError):
         return False
     return True

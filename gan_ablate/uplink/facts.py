@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.store.store import publish, to_json
-from gan_ablate.untrusted import LONGEST_LOG, read_regular
+from gan_ablate.results.files import read_log
+from gan_ablate.store.publishing import publish, to_json
+from gan_ablate.untrusted import read_regular
 from gan_ablate.uplink.link import Ended
 
 TAG = 64  # characters that W&B allows in a tag
@@ -48,18 +49,9 @@ def init(recipe: Recipe, project: str) -> dict[str, Any]:
 def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
     rows = []
-    try:
-        lines = read_regular(folder / "metrics.jsonl", LONGEST_LOG).splitlines()
-    except OSError:
-        return []
-    for line in lines:
-        try:
-            held = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # cut short when the process died, or not UTF-8
-        if isinstance(held, dict) and "step" in held:
-            point = held.get("evaluation")
-            rows.append(row(point if isinstance(point, dict) else held, held["step"]))
+    for held in read_log(folder):
+        point = held.get("evaluation")
+        rows.append(row(point if isinstance(point, dict) else held, held["step"]))
     return rows
 
 

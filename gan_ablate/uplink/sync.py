@@ -9,7 +9,8 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.store.store import Cell, Store
+from gan_ablate.results.study_file import Cell
+from gan_ablate.store.store import Store
 from gan_ablate.uplink import facts
 from gan_ablate.uplink.link import Link
 

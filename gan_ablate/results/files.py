@@ -1,0 +1,153 @@
+"""The files of a run's folder, read as plain data and refused where they are not that run's own.
+
+One reader per format, for all who ask: sweeps, `status`, reports, claims and uploads agree on what is done.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gan_ablate.recipe import SCHEMA, run_id_of
+from gan_ablate.untrusted import LARGEST, LONGEST_LOG, read_regular
+
+NEEDED = {"result.json": "outcome", "failed.json": "error"}  # the field without which each says nothing
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+
+
+class Refused(ValueError):
+    """A file that is no record of the run in whose folder it lies. The text says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run's folder says of how the run ended.
+
+    name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: one line per
+    file that is there and does not count.
+    """
+
+    name: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    problems: tuple[str, ...] = ()
+
+
+def find_record(folder: Path, run_id: str) -> Found:
+    """The record of the run `run_id` in its folder. A folder that is a link is not the root's own, so it has none."""
+    problems: list[str] = []
+    if folder.is_symlink():
+        return Found(problems=("the folder is a link, which may lead out of the root",))
+    for name in NEEDED:
+        try:
+            return Found(name, read_record(folder / name, run_id), tuple(problems))
+        except FileNotFoundError:
+            continue
+        except Refused as error:
+            problems.append(f"{name} is refused ({error})")
+        except UNREADABLE as error:
+            why = f" ({error.strerror})" if isinstance(error, OSError) else ""
+            problems.append(f"{name} cannot be read{why}")
+    return Found(problems=tuple(problems))
+
+
+def read_record(path: Path, run_id: str) -> dict[str, Any]:
+    """A result.json or failed.json of the run `run_id`; figures that are not finite (NaN, 1e999) become `None`.
+
+    Raises `OSError` where there is no regular file, `Refused` for another run's or schema's record, and `ValueError` or
+    `RecursionError` for what is no JSON.
+    """
+    found = json.loads(read_regular(path), parse_constant=lambda _: None, parse_float=_finite)
+    if (why := foreign(found, run_id, NEEDED[path.name])) is not None:
+        raise Refused(why)
+    return found  # type: ignore[no-any-return]
+
+
+def foreign(record: object, run_id: str, needed: str = "") -> str | None:
+    """Why `record` is not one of the run `run_id`: its schema, its id, its recipe's hash. `None` where it is."""
+    if not isinstance(record, Mapping):
+        return "not a result"
+    if record.get("schema") != SCHEMA:
+        return f"schema {_short(record.get('schema'))} instead of {SCHEMA}"
+    if record.get("run_id") != run_id:
+        return f"run {_short(record.get('run_id'))}'s record"
+    if needed and needed not in record:
+        return f"no {needed} in it"
+    recipe = record.get("recipe")
+    try:
+        own = run_id_of(recipe) if isinstance(recipe, Mapping) else None
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        own = None
+    if own is None:
+        return "no whole recipe in it"
+    return None if own == run_id else f"its recipe is run {own}'s"
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe in a folder's recipe.json, as plain data. Raises `OSError`, `ValueError` or `RecursionError`."""
+    found = json.loads(read_regular(folder / "recipe.json"))
+    recipe = found.get("recipe") if isinstance(found, dict) else None
+    if not isinstance(recipe, dict):
+        raise ValueError("no recipe in it")
+    return recipe
+
+
+def read_measured(folder: Path) -> dict[str, Any]:
+    """measured.json: what `gan-ablate measure` found of a run's checkpoint. Empty where there is none to be read."""
+    try:
+        found = json.loads(read_regular(folder / "measured.json"))
+        return found if isinstance(found, dict) and isinstance(found.get("metrics"), dict) else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """The records of metrics.jsonl that have a step: training health, and evaluations under `evaluation`."""
+    return (row for row in json_lines(folder / "metrics.jsonl", LONGEST_LOG) if number(row.get("step")) is not None)
+
+
+def json_lines(path: Path, most: int = LARGEST) -> list[dict[str, Any]]:
+    """The records of a file of JSON lines; those cut short when their writer died are left out. No file: none.
+
+    most: bytes; a longer file counts as none.
+    """
+    try:
+        return parse_lines(read_regular(path, most))
+    except OSError:
+        return []
+
+
+def parse_lines(text: bytes) -> list[dict[str, Any]]:
+    """As `json_lines`, of a file's bytes. At once where all lines are whole: that is several times as fast."""
+    lines = text.splitlines()
+    try:
+        found = json.loads(b"[" + b",".join(lines) + b"]")
+    except (ValueError, RecursionError):
+        found = [_line(line) for line in lines]
+    return [record for record in found if isinstance(record, dict)]
+
+
+def _line(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def number(value: object) -> float | None:
+    """A finite number, or `None`."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _short(value: object) -> str:
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else type(value).__name__
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
