@@ -25,77 +25,118 @@ FREE_OF_TORCH = [
     "gan_ablate.stats",
     "gan_ablate.claims",
 ]
-# Each room with the rooms that it may import at module level; a room may always import itself.
-CORE = {"errors", "outcomes", "recipe"}
-BUILD = CORE | {"blueprint", "trick", "presets"}
-MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "models", "data"}
+# Each room with the rooms that it may import, inside functions and for type checkers too; a room may always import itself.
+# `__main__` is an entry point: nobody imports it, and it may call the command line.
+PLAIN = {"errors", "outcomes", "recipe", "__init__"}
+BUILD = PLAIN | {"blueprint", "trick", "presets"}
+MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
+FILES = {"untrusted", "locks", "trust", "sources"}
+EXPAND = BUILD | {"tricks", "study", "trust"}
+READ = EXPAND | FILES | {"results"}
+JUDGE = READ | {"stats", "formatting"}
 MAY_IMPORT = {
+    # plain data, no torch
     "errors": set(),
     "outcomes": set(),
     "recipe": {"errors"},
-    "blueprint": CORE,
-    "presets": CORE | {"blueprint"},
+    "blueprint": PLAIN,
+    "presets": PLAIN | {"blueprint"},
     "trust": {"errors"},
-    "trick": CORE | {"blueprint", "nets", "trust"},
-    "tricks": BUILD,
+    "untrusted": set(),
+    "locks": {"errors"},
+    "sources": {"errors"},
+    "stats": set(),
+    "formatting": {"stats"},
+    # a game and its training
+    "trick": PLAIN | {"blueprint", "trust"},
+    "tricks": BUILD | {"nets"},
     "nets": {"blueprint", "trick"},
     "losses": {"trick"},
     "penalties": {"trick"},
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},
-    "sources": {"errors"},
-    "data": CORE | {"locks", "sources"},
+    "data": PLAIN | {"locks", "sources"},
     "models": MODELS,
-    "evaluate": CORE | {"data", "locks", "trust"},
-    "stats": set(),
-    "untrusted": set(),
-    "locks": {"errors"},
-    "result_file": CORE | {"untrusted"},
-    "claims": CORE | {"stats", "untrusted"},
-    "report": CORE | {"stats", "untrusted", "result_file"},
-    "sweep": CORE | {"__init__", "result_file", "sources", "trust", "untrusted"},
-    "checkpoints": {"sweep"},
-    "run": MODELS | {"evaluate", "checkpoints", "run_callbacks", "run_log", "run_loggers", "sources", "__init__"},
-    "run_callbacks": {"checkpoints", "evaluate", "models", "run_log"},
-    "run_log": {"evaluate"},
-    "run_loggers": CORE,
-    "uplink": CORE | {"sweep", "untrusted"},
-    "sampling": MODELS | {"evaluate"},
-    "optimum": MODELS,
-    "measure": MODELS | {"evaluate", "sampling", "optimum", "trust"},
-    "commands": CORE | {"trust", "untrusted"},
-    "cli": CORE | {"__init__", "commands", "trust", "untrusted"},
+    "evaluate": PLAIN | {"data", "locks", "trust"},
+    # from a study to verdicts: data flows down this list, imports go up
+    "study": EXPAND,
+    "results": READ,
+    "store": READ | {"formatting"},
+    "run": MODELS | FILES | {"models", "evaluate", "results", "store", "uplink"},
+    "uplink": READ | {"store"},
+    "sweep": READ | {"store", "formatting"},
+    "findings": JUDGE,
+    "claims": JUDGE | {"findings"},
+    "report": JUDGE | {"findings", "claims", "store"},
+    "commands": JUDGE | {"findings", "claims", "report", "store", "sweep", "uplink", "run"},
+    "cli": {"__init__", "errors", "trust", "untrusted", "commands"},
+    "__init__": {"models", "data"},
 }
 
 
-def _imports(path):
-    """Rooms that a file imports at module level (imports inside functions and for type checkers are left out)."""
-    for node in ast.parse(path.read_text()).body:
-        names = []
+def _modules():
+    names = {p: ".".join(("gan_ablate", *p.relative_to(PACKAGE).with_suffix("").parts)) for p in PACKAGE.rglob("*.py")}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
+
+
+MODULES = _modules()
+
+
+def _imports(module):
+    """Modules of the package that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{a.name}" if node.module == "gan_ablate" else node.module for a in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "gan_ablate":
-                room = parts[1] if len(parts) > 1 else "__init__"
-                yield room if (PACKAGE / room).is_dir() or (PACKAGE / f"{room}.py").is_file() else "__init__"
+            names = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {whole if whole in MODULES else node.module for whole in names.values()}
+    return (found & set(MODULES)) - {module}
+
+
+IMPORTS = {module: _imports(module) for module in MODULES}
+
+
+def _room(module):
+    return (module.split(".") + ["__init__"])[1]
 
 
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))
 def test_imports_point_one_way(room):
-    files = sorted((PACKAGE / room).rglob("*.py")) if (PACKAGE / room).is_dir() else [PACKAGE / f"{room}.py"]
-    assert files
-    for path in files:
-        wrong = set(_imports(path)) - MAY_IMPORT[room] - {room}
-        assert not wrong, f"{path.relative_to(PACKAGE)} imports {wrong}"
+    own = [m for m in MODULES if _room(m) == room and not m.endswith("__main__")]
+    assert own
+    for module in own:
+        wrong = {_room(m) for m in IMPORTS[module]} - MAY_IMPORT[room] - {room}
+        assert not wrong, f"{module} imports {wrong}"
 
 
 def test_every_room_has_a_place_in_the_order():
-    rooms = {p.stem for p in PACKAGE.glob("*.py")} | {p.name for p in PACKAGE.iterdir() if any(p.glob("*.py"))}
-    assert rooms - {"__init__", "__main__", "__pycache__"} == set(MAY_IMPORT)
+    assert {_room(m) for m in MODULES} - {"__main__"} == set(MAY_IMPORT)
+
+
+def _circles(graph):
+    """Groups of nodes that reach each other: those left once nodes without a way out, or in, are taken away."""
+    left = {node: set(ways) - {node} for node, ways in graph.items()}
+    while True:
+        reached = set().union(*left.values()) if left else set()
+        gone = {node for node, ways in left.items() if not ways & set(left) or node not in reached}
+        if not gone:
+            return left
+        left = {node: ways - gone for node, ways in left.items() if node not in gone}
+
+
+def test_no_file_and_no_room_imports_in_a_circle():
+    assert not _circles({module: ways for module, ways in IMPORTS.items() if not module.endswith("__main__")})
+    rooms = {room: set() for room in MAY_IMPORT}
+    for module, ways in IMPORTS.items():
+        if _room(module) not in ("__init__", "__main__") and not module.endswith("__main__"):
+            rooms[_room(module)] |= {_room(m) for m in ways} - {"__init__"}
+    assert not _circles(rooms)
+
+
+def test_a_circle_would_be_found():
+    assert set(_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()})) == {"b", "c"}
 
 
 @pytest.mark.parametrize("module", FREE_OF_TORCH)
@@ -108,7 +149,7 @@ def test_no_room_below_the_tricks_names_one():
     from gan_ablate.tricks import trick_names
 
     rooms = """nets models step.py losses.py penalties.py optim.py interpolation.py blueprint.py trick.py data evaluate
-        sweep""".split()
+        study store sweep uplink""".split()
     for room in rooms:
         path = PACKAGE / room
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
