@@ -1,4 +1,4 @@
-"""The LightningModule that plays any game a blueprint describes, by manual optimisation."""
+"""The LightningModule that trains any game that a blueprint describes, by manual optimisation."""
 
 from __future__ import annotations
 
@@ -14,22 +14,16 @@ from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network, frozen, gradient_norm, take_first_values
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.constraints import advance
-from gan_ablate.optim import gated_step
+from gan_ablate.optim import gated_step, make_capturable
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.step import Game, Played, discriminator_loss, generator_loss
-from gan_ablate.trick import State, Step
+from gan_ablate.trick import States, Step
 from gan_ablate.tricks import assemble
 
-COUNTERS = (
-    "g_steps",
-    "d_steps",
-    "round_d_steps",
-    "diverged_at",
-    "total_steps",
-)  # Python numbers that a checkpoint carries
+COUNTERS = ("g_steps", "d_steps", "round_d_steps", "diverged_at", "total_steps")  # numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
-LOG_EVERY = 50  # D steps between records of training health, at the most
-RECORDS = 64  # as many records as a short run has: its signs of failure need some in the first half too
+LOG_EVERY = 50  # D steps between two records of training health, at the most
+RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
 
 
 class GANModule(Sampler):
@@ -45,7 +39,8 @@ class GANModule(Sampler):
     """
 
     model: ClassVar[str] = "dcgan"
-    finite: Tensor  # () whether every loss so far was
+    finite: Tensor  # () bool, whether every loss so far was finite
+    g_count: Tensor  # () int64, `g_steps` on the device: what changes over training is computed from it there
 
     def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
         super().__init__()
@@ -63,8 +58,7 @@ class GANModule(Sampler):
 
     def _build(self, recipe: Recipe, limit: int | None) -> None:
         self.automatic_optimization = False
-        self.recipe, self.blueprint, self.chain = assemble(recipe)
-        bp = self.blueprint
+        self.recipe, bp, chain = assemble(recipe)
         self.limit = limit and bp.steps
         self.total_steps = bp.steps  # G steps that `t` is a share of
         self.latent_dim = bp.latent_dim
@@ -79,11 +73,12 @@ class GANModule(Sampler):
         self.encoder = build_network(bp.encoder, bp, seed, "encoder") if bp.encoder else None
         self.register_buffer("t", torch.zeros(()))
         self.register_buffer("finite", torch.ones((), dtype=torch.bool))
+        self.register_buffer("g_count", torch.zeros((), dtype=torch.int64), persistent=False)
         if bp.conditional or bp.d_classes:
             assert bp.classes
             self.register_buffer("class_share", torch.full((bp.classes,), 1 / bp.classes))
-        self.state = nn.Module()  # the tricks' tensors as buffers
-        self.game = Game(bp, self.chain, bp.objective(), self.generator, self.discriminator)
+        self.state = nn.ModuleList(nn.Module() for _ in chain.tricks)
+        self.game = Game(bp, chain, bp.objective(), self.generator, self.discriminator)
         self.streams: dict[str, torch.Generator] = {}
         self._saved_random: dict[str, Tensor] | None = None
 
@@ -120,6 +115,9 @@ class GANModule(Sampler):
         self.class_share.copy_(torch.bincount(labels, minlength=classes) / len(labels))
 
     def on_train_start(self) -> None:
+        self.g_count.fill_(self.g_steps)
+        for optimizer in [] if self._trainer is None else self.trainer.optimizers:
+            make_capturable(optimizer, scheduled=self.blueprint.lr_schedule is not None)
         self.streams = {name: torch.Generator(self.device) for name in STREAMS}
         if self._saved_random is None:
             for name, generator in self.streams.items():
@@ -137,7 +135,7 @@ class GANModule(Sampler):
         if shape != (bp.channels, bp.size, bp.size):
             got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))
             raise InputError(f"images are {got} but the model was built for {want}: give both the same size, channels")
-        if self.limit is not None and self.g_steps >= self.limit:
+        if self._is_done:
             self.trainer.should_stop = True  # resumed from a checkpoint of the last step: nothing is left to train
             return -1
         return None
@@ -151,44 +149,70 @@ class GANModule(Sampler):
         return self._recorded[1]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """One D update and, after the last one of a round, the round's G updates."""
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
-        bp, log = self.blueprint, (self.d_steps + 1) % self.log_every == 0
-        self.t.fill_(min(self.g_steps / self.total_steps, 1.0))
+        recorded = (self.d_steps + 1) % self.log_every == 0
+        step, z, states = self._begin(batch)
+        step = self._discriminator_step(d_optimizer, z, step, states, recorded)
+        if self.round_d_steps >= self.blueprint.critic_steps(self.g_steps):
+            self.round_d_steps = 0
+            for _ in range(self.blueprint.n_generator):
+                if not self._is_done:
+                    self._generator_step(g_optimizer, z, step, states)
+        self._stop(check_finite=recorded)
+
+    def _begin(self, batch: tuple[Tensor, Tensor]) -> tuple[Step, Tensor, States]:
+        """The step of a batch, z (N, latent_dim) of D's turn, and the state of the tricks."""
+        self.t.copy_(self._share(self.t))
         step = self._step(to_float(batch[0]), batch[1])
         z = self._z("latents_d", len(step.real))
         if not (self.d_steps or self.g_steps):
             self._first_values(step, z)
-        state = self._state(step)
-        if bp.d_finish:
-            advance(self.discriminator)
+        return step, z, self._state(step)
 
-        with self._precision():
-            played = discriminator_loss(self.game, z, step, state)
-        d_optimizer.zero_grad()
-        self.manual_backward(played.loss)
-        d_norm = gradient_norm(self.discriminator) if log else None
-        self._update(d_optimizer, played.loss, bp.d_gate)
-        step.real_critique, step.fake_critique = (c and c.detach() for c in (step.real_critique, step.fake_critique))
+    def _discriminator_step(self, optimizer: Any, z: Tensor, step: Step, states: States, recorded: bool) -> Step:
+        """D's turn; returns what it found."""
+        if self.blueprint.d_finish:
+            advance(self.discriminator)
+        played = self._play(discriminator_loss, optimizer, z, step, states)
+        norm = gradient_norm(self.discriminator) if recorded else None
+        self._update(optimizer, played.loss, self.blueprint.d_gate)
+        found = played.step.detached()
         if self.game.uses("project"):
             with torch.no_grad():
-                self.chain.project(list(self.discriminator.parameters()), step, state)
+                self.chain.project(list(self.discriminator.parameters()), found, states)
         self.d_steps += 1
         self.round_d_steps += 1
-        self.finite &= torch.isfinite(played.loss.detach())
-        if log:
-            self._log_discriminator(played, d_norm)
+        if recorded:
+            self._record_discriminator(played.loss, found, norm)
+        return found
 
-        if self.round_d_steps >= bp.critic_steps(self.g_steps):
-            self.round_d_steps = 0
-            for _ in range(bp.n_generator):
-                if self.limit is not None and self.g_steps >= self.limit:
-                    break
-                self._generator_step(g_optimizer, step, state, None if bp.fresh_latents else z)
-            if self.limit is not None and self.g_steps >= self.limit:
-                self.trainer.should_stop = True
-        if log and not self.finite.item():
-            self.diverged_at = self.g_steps + 1
-            self.trainer.should_stop = True
+    def _generator_step(self, optimizer: Any, z: Tensor, step: Step, states: States) -> None:
+        """G's turn, on z of its own or on that of D's turn. The state of the tricks moves on with it."""
+        bp = self.blueprint
+        recorded = (self.g_steps + 1) % max(1, self.log_every // bp.n_critic) == 0
+        if bp.g_finish:
+            advance(self.generator)
+        z = self._z("latents_g", len(step.real)) if bp.fresh_latents else z
+        with frozen(self.discriminator):
+            played = self._play(generator_loss, optimizer, z, step, states)
+        norm = gradient_norm(self.generator) if recorded else None
+        self._update(optimizer, played.loss, bp.g_gate)
+        found = played.step.detached()
+        self._advance(found, states)
+        self.g_steps += 1
+        self.g_count += 1
+        if recorded:
+            self._record_generator(played.loss, found, norm)
+
+    def _play(self, player: Any, optimizer: Any, z: Tensor, step: Step, states: States) -> Played:
+        """A player's loss, with its gradients in place."""
+        with self._precision():
+            played: Played = player(self.game, z, step, states)
+        optimizer.zero_grad()
+        self.manual_backward(played.loss)
+        self.finite &= torch.isfinite(played.loss.detach())
+        return played
 
     def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
         """One optimiser step, with the blueprint's clipping, schedule and gate."""
@@ -197,33 +221,35 @@ class GANModule(Sampler):
             if bp.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
             if bp.lr_schedule is not None:
-                group["lr"] = group["initial_lr"] * bp.lr_schedule(min(self.g_steps / self.total_steps, 1.0))
+                group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
         if gate is None:
             optimizer.step()
         else:
             gated_step(optimizer, gate(loss))
 
-    def _generator_step(self, optimizer: Any, step: Step, state: State, z: Tensor | None) -> None:
-        log = (self.g_steps + 1) % max(1, self.log_every // self.blueprint.n_critic) == 0
-        if self.blueprint.g_finish:
-            advance(self.generator)
-        z = self._z("latents_g", len(step.real)) if z is None else z
-        with frozen(self.discriminator):
-            with self._precision():
-                played = generator_loss(self.game, z, step, state)
-            optimizer.zero_grad()
-            self.manual_backward(played.loss)
-        g_norm = gradient_norm(self.generator) if log else None
-        self._update(optimizer, played.loss, self.blueprint.g_gate)
-        self.g_steps += 1
-        self.finite &= torch.isfinite(played.loss.detach())
-        if state:
-            with torch.no_grad():
-                step.fake = step.fake.detach() if step.fake is not None else None
-                for name, value in self.chain.advance(state, step).items():
-                    self.state.get_buffer(_key(name)).copy_(value)
-        if log:
-            self._log({"g_loss": played.loss, "d_of_fake_g": played.fake.logits.sigmoid().mean(), "g_gradient": g_norm})
+    def _share(self, like: Tensor) -> Tensor:
+        """() share of training done, in [0, 1], on the device and in the precision of `like`."""
+        return (self.g_count.to(like) / self.total_steps).clamp(max=1.0)
+
+    @torch.no_grad()
+    def _advance(self, step: Step, states: States) -> None:
+        """The tricks' tensors as they are after one more G step, into their buffers."""
+        if any(states):
+            for buffers, new in zip(states, self.chain.advance(states, step), strict=True):
+                for name, value in new.items():
+                    buffers[name].copy_(value)
+
+    @property
+    def _is_done(self) -> bool:
+        return self.limit is not None and self.g_steps >= self.limit
+
+    def _stop(self, check_finite: bool) -> None:
+        """Ask the Trainer to stop where all steps are done, or where a loss was not finite."""
+        if self._is_done:
+            self.trainer.should_stop = True
+        if check_finite and not self.finite.item():
+            self.diverged_at = self.g_steps + 1
+            self.trainer.should_stop = True
 
     # -- what a step is made of --------------------------------------------------------------------------------
 
@@ -232,44 +258,49 @@ class GANModule(Sampler):
         return torch.randn(n, self.latent_dim, generator=self.streams[stream], device=self.device)
 
     def _step(self, real: Tensor, labels: Tensor) -> Step:
-        real = real.contiguous(memory_format=torch.channels_last)
         step = Step(
             t=self.t,
-            real=real,
+            real=real.contiguous(memory_format=torch.channels_last),
             labels=labels if len(labels) else None,
             fake=None,
-            critique=lambda x: self.game.critique(x, step, self._read_state()),
+            critique=self.discriminator,
             noise=self.streams["tricks"],
             g_parameters=dict(self.generator.named_parameters()),
             d_parameters=dict(self.discriminator.named_parameters()),
-            generate=lambda z: self.generator(self.chain.latents(z, step, self._read_state()), step.labels),
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
         )
-        return step
+        return self.game.with_found(step, self._states())
 
     def _first_values(self, step: Step, z: Tensor) -> None:
         """Layers whose first values come from data take them from the first batch, as the players see it."""
         drawn = self.streams["tricks"].get_state()
         with torch.no_grad(), self._precision():
-            state = self.chain.init(step)
-            take_first_values(self.generator, self.chain.latents(z, step, state), step.labels)
-            take_first_values(self.discriminator, self.chain.inputs(step.real, step, state), step.labels)
+            states = self.chain.init(step)
+            take_first_values(self.generator, self.chain.latents(z, step, states), step.labels)
+            take_first_values(self.discriminator, self.chain.inputs(step.real, step, states), step.labels)
         self.streams["tricks"].set_state(drawn)  # what tricks drew here, they draw again
 
-    def _state(self, step: Step) -> State:
-        if not self.state._buffers:
+    def _state(self, step: Step) -> States:
+        """The state of the tricks, as buffers; before the first step it is made."""
+        if not any(self._states()):
             with torch.no_grad():
-                for name, value in self.chain.init(step).items():
-                    self.state.register_buffer(_key(name), value.clone())
-        return self._read_state()
+                for trick, tensors in zip(self.state, self.chain.init(step), strict=True):
+                    for name, value in tensors.items():
+                        trick.register_buffer(name, value.clone())
+        return self._states()
 
     # -- training health ---------------------------------------------------------------------------------------
 
-    def _log_discriminator(self, played: Played, norm: Tensor | None) -> None:
-        assert played.real is not None
-        answers = {"d_of_real": played.real.logits.sigmoid().mean(), "d_of_fake": played.fake.logits.sigmoid().mean()}
-        self._log({"d_loss": played.loss, **answers, "d_gradient": norm})
+    def _record_discriminator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
+        assert found.real_critique is not None
+        assert found.fake_critique is not None
+        real, fake = (c.logits.sigmoid().mean() for c in (found.real_critique, found.fake_critique))
+        self._log({"d_loss": loss, "d_of_real": real, "d_of_fake": fake, "d_gradient": norm})
+
+    def _record_generator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
+        assert found.fake_critique is not None
+        self._log({"g_loss": loss, "d_of_fake_g": found.fake_critique.logits.sigmoid().mean(), "g_gradient": norm})
 
     def _log(self, values: dict[str, Tensor | None]) -> None:
         # straight to the loggers: `self.log` on every step costs more than a small step
@@ -277,7 +308,7 @@ class GANModule(Sampler):
         for logger in self.loggers:
             logger.log_metrics(row, step=self.g_steps)
 
-    # -- checkpoints: Lightning's hold no random state, so a resumed run would be another run --------------------
+    # -- checkpoints: Lightning's hold no random state, and a resumed run would be another run --------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         random = {name: generator.get_state() for name, generator in self.streams.items()}
@@ -292,10 +323,9 @@ class GANModule(Sampler):
         for name in COUNTERS:
             setattr(self, name, own[name])
         self._saved_random = own["random"]
-        for name, value in checkpoint["state_dict"].items():
-            if name.startswith("state."):
-                self.state.register_buffer(name.removeprefix("state."), value.clone().to(self.device))
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "/")  # a buffer's name holds no dot
+        weights = checkpoint["state_dict"]
+        for name in [name for name in weights if name.startswith("state.")]:
+            # state.<position>.<name>; checkpoints of earlier versions have a slash behind the position
+            position, _, tensor = name.removeprefix("state.").replace("/", ".").partition(".")
+            value = weights[f"state.{position}.{tensor}"] = weights.pop(name)
+            cast(nn.Module, self.state[int(position)]).register_buffer(tensor, value.clone().to(self.device))
