@@ -1,4 +1,4 @@
-"""What happens between a gradient and the weights: schedules and gates."""
+"""What happens between a gradient and the weights: schedules, gates, and steps that a CUDA graph can replay."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 
-def linear_to_zero(share: float, *, start: float) -> float:
-    """The factor of the learning rate: 1 up to `start` (share of training), then linearly to 0 at the end."""
-    return 1.0 if share <= start else max(0.0, (1 - share) / (1 - start))
+def linear_to_zero(share: Tensor, *, start: float) -> Tensor:
+    """() factor of the learning rate: 1 up to `start` (share of training), then linearly to 0 at the end."""
+    return ((1 - share) / (1 - start)).clamp(0.0, 1.0)
 
 
 def bursts(g_steps: int, *, usual: int, burst: int, first: int, every: int) -> int:
@@ -23,13 +23,34 @@ def over(loss: Tensor, *, threshold: float) -> Tensor:
     return loss.detach() > threshold
 
 
+def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> None:
+    """Lets an optimiser's step run inside a CUDA graph, if its weights are on a GPU: nothing in it is read by the host.
+
+    Adam and RMSprop then count their steps on the GPU. SGD needs its fused form, the only one that takes a learning
+    rate from the GPU. scheduled: the rate is a () tensor, which the schedule sets; on the CPU in float64, so that it is
+    the number that a Python float would be. Call it after a checkpoint is loaded, which may come from another device.
+    """
+    for group in optimizer.param_groups:
+        device = group["params"][0].device
+        on_gpu = device.type == "cuda"
+        if "capturable" in group:
+            group["capturable"] = on_gpu
+            # one tensor at a time, RMSprop would read the rate
+            group["foreach"] = True if on_gpu and not group.get("fused") else None
+        elif isinstance(optimizer, torch.optim.SGD):
+            group["fused"] = on_gpu or None
+        if scheduled:
+            kind = {"device": device, "dtype": torch.float32} if on_gpu else {"dtype": torch.float64}
+            group["lr"] = torch.full((), group["initial_lr"], **kind)
+    for p, state in optimizer.state.items():
+        if p.is_cuda and torch.is_tensor(state.get("step")):
+            state["step"] = state["step"].to(p.device)  # a checkpoint made on a CPU has it there
+
+
 @torch.no_grad()
 def gated_step(optimizer: Any, gate: Tensor) -> None:
     """An optimiser's step that leaves weights and moments as they were where `gate` () is false; no value is read."""
     inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps optimisers
-    for group in inner.param_groups:
-        if "capturable" in group and gate.is_cuda:
-            group["capturable"] = True  # Adam then counts its steps on the GPU, where they can be taken back
     parameters = [p for group in inner.param_groups for p in group["params"]]
     before = [p.clone() for p in parameters]
     moments = {p: {k: v.clone() for k, v in inner.state[p].items() if torch.is_tensor(v)} for p in parameters}

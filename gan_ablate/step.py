@@ -1,10 +1,15 @@
-"""One training step as pure functions: the only callers of the step-time hooks."""
+"""Both players' losses for one batch, as functions of their arguments.
+
+They are the only callers of the hooks that run within a step. They write nothing into what they are given and return
+what they found. Two things move all the same, as in any forward pass in training mode: the running statistics of batch
+norm, and the random generator of the tricks.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,12 +17,15 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique
-from gan_ablate.trick import Chain, FakeBatch, State, Step, Targets
+from gan_ablate.trick import Chain, FakeBatch, States, Step, Targets
 
 
 @dataclass(frozen=True)
 class Game:
-    """The players and the rules: what a blueprint and its tricks were built into."""
+    """The players and the rules.
+
+    `replace(game, blueprint=...)` plays by other numbers; networks and objective stay as they were built.
+    """
 
     blueprint: Blueprint
     chain: Chain
@@ -26,48 +34,54 @@ class Game:
     discriminator: Callable[..., Critique]  # images, labels -> Critique
 
     def uses(self, hook: str) -> bool:
-        """Whether this game consults a hook and some trick changes it."""
+        """Whether the blueprint consults a hook and some trick changes it."""
         return hook in self.blueprint.consulted and hook in self.chain.overridden
 
-    def critique(self, images: Tensor, step: Step, state: State) -> Critique:
-        """D's answer to images behind the `inputs` hooks."""
-        return self.discriminator(self.chain.inputs(images, step, state), step.labels)
+    def with_found(self, step: Step, states: States, **found: Any) -> Step:
+        """The step with more of its fields known, and with `critique` and `generate` that pass it on to the hooks."""
+
+        def critique(images: Tensor) -> Critique:
+            return self.discriminator(self.chain.inputs(images, now, states), now.labels)
+
+        def generate(z: Tensor) -> Tensor:
+            return self.generator(self.chain.latents(z, now, states), now.labels)
+
+        now = replace(step, **found, critique=critique, generate=generate)
+        return now
 
 
 @dataclass(frozen=True)
 class Played:
-    """A player's loss and D's answers that it came from."""
+    """What one player's turn found."""
 
     loss: Tensor  # ()
-    real: Critique | None
-    fake: Critique
+    step: Step  # the step that was given, with G's newest fakes and D's answers
 
 
-def latents(game: Game, z: Tensor, step: Step, state: State) -> Tensor:
-    """z (N, latent_dim) from N(0, 1) as G sees it."""
-    return game.chain.latents(z, step, state)
+def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
+    """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
-
-def discriminator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
-    """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar."""
+    z: (N, latent_dim) from N(0, 1). Found: `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    """
     with torch.no_grad():
-        step.fake = game.generator(latents(game, z, step, state), step.labels)  # (N, C, H, W) in [-1, 1]
-    batches = game.chain.fakes((FakeBatch(step.fake, 1.0),), step, state)
-    real_inputs = game.chain.inputs(step.real, step, state)
-    fake_inputs = [game.chain.inputs(batch.images, step, state) for batch in batches]
+        fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
+    step = game.with_found(step, states, fake=fake)
+    batches = game.chain.fakes((FakeBatch(fake, 1.0),), step, states)
+    real_inputs = game.chain.inputs(step.real, step, states)
+    fake_inputs = [game.chain.inputs(batch.images, step, states) for batch in batches]
     real, newest = _answers(game, real_inputs, fake_inputs[0], step)
     answers = [newest, *(game.discriminator(x, step.labels) for x in fake_inputs[1:])]
-    step.real_critique, step.fake_critique, step.d_fake_critique = real, newest, newest.detach()
+    step = game.with_found(step, states, real_critique=real, fake_critique=newest, d_fake_critique=newest.detach())
     fakes = [answer.logits for answer in answers]
     targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat(fakes)))
     if game.uses("targets"):
-        targets = game.chain.targets(targets, step, state)
+        targets = game.chain.targets(targets, step, states)
     loss = real.logits.new_zeros(())
     for batch, logits, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
         loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
     for penalty in game.blueprint.penalties:
         loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs[0], step)
-    return Played(game.chain.d_loss(loss, step, state), real, newest)
+    return Played(game.chain.d_loss(loss, step, states), step)
 
 
 def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critique, Critique]:
@@ -78,22 +92,31 @@ def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critiq
     return game.discriminator(torch.cat((real, fake)), labels).split(len(real))
 
 
-def generator_loss(game: Game, z: Tensor, step: Step, state: State) -> Played:
-    """G's whole loss for one batch of latents. D sees batches made up as in its own step."""
-    step.fake = game.generator(latents(game, z, step, state), step.labels)
-    fake_inputs = game.chain.inputs(step.fake, step, state)
+def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
+    """G's whole loss for one batch of latents. D sees batches made up as in its own step.
+
+    z: (N, latent_dim) from N(0, 1). Found: `fake` and `fake_critique`.
+    """
+    fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
+    step = game.with_found(step, states, fake=fake)
+    fake_inputs = game.chain.inputs(fake, step, states)
     if game.blueprint.joint or game.objective.needs_real:
-        real, step.fake_critique = _answers(game, game.chain.inputs(step.real, step, state), fake_inputs, step)
+        real, answer = _answers(game, game.chain.inputs(step.real, step, states), fake_inputs, step)
     else:
-        real, step.fake_critique = None, game.discriminator(fake_inputs, step.labels)
-    loss = game.objective.generator(step.fake_critique.logits, real and real.logits)
+        real, answer = None, game.discriminator(fake_inputs, step.labels)
+    step = game.with_found(step, states, fake_critique=answer)
+    loss = game.objective.generator(answer.logits, real and real.logits)
     with untracked(game.generator):  # what tricks send through G is not what is sampled
-        return Played(game.chain.g_loss(loss, step, state), None, step.fake_critique)
+        return Played(game.chain.g_loss(loss, step, states), step)
 
 
 @contextmanager
 def untracked(network: nn.Module) -> Iterator[None]:
-    """Batch norm as in training, but no batch enters its running statistics."""
+    """Batch norm as in training, but no batch enters its running statistics.
+
+    It changes a flag of the modules and puts it back. `functional_call` on copies of the statistics would leave the
+    modules alone, but would make those copies at every step.
+    """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:
         norm.track_running_stats = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from gan_ablate import trust
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from gan_ablate.nets import Critique
 
-State = dict[str, Any]  # name -> Tensor carried between steps; becomes buffers
-OVER_0 = 1e-6  # the least that a parameter may be of which 0 would mean nothing
+State = Mapping[str, Any]  # name -> Tensor that a trick carries between steps; they become buffers
+States = tuple[State, ...]  # of each trick of a chain, in the chain's order
+OVER_0 = 1e-6  # the least value of a parameter that must be over 0
 
 
 class Targets(NamedTuple):
@@ -39,9 +40,9 @@ class FakeBatch(NamedTuple):
     weight: float  # of this batch's loss; the weights of a step add up to 1
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Step:
-    """What a hook may read. Nothing of it may be changed in place."""
+    """What a hook may read. It must change nothing of it in place."""
 
     t: Tensor  # () share of training done, in [0, 1)
     real: Tensor  # (N, C, H, W) in [-1, 1]
@@ -54,10 +55,19 @@ class Step:
     # z (N, latent_dim) -> images, with gradients to G; in `g_loss` it leaves G's running statistics alone
     generate: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Tensor] | None = None  # images -> (N, 2, latent_dim), where the blueprint has an encoder
-    real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after its update
-    fake_critique: Critique | None = None  # D's answer to G's newest fakes, in the step whose loss is computed
+    real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after the update
+    fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
+
+    def detached(self) -> Step:
+        """The step as it is after an update: images and answers without their graphs."""
+        return replace(
+            self,
+            fake=None if self.fake is None else self.fake.detach(),
+            real_critique=self.real_critique and self.real_critique.detach(),
+            fake_critique=self.fake_critique and self.fake_critique.detach(),
+        )
 
     def normal_like(self, x: Tensor) -> Tensor:
         """N(0, 1) of the shape of `x`, from the tricks' generator."""
@@ -74,7 +84,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Need:
-    """What a blueprint must have, all tricks of an arm applied, for a trick to mean anything."""
+    """What the blueprint of an arm, with all its tricks, must have so that a trick means anything."""
 
     what: str  # "batch norm in D"
     met: Callable[[Blueprint], bool]
@@ -82,24 +92,24 @@ class Need:
 
 @dataclass(frozen=True)
 class Trick:
-    """Base of all tricks: every hook leaves its value alone.
+    """Base of all tricks: every hook returns its value unchanged.
 
-    Subclass it as a frozen dataclass whose fields are the trick's parameters, with the paper's numbers as
-    defaults, and override `edit` (build time) or the hooks of the training step (no `.item()`, no `if` on a
-    tensor, static shapes: the step must stay capturable in a CUDA graph).
+    Subclass it as a frozen dataclass. Its fields are the trick's parameters, with the paper's numbers as defaults.
+    Override `edit` (build time) or hooks of the training step. Hooks run inside a CUDA graph: no `.item()`, no `if` on
+    a tensor, no shape that changes.
     """
 
     paper: ClassVar[str] = ""  # source: authors, year, section
     recommended_by: ClassVar[str] = ""  # sources of the catalogue: S0..S4 with section, P for published peers
     advised_against_by: ClassVar[str] = ""
-    models: ClassVar[str] = "DNW"  # the models that the catalogue puts it to the test on
+    models: ClassVar[str] = "DNW"  # the models that the catalogue tests it on
     needs: ClassVar[tuple[Need, ...]] = ()
     conflicts: ClassVar[tuple[str, ...]] = ()  # tricks that it cannot stand beside, by name
     # what it does about batch norm in D, and why: for tricks that change D's batches or differentiate D by its input
     batch_norm: ClassVar[str] = ""
     same_as_base: ClassVar[Mapping[str, str]] = {}  # model -> why it trains and samples there exactly as base does
     shares_weights: ClassVar[bool] = False  # it trains exactly as base does: only what is sampled differs
-    replaces: ClassVar[str] = ""  # a hook whose value it puts another in place of: it runs before those that add to it
+    replaces: ClassVar[str] = ""  # the hook whose value it replaces: there it runs before the tricks that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
 
@@ -130,11 +140,11 @@ class Trick:
         return blueprint
 
     def missing(self, blueprint: Blueprint) -> str | None:
-        """What an arm's blueprint, all its tricks applied, has not and this trick needs; `None` where it has all."""
+        """What this trick needs and the blueprint of an arm, with all its tricks, lacks; `None` if it lacks nothing."""
         return next((need.what for need in self.needs if not need.met(blueprint)), None)
 
     def init(self, step: Step) -> State:
-        """The tensors that this trick carries between steps, before the first one. `step.fake` is None here."""
+        """The tensors that this trick carries between steps, as they are before the first. `step.fake` is None here."""
         return {}
 
     def advance(self, state: State, step: Step) -> State:
@@ -185,7 +195,7 @@ class Trick:
 
 @dataclass(frozen=True)
 class Chain(Trick):
-    """Tricks applied one after another, each with a state of its own; keys are `<position>.<name>`."""
+    """Tricks applied one after another. The state of a chain is a tuple, `States`: each trick has its own."""
 
     tricks: tuple[Trick, ...] = ()
     _users: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -210,48 +220,42 @@ class Chain(Trick):
             blueprint = trick.edit(blueprint)
         return blueprint
 
-    def init(self, step: Step) -> State:
-        return {f"{i}.{k}": v for i, trick in enumerate(self.tricks) for k, v in trick.init(step).items()}
+    # `state` is `States` from here on; a type checker would have it be what a single trick's is
+    def init(self, step: Step) -> Any:
+        return tuple(trick.init(step) for trick in self.tricks)
 
-    def advance(self, state: State, step: Step) -> State:
-        return {
-            f"{i}.{k}": v for i, trick in enumerate(self.tricks) for k, v in trick.advance(_own(state, i), step).items()
-        }
+    def advance(self, state: Any, step: Step) -> Any:
+        return tuple(trick.advance(own, step) for trick, own in zip(self.tricks, state, strict=True))
 
-    def _fold(self, hook: str, value: Any, step: Step | None, state: State) -> Any:
+    def _fold(self, hook: str, value: Any, step: Step | None, state: Any) -> Any:
         for i in self._users[hook]:
-            value = getattr(self.tricks[i], hook)(value, step, _own(state, i))
+            value = getattr(self.tricks[i], hook)(value, step, state[i])
         return value
 
-    def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
+    def latents(self, z: Tensor, step: Step, state: Any) -> Tensor:
         return self._fold("latents", z, step, state)
 
-    def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: State) -> tuple[FakeBatch, ...]:
+    def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: Any) -> tuple[FakeBatch, ...]:
         return self._fold("fakes", batches, step, state)
 
-    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+    def inputs(self, images: Tensor, step: Step, state: Any) -> Tensor:
         return self._fold("inputs", images, step, state)
 
-    def targets(self, targets: Targets, step: Step, state: State) -> Targets:
+    def targets(self, targets: Targets, step: Step, state: Any) -> Targets:
         return self._fold("targets", targets, step, state)
 
-    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+    def d_loss(self, loss: Tensor, step: Step, state: Any) -> Tensor:
         return self._fold("d_loss", loss, step, state)
 
-    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+    def g_loss(self, loss: Tensor, step: Step, state: Any) -> Tensor:
         return self._fold("g_loss", loss, step, state)
 
-    def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
+    def project(self, parameters: list[Tensor], step: Step, state: Any) -> None:
         for i in self._users["project"]:
-            self.tricks[i].project(parameters, step, _own(state, i))
+            self.tricks[i].project(parameters, step, state[i])
 
-    def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: State) -> Mapping[str, Tensor]:
+    def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: Any) -> Mapping[str, Tensor]:
         return self._fold("averaged", parameters, step, state)
-
-
-def _own(state: State, index: int) -> State:
-    prefix = f"{index}."
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 REGISTRY: dict[str, type[Trick]] = {}
@@ -299,7 +303,7 @@ def build(spec: TrickSpec) -> Trick:
 
 
 def spec_of(trick: Trick, name: str) -> TrickSpec:
-    """The spec that names a trick, all its parameters filled in."""
+    """The spec that names a trick, with all its parameters."""
     return TrickSpec(name, {f.name: getattr(trick, f.name) for f in fields(trick)})
 
 
@@ -310,14 +314,14 @@ def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:
 
 
 def catalogue_models(cls: type[Trick]) -> tuple[str, ...]:
-    """The models that the catalogue puts a trick to the test on."""
+    """The models that the catalogue tests a trick on."""
     return tuple(MODEL_OF[letter] for letter in cls.models)
 
 
 def effects(trick: Trick, blueprint: Blueprint, final: Blueprint | None = None) -> tuple[str, ...]:
-    """What a trick would change here: blueprint fields as `name: before -> after`, then the hooks it uses.
+    """What a trick would change: fields of the blueprint as `name: before -> after`, then the hooks that it uses.
 
-    final: the blueprint after all tricks of the arm, whose objective decides which hooks are consulted.
+    final: the blueprint after all tricks of the arm. Its objective decides which hooks are consulted.
     """
     edited = trick.edit(blueprint)
     changes = tuple(map(str, diff(blueprint, edited)))
@@ -329,8 +333,8 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
     """A chain of named tricks.
 
     Raises:
-        InputError: two that are declared in conflict, claim the same part of the blueprint, or both own `averaged`;
-            or whose edits come out differently the other way round.
+        InputError: two tricks declare a conflict, change the same part of the blueprint, or both say what is averaged;
+            or the order of their edits matters.
     """
     owner: dict[str, str] = {}
     edited = {name: trick.edit(blueprint) for name, trick in tricks.items()}
@@ -343,13 +347,13 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
         for claim in sorted(found):
             for held, other in owner.items():
                 if claim == held == "d_norm" and edited[name].d_norm == edited[other].d_norm:
-                    continue  # what both ask of D's normalisation is the same
+                    continue  # both ask for the same normalisation of D
                 if claim == held or claim.startswith(f"{held}.") or held.startswith(f"{claim}."):
                     short = min(claim, held, key=len).replace("gan_ablate.penalties:", "")
                     raise InputError(f"tricks {other!r} and {name!r} both set {short}: keep one of them")
         owner.update(dict.fromkeys(found, name))
     for (a, first), (b, second) in itertools.combinations(tricks.items(), 2):
-        # an edit that sets what base has already claims nothing, and may still undo another's
+        # an edit that sets what base has anyway claims nothing, but it may undo another's
         if claims(second.edit(first.edit(blueprint)), first.edit(second.edit(blueprint))):
             raise InputError(
                 f"tricks {a!r} and {b!r} undo each other, depending on which comes first: keep one of them"
@@ -358,7 +362,7 @@ def combine(tricks: Mapping[str, Trick], blueprint: Blueprint) -> Chain:
 
 
 def unmet(name: str, trick: Trick, base: Blueprint, final: Blueprint) -> str | None:
-    """Why a trick means nothing in an arm, or `None` where it acts and has what it needs."""
+    """Why a trick would do nothing in an arm; `None` if it acts and has what it needs."""
     if what := trick.missing(final):
         return f"{name} needs {what}, which this {base.model} has not"
     if effects(trick, base, final):

@@ -4,7 +4,7 @@ Batch norm and minibatch statistics make D's answer to an image depend on the ba
 G's images in the company of others, and G's step answers them alone, D learns one function and G is taught by another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -27,11 +27,10 @@ CELLS = [name for name in trick_names() if not_applicable(Recipe(tricks=(name,))
 def companies(*tricks):
     """The mean pixel of each batch that D answers, in its own step and in G's: who stands in one batch with whom."""
     module, now, state = at_rest(small(DCGAN, tricks=tricks, batch_size=N), N)
-    now.real = torch.full_like(now.real, REAL)
+    now = replace(now, real=torch.full_like(now.real, REAL))
     real_forward = module.generator.forward
     module.generator.forward = lambda *args: real_forward(*args) * 0 + NEW
-    if "0.stored" in state:
-        state = {**state, "0.stored": torch.tensor(N)}
+    state = tuple({**own, "stored": torch.tensor(N)} if "stored" in own else own for own in state)
     seen = []
     module.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().float().mean().item()))
     discriminator_loss(module.game, torch.randn(N, module.latent_dim), now, state)

@@ -76,12 +76,16 @@ def ready(cls, *tricks, **fields):
     return module, now, module._state(now)
 
 
+def played(loss, module, now, state):
+    return loss(module.game, torch.randn(8, module.latent_dim, generator=seeded()), now, state)
+
+
 def d_loss(module, now, state):
-    return discriminator_loss(module.game, torch.randn(8, module.latent_dim, generator=seeded()), now, state).loss
+    return played(discriminator_loss, module, now, state).loss
 
 
 def g_loss(module, now, state):
-    return generator_loss(module.game, torch.randn(8, module.latent_dim, generator=seeded()), now, state).loss
+    return played(generator_loss, module, now, state).loss
 
 
 def seeded(seed=3):
@@ -140,7 +144,7 @@ def test_label_flipping_swaps_the_share_p():
 @pytest.mark.parametrize(("name", "soft"), [("label_smoothing", (0.0, 0.9)), ("label_smoothing_two_sided", (0.1, 0.9))])
 def test_flipped_and_smoothed_labels_go_together_in_either_order(name, soft):
     pair = trick(name), trick("label_flipping", p=0.2)
-    one, other = (Chain(tricks).targets(hard(1000), step(), {}) for tricks in (pair, pair[::-1]))
+    one, other = (Chain(tricks).targets(hard(1000), step(), ({}, {})) for tricks in (pair, pair[::-1]))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     for side, share in ((one.real, 0.8), (one.fake, 0.2)):
         assert side.unique().tolist() == pytest.approx(soft)  # a fake that was flipped is softened as a real one is
@@ -151,7 +155,7 @@ def test_flipped_and_smoothed_labels_go_together_in_either_order(name, soft):
 @pytest.mark.parametrize("order", [("soft_labels", "label_flipping"), ("label_flipping", "soft_labels")])
 def test_flipped_and_soft_labels_go_together_in_either_order(order):
     both = Chain(tuple(trick(name, p=0.2) if name == "label_flipping" else trick(name) for name in order))
-    targets = both.targets(hard(20000), step(), {})
+    targets = both.targets(hard(20000), step(), ({}, {}))
     for side, share in ((targets.real, 0.2), (targets.fake, 0.8)):
         as_fake, as_real = (side >= 0) & (side <= 0.3), (side >= 0.7) & (side <= 1.2)
         assert (as_fake | as_real).all()
@@ -323,8 +327,7 @@ def test_relativistic_brings_r1_and_r2_and_gs_loss_reads_the_real_images():
     for name, reads in (("relativistic", True), ("hinge", False)):
         module, now, state = ready(NSGAN, name)
         before = g_loss(module, now, state)
-        now.real = -now.real
-        assert (not torch.equal(before, g_loss(module, now, state))) is reads
+        assert (not torch.equal(before, g_loss(module, replace(now, real=-now.real), state))) is reads
 
 
 # -- G's losses -----------------------------------------------------------------------------------------------------
@@ -342,9 +345,9 @@ def test_feature_matching_replaces_gs_loss_by_the_distance_of_mean_features():
 @proves("feature_matching")
 def test_feature_matching_of_another_layer():
     module, now, state = ready(NSGAN, "feature_matching:layer=0")
-    loss = g_loss(module, now, state)
-    real, fake = (module.discriminator(x).hidden[0].flatten(1).mean(0) for x in (now.real, now.fake))
-    assert torch.allclose(loss, (real - fake).square().sum(), rtol=1e-4)
+    turn = played(generator_loss, module, now, state)
+    real, fake = (module.discriminator(x).hidden[0].flatten(1).mean(0) for x in (now.real, turn.step.fake))
+    assert torch.allclose(turn.loss, (real - fake).square().sum(), rtol=1e-4)
     two = Critique(torch.zeros(8), torch.zeros(8, 6), hidden=(torch.zeros(8, 6),) * 2)  # of a D of the user's own
     with pytest.raises(InputError, match="layer=7: this D has the layers 0 to 1"):
         trick("feature_matching", layer=7).g_loss(torch.zeros(()), step(critique=lambda x: two, fake_critique=two), {})
@@ -367,7 +370,7 @@ def test_auxiliary_loss_is_the_distance_of_the_images_moments():
     expected = ((a.mean(0) - b.mean(0)) ** 2).mean() + ((a.var(0, ddof=1) - b.var(0, ddof=1)) ** 2).mean()
     loss = trick("auxiliary_generator_loss", weight=2.0).g_loss(torch.tensor(5.0), now, {})
     assert loss.item() == pytest.approx(5 + 2 * expected, rel=1e-5)
-    now.fake = now.real.flip(0)  # the same images in another order
+    now = replace(now, fake=now.real.flip(0))  # the same images in another order
     assert trick("auxiliary_generator_loss").g_loss(torch.tensor(5.0), now, {}).item() == pytest.approx(5)
 
 
@@ -489,9 +492,10 @@ def test_ds_loss_is_linear_in_the_weight_of_the_gradient_penalty():
         return d_loss(*ready(WGANGP, *tricks)).item()
 
     module, now, state = ready(WGANGP, "no_gradient_penalty")
-    played = discriminator_loss(module.game, torch.randn(8, module.latent_dim, generator=seeded()), now, state)
-    bare = (played.fake.logits.mean() - played.real.logits.mean()).item()  # nothing but the critic's difference
-    assert played.loss.item() == pytest.approx(bare)
+    turn = played(discriminator_loss, module, now, state)
+    fake, real = (c.logits.mean() for c in (turn.step.fake_critique, turn.step.real_critique))
+    bare = (fake - real).item()  # nothing but the critic's difference
+    assert turn.loss.item() == pytest.approx(bare)
     ten = loss() - bare
     assert ten > 0.1
     for weight in (0.1, 1.0, 100.0):
@@ -722,8 +726,8 @@ def test_lecams_running_means_are_of_ds_own_answers_from_the_first_on(cls, monke
     means = first
     for answers in rest:
         means = [0.6 * mean + 0.4 * answer for mean, answer in zip(means, answers, strict=True)]
-    state = module._read_state()
-    assert [state["0.real"].item(), state["0.fake"].item()] == pytest.approx(means, rel=1e-4)
+    (state,) = module._states()
+    assert [state["real"].item(), state["fake"].item()] == pytest.approx(means, rel=1e-4)
 
 
 # -- augmentation ---------------------------------------------------------------------------------------------------
@@ -800,14 +804,14 @@ def test_colour_moves_brightness_and_scales_saturation_and_contrast():
 @pytest.mark.parametrize("name", ["diff_augment:policy=cutout", "ada"])
 def test_real_and_fake_are_augmented_in_ds_step_and_fake_in_gs(name):
     module, now, state = ready(DCGAN, name)
-    for p in state.values():
+    for p in state[0].values():
         p.fill_(1.0)  # ada: always
     seen = []
     module.discriminator.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    d_loss(module, now, state)
-    plain = [now.real, now.fake]
-    g_loss(module, now, state).backward()
-    plain.append(now.fake)
+    d_fake = played(discriminator_loss, module, now, state).step.fake
+    turn = played(generator_loss, module, now, state)
+    turn.loss.backward()
+    plain = [now.real, d_fake, turn.step.fake]
     assert len(seen) == 3
     for x, y in zip(plain, seen, strict=True):
         assert x.shape == y.shape
@@ -875,9 +879,8 @@ def test_adas_p_follows_how_sure_d_is():
 def test_adas_speed_is_in_real_images_that_d_sees(cls, tricks, batches):
     module, now, state = ready(cls, "ada:images=800,target=-1", *tricks)
     n = len(now.real)
-    now.real_critique = Critique(torch.ones(n), torch.ones(n, 1))
-    (p,) = module.chain.advance(state, now).values()
-    assert p.item() == pytest.approx(batches * n / 800)
+    now = replace(now, real_critique=Critique(torch.ones(n), torch.ones(n, 1)))
+    assert module.chain.advance(state, now)[0]["p"].item() == pytest.approx(batches * n / 800)
 
 
 @proves("consistency")

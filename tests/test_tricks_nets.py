@@ -95,10 +95,10 @@ def test_constant_instance_noise_never_decays(t):
 def test_instance_noise_reaches_ds_input_on_real_and_fake_and_never_g(name):
     module, now, state = at_rest(dcgan(f"{name}:std=0.3"))
     seen = watch(module.discriminator.images)
-    discriminator_loss(module.game, torch.randn(8, 64), now, state)
-    for (got, _), clean in zip(seen, (now.real, now.fake), strict=True):
+    fake = discriminator_loss(module.game, torch.randn(8, 64), now, state).step.fake
+    for (got, _), clean in zip(seen, (now.real, fake), strict=True):
         assert (got - clean).std().item() == pytest.approx(0.3, rel=0.1)
-    assert not torch.equal(seen[0][0] - now.real, seen[1][0] - now.fake)
+    assert not torch.equal(seen[0][0] - now.real, seen[1][0] - fake)
 
 
 HIDDEN = {"conv": 2, "mlp": 2, "resnet": 5}  # G's hidden activations at 16 pixels
@@ -829,11 +829,11 @@ def test_replay_shows_old_images_as_a_batch_of_their_own_with_the_asked_weight()
 @proves("experience_replay")
 def test_ds_loss_with_replay_weighs_the_losses_on_new_and_on_old_fakes():
     module, now, state = at_rest(dcgan("experience_replay:size=16,share=0.25,kept=8"))
-    state = {**state, "0.images": pictures(16), "0.stored": torch.tensor(16)}
+    state = ({"images": pictures(16), "stored": torch.tensor(16)},)
     watch_d = watch(module.discriminator)
     loss = discriminator_loss(module.game, torch.randn(8, 64), now, state).loss
     (_, real), (_, new), (old, on_old) = watch_d
-    assert {tuple(x.flatten().tolist()) for x in old} <= {tuple(x.flatten().tolist()) for x in state["0.images"]}
+    assert {tuple(x.flatten().tolist()) for x in old} <= {tuple(x.flatten().tolist()) for x in state[0]["images"]}
     bce = F.binary_cross_entropy_with_logits
     expected = (
         bce(real.logits, torch.ones(8))
@@ -873,9 +873,9 @@ def test_joint_batches_share_one_set_of_batch_statistics(joint):
     norm = layers(module.discriminator, *BATCH_NORMS)[0]
     seen, answers = watch(norm), []
     for scale in (1.0, 9.0):
-        played = discriminator_loss(module.game, torch.randn(8, 64) * scale, now, state)
-        answers.append(played.real.logits)
-        assert played.real.logits.shape == played.fake.logits.shape == (8,)
+        found = discriminator_loss(module.game, torch.randn(8, 64) * scale, now, state).step
+        answers.append(found.real_critique.logits)
+        assert found.real_critique.logits.shape == found.fake_critique.logits.shape == (8,)
     assert [len(x) for x, _ in seen] == ([16, 16] if joint else [8, 8, 8, 8])
     for x, y in seen:
         assert torch.allclose(y, F.batch_norm(x, None, None, norm.weight, norm.bias, True), atol=1e-5)
@@ -1080,7 +1080,7 @@ def test_both_learning_rates_fall_linearly_to_0(cls, start):
             self.rates = []
 
         def on_train_batch_end(self, trainer, pl_module, *_):
-            self.rates.append([o.param_groups[0]["lr"] for o in trainer.optimizers])
+            self.rates.append([float(o.param_groups[0]["lr"]) for o in trainer.optimizers])
 
     watcher, steps = Watch(), 8
     module, _ = fit(small(cls, tricks=[f"lr_decay:start={start}"], steps=steps), callbacks=[watcher])
@@ -1088,7 +1088,7 @@ def test_both_learning_rates_fall_linearly_to_0(cls, start):
     expected = [lr * min(1.0, (1 - k / steps) / (1 - start)) for k in range(steps)]
     assert [d for d, _ in watcher.rates] == pytest.approx([e for e in expected for _ in range(n)])
     assert [g for _, g in watcher.rates[n - 1 :: n]] == pytest.approx(expected)
-    assert module.blueprint.lr_schedule(1.0) == 0.0
+    assert module.blueprint.lr_schedule(torch.tensor(1.0)) == 0.0
 
 
 # -- averages --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import lightning
@@ -15,7 +17,7 @@ from gan_ablate.data.images import to_uint8
 from gan_ablate.nets.constraints import advance
 from gan_ablate.recipe import TOYS, Recipe, seed_for
 from gan_ablate.step import Game
-from gan_ablate.trick import Chain, State, Step
+from gan_ablate.trick import Chain, States, Step
 
 STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
 
@@ -24,18 +26,31 @@ class Sampler(lightning.LightningModule):
     """`generate`, `forward` and `sampling`; the module that inherits them builds the players."""
 
     recipe: Recipe
-    blueprint: Blueprint
-    chain: Chain
     game: Game
     generator: nn.Module
     discriminator: nn.Module
-    state: nn.Module  # the tricks' tensors as buffers
+    state: nn.ModuleList  # the tensors of each trick as buffers
     latent_dim: int
     t: Tensor  # () share of training done
     class_share: Tensor  # (K,) share of each class in the data, which labels are drawn by at sampling
 
-    def _read_state(self) -> State:
-        return {name.replace("/", "."): b for name, b in self.state._buffers.items() if b is not None}
+    @property
+    def blueprint(self) -> Blueprint:
+        """What the game is played by. A new one changes how it is played; the networks stay."""
+        return self.game.blueprint
+
+    @blueprint.setter
+    def blueprint(self, blueprint: Blueprint) -> None:
+        self.game = replace(self.game, blueprint=blueprint)
+
+    @property
+    def chain(self) -> Chain:
+        """The tricks of the game."""
+        return self.game.chain
+
+    def _states(self) -> States:
+        """The tensors of each trick as they are at any time; before the first step there are none."""
+        return tuple(MappingProxyType(trick._buffers) for trick in self.state)
 
     def _precision(self) -> Any:
         # a Trainer with its own precision plugin wraps the step already
@@ -48,7 +63,7 @@ class Sampler(lightning.LightningModule):
         live = self.generator
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []), torch.no_grad():
             torch.manual_seed(seed_for(self.recipe.seed, "sampling"))
-            if self.game.uses("averaged") and self.state._buffers:
+            if self.game.uses("averaged") and any(self._states()):
                 yield self._averaged_generator()
                 return
             if self.blueprint.sample_mode == "train":
@@ -63,7 +78,7 @@ class Sampler(lightning.LightningModule):
 
     def _averaged_generator(self) -> nn.Module:
         averaged = copy.deepcopy(self.generator)
-        weights = self.chain.averaged(dict(self.generator.named_parameters()), None, self._read_state())
+        weights = self.chain.averaged(dict(self.generator.named_parameters()), None, self._states())
         for name, parameter in averaged.named_parameters():
             parameter.copy_(weights[name])
         # batch norm's running statistics belong to the live weights: measure those of the averaged ones
@@ -95,7 +110,7 @@ class Sampler(lightning.LightningModule):
         bp = self.blueprint
         empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
         step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
-        return self.chain.latents(z, step, self._read_state())
+        return self.chain.latents(z, step, self._states())
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
         """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0.

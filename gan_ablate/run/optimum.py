@@ -12,7 +12,7 @@ from gan_ablate.data import ImageSet
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.models import GANModule
-from gan_ablate.models.base import gradient_norm
+from gan_ablate.models.networks import gradient_norm
 from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import seed_for
 

@@ -1,0 +1,204 @@
+"""One training step as Lightning calls it: play, update, record, stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from gan_ablate.data.images import to_float
+from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
+from gan_ablate.models.sampler import Sampler
+from gan_ablate.nets.constraints import advance
+from gan_ablate.optim import gated_step
+from gan_ablate.step import Played, discriminator_loss, generator_loss
+from gan_ablate.trick import States, Step
+
+LOG_EVERY = 50  # D steps between two records of training health, at the most
+RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
+
+
+class Training(Sampler):
+    """`training_step` and what it is made of; the module that inherits it builds the players."""
+
+    encoder: nn.Module | None
+    finite: Tensor  # () bool, whether every loss so far was finite
+    g_count: Tensor  # () int64, `g_steps` on the device: what changes over training is computed from it there
+    streams: dict[str, torch.Generator]  # random numbers of training by purpose
+    limit: int | None  # G steps after which training stops; None: the Trainer decides
+    total_steps: int  # G steps that `t` is a share of
+    g_steps: int
+    d_steps: int
+    round_d_steps: int  # D steps since the last G step
+    diverged_at: int  # G steps done, plus 1, when a loss was found not to be finite; 0: it was not
+    _recorded = 0, LOG_EVERY  # `total_steps`, and what `log_every` is for so many
+
+    @property
+    def log_every(self) -> int:
+        """D steps between two records of training health."""
+        if self._recorded[0] != self.total_steps:  # asked at each step, counted once
+            d_steps = replace(self.blueprint, steps=self.total_steps).d_steps
+            self._recorded = self.total_steps, min(LOG_EVERY, max(10, d_steps // RECORDS))
+        return self._recorded[1]
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """One D update and, after the last one of a round, the round's G updates."""
+        d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
+        recorded = (self.d_steps + 1) % self.log_every == 0
+        step, z, states = self._begin(batch)
+        step = self._discriminator_step(d_optimizer, z, step, states, recorded)
+        if self.round_d_steps >= self.blueprint.critic_steps(self.g_steps):
+            self.round_d_steps = 0
+            for _ in range(self.blueprint.n_generator):
+                if not self._is_done:
+                    self._generator_step(g_optimizer, z, step, states)
+        self._stop(check_finite=recorded)
+
+    def _begin(self, batch: tuple[Tensor, Tensor]) -> tuple[Step, Tensor, States]:
+        """The step of a batch, z (N, latent_dim) of D's turn, and the state of the tricks."""
+        self.t.copy_(self._share(self.t))
+        step = self._step(to_float(batch[0]), batch[1])
+        z = self._z("latents_d", len(step.real))
+        if not (self.d_steps or self.g_steps):
+            self._first_values(step, z)
+        return step, z, self._state(step)
+
+    def _discriminator_step(self, optimizer: Any, z: Tensor, step: Step, states: States, recorded: bool) -> Step:
+        """D's turn; returns what it found."""
+        if self.blueprint.d_finish:
+            advance(self.discriminator)
+        played = self._play(discriminator_loss, optimizer, z, step, states)
+        norm = gradient_norm(self.discriminator) if recorded else None
+        self._update(optimizer, played.loss, self.blueprint.d_gate)
+        found = played.step.detached()
+        if self.game.uses("project"):
+            with torch.no_grad():
+                self.chain.project(list(self.discriminator.parameters()), found, states)
+        self.d_steps += 1
+        self.round_d_steps += 1
+        if recorded:
+            self._record_discriminator(played.loss, found, norm)
+        return found
+
+    def _generator_step(self, optimizer: Any, z: Tensor, step: Step, states: States) -> None:
+        """G's turn, on z of its own or on that of D's turn. The state of the tricks moves on with it."""
+        bp = self.blueprint
+        recorded = (self.g_steps + 1) % max(1, self.log_every // bp.n_critic) == 0
+        if bp.g_finish:
+            advance(self.generator)
+        z = self._z("latents_g", len(step.real)) if bp.fresh_latents else z
+        with frozen(self.discriminator):
+            played = self._play(generator_loss, optimizer, z, step, states)
+        norm = gradient_norm(self.generator) if recorded else None
+        self._update(optimizer, played.loss, bp.g_gate)
+        found = played.step.detached()
+        self._advance(found, states)
+        self.g_steps += 1
+        self.g_count += 1
+        if recorded:
+            self._record_generator(played.loss, found, norm)
+
+    def _play(self, player: Any, optimizer: Any, z: Tensor, step: Step, states: States) -> Played:
+        """A player's loss, with its gradients in place."""
+        with self._precision():
+            played: Played = player(self.game, z, step, states)
+        optimizer.zero_grad()
+        self.manual_backward(played.loss)
+        self.finite &= torch.isfinite(played.loss.detach())
+        return played
+
+    def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
+        """One optimiser step, with the blueprint's clipping, schedule and gate."""
+        bp = self.blueprint
+        for group in optimizer.param_groups:
+            if bp.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
+            if bp.lr_schedule is not None:
+                group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
+        if gate is None:
+            optimizer.step()
+        else:
+            gated_step(optimizer, gate(loss))
+
+    def _share(self, like: Tensor) -> Tensor:
+        """() share of training done, in [0, 1], on the device and in the precision of `like`."""
+        return (self.g_count.to(like) / self.total_steps).clamp(max=1.0)
+
+    @torch.no_grad()
+    def _advance(self, step: Step, states: States) -> None:
+        """The tricks' tensors as they are after one more G step, into their buffers."""
+        if any(states):
+            for buffers, new in zip(states, self.chain.advance(states, step), strict=True):
+                for name, value in new.items():
+                    buffers[name].copy_(value)
+
+    @property
+    def _is_done(self) -> bool:
+        return self.limit is not None and self.g_steps >= self.limit
+
+    def _stop(self, check_finite: bool) -> None:
+        """Ask the Trainer to stop where all steps are done, or where a loss was not finite."""
+        if self._is_done:
+            self.trainer.should_stop = True
+        if check_finite and not self.finite.item():
+            self.diverged_at = self.g_steps + 1
+            self.trainer.should_stop = True
+
+    # -- what a step is made of --------------------------------------------------------------------------------
+
+    def _z(self, stream: str, n: int) -> Tensor:
+        # drawn on the generator's own device; (N, latent_dim) from N(0, 1)
+        return torch.randn(n, self.latent_dim, generator=self.streams[stream], device=self.device)
+
+    def _step(self, real: Tensor, labels: Tensor) -> Step:
+        step = Step(
+            t=self.t,
+            real=real.contiguous(memory_format=torch.channels_last),
+            labels=labels if len(labels) else None,
+            fake=None,
+            critique=self.discriminator,
+            noise=self.streams["tricks"],
+            g_parameters=dict(self.generator.named_parameters()),
+            d_parameters=dict(self.discriminator.named_parameters()),
+            encode=self.encoder,
+            d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
+        )
+        return self.game.with_found(step, self._states())
+
+    def _first_values(self, step: Step, z: Tensor) -> None:
+        """Layers whose first values come from data take them from the first batch, as the players see it."""
+        drawn = self.streams["tricks"].get_state()
+        with torch.no_grad(), self._precision():
+            states = self.chain.init(step)
+            take_first_values(self.generator, self.chain.latents(z, step, states), step.labels)
+            take_first_values(self.discriminator, self.chain.inputs(step.real, step, states), step.labels)
+        self.streams["tricks"].set_state(drawn)  # what tricks drew here, they draw again
+
+    def _state(self, step: Step) -> States:
+        """The state of the tricks, as buffers; before the first step it is made."""
+        if not any(self._states()):
+            with torch.no_grad():
+                for trick, tensors in zip(self.state, self.chain.init(step), strict=True):
+                    for name, value in tensors.items():
+                        trick.register_buffer(name, value.clone())
+        return self._states()
+
+    # -- training health ---------------------------------------------------------------------------------------
+
+    def _record_discriminator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
+        assert found.real_critique is not None
+        assert found.fake_critique is not None
+        real, fake = (c.logits.sigmoid().mean() for c in (found.real_critique, found.fake_critique))
+        self._log({"d_loss": loss, "d_of_real": real, "d_of_fake": fake, "d_gradient": norm})
+
+    def _record_generator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
+        assert found.fake_critique is not None
+        self._log({"g_loss": loss, "d_of_fake_g": found.fake_critique.logits.sigmoid().mean(), "g_gradient": norm})
+
+    def _log(self, values: dict[str, Tensor | None]) -> None:
+        # straight to the loggers: `self.log` on every step costs more than a small step
+        row = {name: float(v.detach()) for name, v in values.items() if v is not None}
+        for logger in self.loggers:
+            logger.log_metrics(row, step=self.g_steps)
