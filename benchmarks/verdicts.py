@@ -210,6 +210,14 @@ def main() -> None:
         print()
     print(f"The vectorised tests are those of compare_family and compare: {agrees(rng)}\n")
 
+    print_errors(rng, n)
+    print_coverage(rng, n)
+    print_power(rng, n)
+    print(f"\n{time.process_time() - began:.0f} s of CPU")
+
+
+def print_errors(rng: np.random.Generator, n: int) -> None:
+    """Wrong verdicts where there is no effect: in a family of arms, and of one test alone."""
     print(
         f"Family-wise error at {ALPHA}, {ARMS} arms, Holm, {n} studies (standard error at most "
         f"{math.sqrt(ALPHA * (1 - ALPHA) / n):.3f})"
@@ -228,6 +236,9 @@ def main() -> None:
         cells = (family_wise(rng, noise, 5, 10 * n, rule, 1) for rule in ("own sign", "paired", "Welch"))
         print(f"| {describe(noise)} | {' | '.join(f'{c:.3f}' for c in cells)} |", flush=True)
 
+
+def print_coverage(rng: np.random.Generator, n: int) -> None:
+    """How often each kind of interval holds the truth."""
     print("\nCoverage of 95 % intervals")
     print(
         "| noise | seeds | paired | Welch | one arm's mean | plain percentile |\n| --- | --- | --- | --- | --- | --- |"
@@ -256,6 +267,9 @@ def main() -> None:
         cells = (auc_coverage(rng, bad, good, shift, n // 2) for shift in (0, 1, 2, 3))
         print(f"| {bad}, {good} | {' | '.join(f'{c:.3f}' for c in cells)} |", flush=True)
 
+
+def print_power(rng: np.random.Generator, n: int) -> None:
+    """How often the one arm with an effect gets its verdict."""
     print("\nPower: chance that the one arm with an effect gets its verdict; in brackets by formula at equal sd 0.12")
     heads = " | ".join(f"{seeds} seeds" for seeds in (3, 5, 10))
     print(f"| change | arms | shared | {heads} |\n| --- | --- | --- | --- | --- | --- |")
@@ -269,7 +283,6 @@ def main() -> None:
                     formula = ratio_power(ratio, seeds, MEDIAN_SD, ALPHA, arms, pairs)
                     cells.append(f"{share:.2f} ({formula:.2f})")
                 print(f"| {change} | {arms} | {shared} | {' | '.join(cells)} |", flush=True)
-    print(f"\n{time.process_time() - began:.0f} s of CPU")
 
 
 def describe(noise: Noise) -> str:
