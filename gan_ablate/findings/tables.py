@@ -25,8 +25,8 @@ from gan_ablate.formatting import some
 from gan_ablate.results.frames import Results
 from gan_ablate.results.reading import Tie
 from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.exact import floor_note
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
+from gan_ablate.stats.ranks import floor_note
 
 __all__ = ["ALPHA", "BASE", "VERDICTS", "ArmSummary", "ModelTable", "tables"]
 
