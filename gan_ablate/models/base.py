@@ -13,7 +13,7 @@ from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network, frozen, gradient_norm, take_first_values
 from gan_ablate.models.sampler import Sampler
-from gan_ablate.nets.constraints import advance
+from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.step import Game, Played, discriminator_loss, generator_loss

@@ -148,7 +148,8 @@ class _Workers:
 
     def wait(self, seconds: float) -> bool:
         """Waits until the sweeper says something, a worker ends, or the time is over; whether the sweeper did."""
-        ready, _, _ = select.select([self.sock, self.alarm], [], [], seconds)
+        watched: list[Any] = [self.sock, self.alarm]
+        ready, _, _ = select.select(watched, [], [], seconds)
         if self.alarm in ready:
             with suppress(BlockingIOError):
                 os.read(self.alarm, 4096)
