@@ -32,10 +32,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from gan_ablate.data import load
 from gan_ablate.evaluate import Features, load_extractor
-from gan_ablate.evaluate.features import extract
+from gan_ablate.evaluate.extractors import extract
 from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity, root_trace
 from gan_ablate.evaluate.inception import inception_for
-from gan_ablate.evaluate.metrics import METRICS, RealStatistics, Stored, evaluate_features
+from gan_ablate.evaluate.metrics import METRICS, Stored, evaluate_features
+from gan_ablate.evaluate.real_statistics import RealStatistics
 
 
 def interleaved(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

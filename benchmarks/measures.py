@@ -26,11 +26,11 @@ from gan_ablate.data import ImageSet, load
 from gan_ablate.data.images import to_float, to_uint8
 from gan_ablate.evaluate import load_extractor
 from gan_ablate.evaluate.classifier import ClassifierExtractor
-from gan_ablate.evaluate.features import extract
-from gan_ablate.evaluate.metrics import METRICS, evaluate_images, real_statistics
+from gan_ablate.evaluate.extractors import extract
+from gan_ablate.evaluate.metrics import METRICS, evaluate_images
 from gan_ablate.evaluate.modes import mode_coverage
-from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
-from gan_ablate.evaluate.random_cnn import RandomCNN
+from gan_ablate.evaluate.prdc import RandomCNN, precision_recall_density_coverage, squared_radii
+from gan_ablate.evaluate.real_statistics import real_statistics
 from gan_ablate.models import BY_NAME
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.run.sampling import open_checkpoint

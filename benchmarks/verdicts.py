@@ -20,14 +20,14 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from gan_ablate.stats import estimates
+from gan_ablate.stats import t_test
 from gan_ablate.stats.aggregate import over_tasks
-from gan_ablate.stats.association import auc
 from gan_ablate.stats.corrections import holm
+from gan_ablate.stats.failures import auc
 from gan_ablate.stats.intervals import bootstrap_interval
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
-from gan_ablate.stats.power import ratio_power
 from gan_ablate.stats.spread import spread_ratio
+from gan_ablate.stats.t_test import ratio_power
 
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`
 ARMS, ALPHA = 40, 0.05
@@ -58,7 +58,7 @@ def p_values(scores: np.ndarray, rule: str) -> np.ndarray:
     `rule` says which test: "pooled" is that of `compare_family`, "own sign" that of `compare` alone.
     """
     control, arms = scores[:, :1], scores[:, 1:]
-    pairs, unpaired = estimates.paired(arms, control).p(), estimates.welch(arms, control).p()
+    pairs, unpaired = t_test.paired(arms, control).p(), t_test.welch(arms, control).p()
     if rule == "own sign":
         a, b = (x - x.mean(-1, keepdims=True) for x in (arms, control))
         return np.where((a * b).sum(-1) > 0, pairs, unpaired)
@@ -66,8 +66,8 @@ def p_values(scores: np.ndarray, rule: str) -> np.ndarray:
         return pairs
     if rule == "Welch":
         return unpaired
-    threshold = estimates.break_even(scores.shape[-1], ALPHA / arms.shape[1])
-    pay = (estimates.pooled_correlation(scores) > max(0.0, threshold)) & (arms.shape[1] >= POOL_FROM)
+    threshold = t_test.break_even(scores.shape[-1], ALPHA / arms.shape[1])
+    pay = (t_test.pooled_correlation(scores) > max(0.0, threshold)) & (arms.shape[1] >= POOL_FROM)
     return np.where(pay[:, None], pairs, unpaired)
 
 
@@ -111,7 +111,7 @@ def coverage(rng: np.random.Generator, noise: Noise, seeds: int, studies: int, k
             bounds = [one_arm(row, seeds) if kind == "mean" else percentile(row, rng) for row in scores[:, 0]]
             low, high = (np.array(side) for side in zip(*bounds))
         else:
-            test: Callable = estimates.paired if kind == "paired" else estimates.welch
+            test: Callable = t_test.paired if kind == "paired" else t_test.welch
             low, high = test(scores[:, 1], scores[:, 0]).bounds()
         hits += int(((low <= 0) & (high >= 0)).sum())
     return hits / studies
@@ -120,7 +120,7 @@ def coverage(rng: np.random.Generator, noise: Noise, seeds: int, studies: int, k
 def one_arm(row: np.ndarray, seeds: int) -> tuple[float, float]:
     """Bounds of an arm's mean, as `mean_interval` gives them, with fewer resamples."""
     if seeds < 10:
-        half = estimates.paired(row, np.zeros(seeds))
+        half = t_test.paired(row, np.zeros(seeds))
         low, high = half.bounds()
         return float(low), float(high)
     return bootstrap_interval(row, resamples=1999)[1:]
@@ -191,7 +191,7 @@ def observed(path: str) -> None:
             print(f"{model}: {len(table)} arms went well in every run")
             continue
         sd = table.std(axis=1, ddof=1)
-        r = float(estimates.pooled_correlation(table.to_numpy()))
+        r = float(t_test.pooled_correlation(table.to_numpy()))
         print(
             f"{model}: {len(table)} arms x {table.shape[1]} seeds, sd median {sd.median():.3f} ({sd.min():.3f} to "
             f"{sd.max():.3f}), sd of its logarithm {np.log(sd).std(ddof=1):.2f}, pooled pair correlation {r:.2f}"
@@ -210,6 +210,14 @@ def main() -> None:
         print()
     print(f"The vectorised tests are those of compare_family and compare: {agrees(rng)}\n")
 
+    print_errors(rng, n)
+    print_coverage(rng, n)
+    print_power(rng, n)
+    print(f"\n{time.process_time() - began:.0f} s of CPU")
+
+
+def print_errors(rng: np.random.Generator, n: int) -> None:
+    """Wrong verdicts where there is no effect: in a family of arms, and of one test alone."""
     print(
         f"Family-wise error at {ALPHA}, {ARMS} arms, Holm, {n} studies (standard error at most "
         f"{math.sqrt(ALPHA * (1 - ALPHA) / n):.3f})"
@@ -228,6 +236,9 @@ def main() -> None:
         cells = (family_wise(rng, noise, 5, 10 * n, rule, 1) for rule in ("own sign", "paired", "Welch"))
         print(f"| {describe(noise)} | {' | '.join(f'{c:.3f}' for c in cells)} |", flush=True)
 
+
+def print_coverage(rng: np.random.Generator, n: int) -> None:
+    """How often each kind of interval holds the truth."""
     print("\nCoverage of 95 % intervals")
     print(
         "| noise | seeds | paired | Welch | one arm's mean | plain percentile |\n| --- | --- | --- | --- | --- | --- |"
@@ -256,6 +267,9 @@ def main() -> None:
         cells = (auc_coverage(rng, bad, good, shift, n // 2) for shift in (0, 1, 2, 3))
         print(f"| {bad}, {good} | {' | '.join(f'{c:.3f}' for c in cells)} |", flush=True)
 
+
+def print_power(rng: np.random.Generator, n: int) -> None:
+    """How often the one arm with an effect gets its verdict."""
     print("\nPower: chance that the one arm with an effect gets its verdict; in brackets by formula at equal sd 0.12")
     heads = " | ".join(f"{seeds} seeds" for seeds in (3, 5, 10))
     print(f"| change | arms | shared | {heads} |\n| --- | --- | --- | --- | --- | --- |")
@@ -265,11 +279,10 @@ def main() -> None:
                 cells = []
                 for seeds in (3, 5, 10):
                     share = found(rng, Noise(shared), seeds, n, ratio, arms)
-                    pairs = shared if arms >= POOL_FROM and shared > estimates.break_even(seeds, ALPHA / arms) else None
+                    pairs = shared if arms >= POOL_FROM and shared > t_test.break_even(seeds, ALPHA / arms) else None
                     formula = ratio_power(ratio, seeds, MEDIAN_SD, ALPHA, arms, pairs)
                     cells.append(f"{share:.2f} ({formula:.2f})")
                 print(f"| {change} | {arms} | {shared} | {' | '.join(cells)} |", flush=True)
-    print(f"\n{time.process_time() - began:.0f} s of CPU")
 
 
 def describe(noise: Noise) -> str:

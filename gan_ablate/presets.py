@@ -7,7 +7,7 @@ from dataclasses import replace
 from gan_ablate.blueprint import Blueprint, Factory
 from gan_ablate.recipe import Recipe
 
-LAYERS, NORMS, INITS = "gan_ablate.nets.layers", "gan_ablate.nets.norms", "gan_ablate.nets.inits"
+LAYERS, NORMS, INITS = "gan_ablate.nets.layers", "gan_ablate.nets.norms", "gan_ablate.nets.weights"
 HEADS, LOSSES, PENALTIES = "gan_ablate.nets.heads", "gan_ablate.losses", "gan_ablate.penalties"
 BATCH_NORM = Factory(f"{NORMS}:batch_norm")
 LEAKY_RELU = Factory("torch.nn:LeakyReLU", {"negative_slope": 0.2})

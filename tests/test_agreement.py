@@ -13,7 +13,7 @@ from torch import Tensor
 from gan_ablate.cli import main
 from gan_ablate.data import load
 from gan_ablate.evaluate import Features, inception, load_extractor
-from gan_ablate.evaluate.features import extract
+from gan_ablate.evaluate.extractors import extract
 from gan_ablate.run.measure import folders
 
 pytest.importorskip("torch_fidelity")

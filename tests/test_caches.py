@@ -14,8 +14,10 @@ import torch
 
 from gan_ablate.data import ImageSet, load
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate import Features, cache, classifier, frechet, load_extractor, metrics
-from gan_ablate.evaluate.metrics import RealStatistics, evaluate_features, real_statistics
+from gan_ablate.evaluate import Features, cache, classifier, frechet, load_extractor
+from gan_ablate.evaluate import real_statistics as statistics
+from gan_ablate.evaluate.metrics import evaluate_features
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +79,7 @@ def test_statistics_that_are_not_those_that_were_kept_are_computed_again(shapes,
     for field in dataclasses.fields(RealStatistics):
         one, two = getattr(fresh, field.name), getattr(again, field.name)
         assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two, field.name
-    monkeypatch.setattr(metrics, "_compute", None)  # would fail if called: what was made anew is kept
+    monkeypatch.setattr(statistics, "_compute", None)  # would fail if called: what was made anew is kept
     assert real_statistics(shapes, extractor).count == fresh.count
 
 
@@ -89,12 +91,12 @@ def test_a_distance_that_is_not_finite_is_never_zero():
             spoilt = {"mean": real.mean, "factor": real.factor} | {part: getattr(real, part).clone()}
             spoilt[part][at] = bad
             for features in (x, x[:5]):
-                assert math.isnan(metrics.frechet_distance(features, SimpleNamespace(**spoilt)))
+                assert math.isnan(frechet.frechet_distance(features, SimpleNamespace(**spoilt)))
             with pytest.raises(InputError, match=f"the {part} of the real images' features is not finite"):
                 dataclasses.replace(real, **{part: spoilt[part]})
     huge = torch.full_like(x, 1e200)  # squares overflow
     huge[::2] = -1e200
-    assert math.isnan(metrics.frechet_distance(huge, real))
+    assert math.isnan(frechet.frechet_distance(huge, real))
     assert math.isnan(frechet.frechet_distance_infinity(huge, real))
     found = evaluate_features(Features(huge, torch.zeros(64, 4)), real, only=["fid", "fid_infinity", "kid"])
     assert set(found.values()) == {None}

@@ -11,7 +11,7 @@ from gan_ablate.claims.measuring import jobs
 from gan_ablate.recipe import TrickSpec
 from gan_ablate.results.tables import Run
 from gan_ablate.stats.equivalence import equivalence
-from gan_ablate.stats.estimates import break_even
+from gan_ablate.stats.t_test import break_even
 
 CURVE = [{"step": s, "fid": 300.0 - s} for s in range(10, 101, 10)]
 PROBABILITIES = {"d_loss_near_zero": None}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_ablate.evaluate.custom import CustomExtractor
+from gan_ablate.evaluate.extractors import CustomExtractor
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out as run
 from gan_ablate.run.carry_out import carry_out

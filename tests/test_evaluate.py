@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from gan_ablate.data import ImageSet, load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, Features, classifier, inception, load_extractor, metrics
+from gan_ablate.evaluate import real_statistics as statistics
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.evaluate.features import extract
-from gan_ablate.evaluate.metrics import RealStatistics, evaluate_features, evaluate_images, real_statistics
+from gan_ablate.evaluate.extractors import extract
+from gan_ablate.evaluate.metrics import evaluate_features, evaluate_images
 from gan_ablate.evaluate.modes import mode_coverage
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import GAP, grid, save_grid
 from gan_ablate.recipe import Evaluation, seed_for
 
@@ -185,8 +187,8 @@ def test_real_statistics_come_from_the_cache_and_a_damaged_file_is_made_anew(sha
     torch.testing.assert_close(metrics_covariance(fresh), torch.cov(features.T), rtol=1e-6, atol=1e-8)
 
     calls: list[int] = []
-    compute = metrics._compute
-    monkeypatch.setattr(metrics, "_compute", lambda *a: calls.append(1) or compute(*a))
+    compute = statistics._compute
+    monkeypatch.setattr(statistics, "_compute", lambda *a: calls.append(1) or compute(*a))
     again = real_statistics(shapes, extractor)
     assert not calls
     assert torch.equal(again.factor, fresh.factor)

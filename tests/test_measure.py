@@ -13,7 +13,7 @@ from gan_ablate.cli import main
 from gan_ablate.data import load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import load_extractor
-from gan_ablate.evaluate.quality import checkerboard_energy
+from gan_ablate.evaluate.metrics import checkerboard_energy
 from gan_ablate.models import DCGAN
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import carry_out

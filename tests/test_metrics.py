@@ -14,9 +14,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from gan_ablate.data import load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, frechet, load_extractor, metrics, prdc
+from gan_ablate.evaluate import real_statistics as statistics
 from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity
-from gan_ablate.evaluate.metrics import RealStatistics, evaluate_features, evaluate_images, real_statistics
+from gan_ablate.evaluate.metrics import evaluate_features, evaluate_images
 from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 
 needs_fidelity = pytest.mark.skipif(find_spec("torch_fidelity") is None, reason="torch-fidelity is not installed")
 
@@ -285,7 +287,7 @@ def test_the_disk_cache_keeps_every_field(tmp_path, monkeypatch):
     shapes = load("shapes", size=16, channels=3, count=640)
     extractor = load_extractor("classifier", dataset=shapes)
     made = real_statistics(shapes, extractor)
-    monkeypatch.setattr(metrics, "_compute", None)  # would fail if called
+    monkeypatch.setattr(statistics, "_compute", None)  # would fail if called
     read = real_statistics(shapes, extractor)
     for field in dataclasses.fields(RealStatistics):
         first, second = getattr(made, field.name), getattr(read, field.name)

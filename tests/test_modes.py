@@ -8,10 +8,11 @@ import torch
 from gan_ablate.data import load
 from gan_ablate.evaluate import load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.evaluate.features import Features
-from gan_ablate.evaluate.metrics import RealStatistics, evaluate_features, evaluate_images, real_statistics
+from gan_ablate.evaluate.extractors import Features
+from gan_ablate.evaluate.metrics import evaluate_features, evaluate_images
 from gan_ablate.evaluate.modes import class_reach, good_samples, mode_coverage, reached
-from gan_ablate.evaluate.random_cnn import RandomCNN
+from gan_ablate.evaluate.prdc import RandomCNN
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.outcomes import FAILURES, MEANINGS, explained, listed
 from gan_ablate.recipe import Evaluation
 

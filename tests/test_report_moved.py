@@ -9,8 +9,7 @@ from planted_runs import plant
 from scipy import stats as oracle
 
 from gan_ablate.report import compare, moved, report
-from gan_ablate.stats.intervals import Interval, geometric_mean_interval
-from gan_ablate.stats.quotient import quotient
+from gan_ablate.stats.intervals import Interval, geometric_mean_interval, quotient
 
 TWO = {"base": 0.0, "x": -0.3}
 

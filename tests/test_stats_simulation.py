@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_ablate.stats.power import ratio_power
+from gan_ablate.stats.t_test import ratio_power
 
 PATH = Path(__file__).parents[1] / "benchmarks" / "verdicts.py"
 SPEC = importlib.util.spec_from_file_location("verdicts_benchmark", PATH)

@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 import lightning
 import pytest
 import torch
+from gan_ablate.measure import _sampled_by
 from test_models import fit, images, small, weights
 from test_tricks_nets import at_rest, watch
 from torch import nn
@@ -13,7 +14,6 @@ from trick_tools import step, trick
 
 from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
 from gan_ablate.blueprint import Factory
-from gan_ablate.measure import _sampled_by
 from gan_ablate.optim import linear_to_zero, make_capturable
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe

@@ -19,10 +19,11 @@ from gan_ablate.data import ImageSet, load, stacked, to_float, toys
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, load_extractor, samples
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.evaluate.features import Extractor, extract
-from gan_ablate.evaluate.metrics import evaluate_images, real_statistics
+from gan_ablate.evaluate.extractors import Extractor, extract
+from gan_ablate.evaluate.known_modes import StackedExtractor, stacked_logits
+from gan_ablate.evaluate.metrics import evaluate_images
 from gan_ablate.evaluate.modes import mode_coverage
-from gan_ablate.evaluate.stacked import StackedExtractor, stacked_logits
+from gan_ablate.evaluate.real_statistics import real_statistics
 from gan_ablate.models import DCGAN
 from gan_ablate.recipe import CLASSES, TOYS, Evaluation, Recipe, TrickSpec
 from gan_ablate.tricks import not_applicable
@@ -369,7 +370,7 @@ def test_load_extractor_gives_stacks_the_classifier_of_their_digits(monkeypatch)
     data = stacked.stack(numbered_digits(), 1000, seed=0)
     asked = []
     monkeypatch.setattr(
-        "gan_ablate.evaluate.stacked.classifier_for", lambda digits, device: asked.append(digits) or Reads()
+        "gan_ablate.evaluate.known_modes.classifier_for", lambda digits, device: asked.append(digits) or Reads()
     )
     extractor = load_extractor("classifier", dataset=data)
     assert asked == [data.drawn_from]

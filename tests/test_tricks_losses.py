@@ -6,7 +6,8 @@ import math
 import lightning
 import pytest
 import torch
-from test_models import fit, small, weights
+from test_models import fit, small
+from test_models import weights as weights_of
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
@@ -18,7 +19,7 @@ from gan_ablate import DCGAN, NSGAN, WGANGP
 from gan_ablate.blueprint import Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.losses import DIVERGENCES, NonSaturating
-from gan_ablate.nets import Critique, constraints
+from gan_ablate.nets import Critique, weights
 from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, DEFAULT_INIT, preset
 from gan_ablate.recipe import Recipe
 from gan_ablate.step import discriminator_loss, generator_loss
@@ -181,7 +182,7 @@ def test_flipped_labels_give_the_non_saturating_gradient_exactly():
     flipped = objective("flipped_generator_labels").generator
     assert torch.equal(gradient(flipped, logits), gradient(NonSaturating().generator, logits))
     assert torch.allclose(flipped(logits), bce(logits, torch.ones(1000)))
-    base, arm = (weights(fit(small(DCGAN, steps=4, tricks=t))[0]) for t in ([], ["flipped_generator_labels"]))
+    base, arm = (weights_of(fit(small(DCGAN, steps=4, tricks=t))[0]) for t in ([], ["flipped_generator_labels"]))
     assert all(torch.equal(base[k], arm[k]) for k in base)
 
 
@@ -545,9 +546,9 @@ def test_spectral_norm_divides_by_the_greatest_singular_value(kind):
     build, matrix = LAYERS[kind]
     network = nn.Sequential(build())
     original = network[0].weight.detach().clone()
-    constraints.spectral_norm(network, None)
+    weights.spectral_norm(network, None)
     for _ in range(300):
-        constraints.advance(network)
+        weights.advance(network)
     sigma = torch.linalg.svdvals(matrix(original))[0]
     assert torch.allclose(network[0].weight, original / sigma, rtol=1e-4)
     assert torch.linalg.svdvals(matrix(network[0].weight.detach()))[0].item() == pytest.approx(1, rel=1e-4)
@@ -568,17 +569,17 @@ def test_spectral_norm_is_advanced_by_no_forward_and_once_per_update_of_d(cls, m
     after = buffers(module.discriminator)
     assert all(torch.equal(before[k], after[k]) for k in before)
 
-    module, calls, real = small(cls, tricks=["spectral_norm", *penalised]), [], constraints.SpectralNorm.advance
-    monkeypatch.setattr(constraints.SpectralNorm, "advance", lambda s, w: calls.append(id(s)) or real(s, w))
+    module, calls, real = small(cls, tricks=["spectral_norm", *penalised]), [], weights.SpectralNorm.advance
+    monkeypatch.setattr(weights.SpectralNorm, "advance", lambda s, w: calls.append(id(s)) or real(s, w))
     fit(module)
-    norms = [m for m in module.discriminator.modules() if isinstance(m, constraints.SpectralNorm)]
+    norms = [m for m in module.discriminator.modules() if isinstance(m, weights.SpectralNorm)]
     assert module.d_steps == 3 * module.blueprint.n_critic
     assert {id(m): calls.count(id(m)) for m in norms} == {id(m): module.d_steps for m in norms}
     assert all(not torch.equal(before[k], v) for k, v in buffers(module.discriminator).items() if before[k].numel() > 1)
 
 
 def constrained(network):
-    return {is_parametrized(m, "weight") for m in network.modules() if isinstance(m, constraints.WEIGHTED)}
+    return {is_parametrized(m, "weight") for m in network.modules() if isinstance(m, weights.WEIGHTED)}
 
 
 @proves("spectral_norm", "weight_norm")
@@ -608,7 +609,7 @@ def standardised(network, seen):
     """Mean and deviation over the batch of what each constrained layer puts out, hidden layers and outputs apart."""
     found = {"hidden": [], "output": []}
     for name, layer in network.named_modules():
-        if isinstance(layer, constraints.WEIGHTED):
+        if isinstance(layer, weights.WEIGHTED):
             y = seen[layer]
             over = (0, *range(2, y.ndim))
             kind = "output" if name.partition(".")[0] in ("head", "last") else "hidden"
@@ -628,7 +629,7 @@ def test_weight_norms_first_batch_gives_each_unit_mean_0_and_deviation_1(cls, ar
     for network, x in ((module.generator, z), (module.discriminator, real)):
         seen = {}
         for layer in network.modules():
-            if isinstance(layer, constraints.WEIGHTED):
+            if isinstance(layer, weights.WEIGHTED):
                 layer.register_forward_hook(lambda m, _, y, seen=seen: seen.update({m: y.detach()}))
         network(x)
         for kind, std in (("hidden", 1.0), ("output", 0.1)):
@@ -654,7 +655,7 @@ def test_weight_norm_with_fixed_lengths_trains_those_of_the_outputs_only():
 def test_weight_norm_gives_each_output_unit_the_length_g(kind):
     build, matrix = LAYERS[kind]
     network = nn.Sequential(build())
-    constraints.weight_norm(network, None)
+    weights.weight_norm(network, None)
     held = network[0].parametrizations.weight
     with torch.no_grad():
         held.original0.copy_(torch.arange(1.0, 6).view(held.original0.shape))

@@ -14,7 +14,7 @@ from torch import nn
 from gan_ablate import trust
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.custom import custom_extractor
+from gan_ablate.evaluate.extractors import custom_extractor
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.sampling import open_checkpoint
 from gan_ablate.store.store import Store

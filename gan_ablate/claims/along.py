@@ -16,7 +16,7 @@ from gan_ablate.claims.contrasting import Finding
 from gan_ablate.claims.means import MIN_ARMS, mean_over, near
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.results.tables import MISSING, Run, Table, number
-from gan_ablate.stats.association import auc
+from gan_ablate.stats.failures import auc
 from gan_ablate.stats.intervals import Interval
 
 BAD = 2.0  # a run counts as bad from twice base's FID on, also where it did not fail: fixed before any grid was read

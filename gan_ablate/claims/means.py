@@ -10,7 +10,7 @@ from scipy import special
 
 from gan_ablate.claims.contrasting import Finding
 from gan_ablate.stats.intervals import Interval
-from gan_ablate.stats.power import detectable
+from gan_ablate.stats.t_test import detectable
 
 MIN_ARMS = 4  # fewer means are no sample, however alike: as few as the test of a sign asks for
 ALIKE = "all arms have the same value: no spread to test by"

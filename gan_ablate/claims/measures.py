@@ -14,7 +14,7 @@ from typing import Literal
 
 from gan_ablate.outcomes import UNMEASURED
 from gan_ablate.results.tables import Run, number
-from gan_ablate.stats.curves import time_to
+from gan_ablate.stats.aggregate import time_to
 
 Kind = Literal["compare", "failures", "spread", "points", "interaction", "sign", "correlation", "value"]
 

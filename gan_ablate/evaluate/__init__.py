@@ -6,7 +6,7 @@ import torch
 
 from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.evaluate.features import Extractor, Features
+from gan_ablate.evaluate.extractors import Extractor, Features
 from gan_ablate.recipe import EXTRACTORS
 
 __all__ = ["Extractor", "Features", "load_extractor"]
@@ -25,11 +25,11 @@ def load_extractor(
     """
     points = dataset.images.is_floating_point()
     if name == "classifier" and points:
-        from gan_ablate.evaluate.toys import points_for
+        from gan_ablate.evaluate.known_modes import points_for
 
         return points_for(dataset, device)
     if name == "classifier" and dataset.drawn_from is not None:
-        from gan_ablate.evaluate.stacked import stacked_for
+        from gan_ablate.evaluate.known_modes import stacked_for
 
         return stacked_for(dataset, device)
     if name == "classifier":
@@ -43,7 +43,7 @@ def load_extractor(
 
         return inception_for(weights, channels=dataset.images.shape[1], device=device)
     if ":" in name:
-        from gan_ablate.evaluate.custom import custom_extractor
+        from gan_ablate.evaluate.extractors import custom_extractor
 
         return custom_extractor(name, device)
     raise unknown("extractor", name, EXTRACTORS)

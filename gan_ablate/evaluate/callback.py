@@ -15,15 +15,9 @@ from torch import Tensor, nn
 from gan_ablate.data import ImageSet
 from gan_ablate.data.images import to_uint8
 from gan_ablate.evaluate.cache import write_atomically
-from gan_ablate.evaluate.features import Extractor
-from gan_ablate.evaluate.metrics import (
-    NOTHING,
-    RealStatistics,
-    evaluate_images,
-    measured_by,
-    metric_labels,
-    real_statistics,
-)
+from gan_ablate.evaluate.extractors import Extractor
+from gan_ablate.evaluate.metrics import NOTHING, evaluate_images, measured_by, metric_labels
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid, save_points
 from gan_ablate.recipe import Evaluation, seed_for
 

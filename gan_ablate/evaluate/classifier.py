@@ -20,7 +20,7 @@ from gan_ablate.data import ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
-from gan_ablate.evaluate.features import Extractor, Features, digest_of
+from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
 SEED = 20240607

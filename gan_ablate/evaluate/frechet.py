@@ -8,7 +8,7 @@ general eigenvalue problem, no complex square root. L is lower triangular and co
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,11 +17,17 @@ from torch import Tensor
 
 from gan_ablate.errors import InputError
 
-if TYPE_CHECKING:
-    from gan_ablate.evaluate.metrics import RealStatistics
-
 POINTS = 15  # sizes of subset that the line of FID-infinity is fitted to (Chong & Forsyth 2020)
 SEED = 0  # of these subsets
+
+
+class Gaussian(Protocol):
+    """Moments of real images' features; `RealStatistics` has them."""
+
+    @property
+    def mean(self) -> Tensor: ...  # (d,) float64
+    @property
+    def factor(self) -> Tensor: ...  # (d, d) float64, lower triangular: factor factor^T is the covariance
 
 
 def factor(covariance: Tensor) -> Tensor:
@@ -50,7 +56,7 @@ def root_trace(lower: Tensor, covariance: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def frechet_distance(features: Tensor, real: RealStatistics) -> float:
+def frechet_distance(features: Tensor, real: Gaussian) -> float:
     """Squared Frechet distance between the Gaussians with the moments of features (N, d), N >= 2, and of `real`.
 
     In squared units of the features; >= 0, and NaN where it is not finite. With fewer rows than features the generated
@@ -75,7 +81,7 @@ def frechet_distance(features: Tensor, real: RealStatistics) -> float:
     return max(0.0, value) if math.isfinite(value) else math.nan
 
 
-def frechet_distance_infinity(features: Tensor, real: RealStatistics) -> float:
+def frechet_distance_infinity(features: Tensor, real: Gaussian) -> float:
     """FID-infinity of Chong & Forsyth (2020): the FID that endlessly many samples of the generator would have.
 
     FID@N is biased by about c/N, with c the generator's own: a line is fitted to the FID over 1/N of 15 seeded subsets

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import locked
-from gan_ablate.evaluate.features import Extractor, Features
+from gan_ablate.evaluate.extractors import Extractor, Features
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gan_ablate.findings.summaries import ModelTable, Rows, known, where
-from gan_ablate.stats.association import Association, auc
+from gan_ablate.stats.failures import Association, auc
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.effects import improvement
 from gan_ablate.stats.failures import rate_difference
 from gan_ablate.stats.intervals import NONE, Interval, geometric_mean_interval, mean_interval, wilson
 from gan_ablate.stats.paired import Comparison, Scores
+from gan_ablate.stats.ranks import improvement
 
 ALPHA = 0.05
 BASE = "base"

@@ -24,8 +24,8 @@ from gan_ablate.findings.summaries import (
 from gan_ablate.formatting import some
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.exact import floor_note
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
+from gan_ablate.stats.ranks import floor_note
 from gan_ablate.study.ties import Tie
 
 __all__ = ["ALPHA", "BASE", "VERDICTS", "ArmSummary", "ModelTable", "tables"]

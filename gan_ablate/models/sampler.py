@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.data.images import to_uint8
-from gan_ablate.nets.constraints import advance
+from gan_ablate.nets.weights import advance
 from gan_ablate.recipe import TOYS, Recipe, seed_for
 from gan_ablate.step import Game
 from gan_ablate.trick import Chain, States, Step

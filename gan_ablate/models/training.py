@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gan_ablate.data.images import to_float
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.sampler import Sampler
-from gan_ablate.nets.constraints import advance
+from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
 from gan_ablate.step import Played, discriminator_loss, generator_loss
 from gan_ablate.trick import States, Step

@@ -22,8 +22,7 @@ from gan_ablate.report.html import definitions, row, section, table
 from gan_ablate.report.markdown import grid, safe
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import benjamini_hochberg
-from gan_ablate.stats.intervals import NONE, Interval
-from gan_ablate.stats.quotient import quotient
+from gan_ablate.stats.intervals import NONE, Interval, quotient
 from gan_ablate.untrusted import read_regular
 
 KEYS = ["study", "model", "dataset", "arm"]

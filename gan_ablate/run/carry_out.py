@@ -1,4 +1,4 @@
-"""One run: a recipe carried out in a folder, from its checkpoint if there is one; the result is plain data."""
+"""Carry out one run: train a recipe in a folder, from its checkpoint if there is one, and return the result as data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from gan_ablate.sources import identity
 
 
 class Stopped(Exception):
-    """The run was asked to stop; its checkpoint is written and the same call goes on from there."""
+    """The run was asked to stop. Its checkpoint is written; the same call goes on from there."""
 
 
 def carry_out(
@@ -56,7 +56,7 @@ def carry_out(
     Args:
         data_root: where torchvision's dataset files lie.
         weights: path of Inception's weights file.
-        threads: of this process; `None` leaves torch's choice.
+        threads: for torch in this process; `None` leaves torch's choice.
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
         logger: csv | tensorboard | none, in `folder`.
         should_stop: asked after every step; once true, a checkpoint is written and `Stopped` raised.
@@ -71,79 +71,94 @@ def carry_out(
         torch.set_num_threads(threads)
     quiet_lightning()
     started = time.perf_counter()
+    run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress)
+    run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group)
+    fit_seconds = _train(run, progress)
+    seconds = time.perf_counter() - started  # without the last upload, which is no part of the run
+    if run.checkpoints.stopped:
+        conclude(run.loggers)
+        done, steps = run.module.g_steps, run.module.blueprint.steps
+        raise Stopped(f"stopped after {done} of {steps} steps; the same command goes on from there")
+    result = _result(run, seconds, fit_seconds)
+    conclude(run.loggers, result)
+    return result
+
+
+@dataclass
+class _Run:
+    """A run that is ready to train. `data`: what `result.json` says of the data."""
+
+    module: GANModule
+    images: ImageSet
+    device: torch.device
+    folder: Path
+    data: dict[str, Any]
+    evaluation: EvaluationCallback
+    log: RunLog
+    loggers: list[Any]  # outside the store; the evaluations go to these too
+    checkpoints: Checkpoints
+
+
+def _prepare(  # noqa: PLR0917
+    recipe: Recipe,
+    folder: Path,
+    data_root: str | None,
+    weights: str | None,
+    accelerator: str,
+    should_stop: Callable[[], bool],
+    progress: bool,
+) -> _Run:
+    """Data, networks, evaluation, log and checkpoints of a run; makes its folder. Arguments as in `carry_out`."""
     recipe = recipe.resolved()
     source = _source(recipe.dataset)  # before they are read: what is swapped meanwhile then shows as other data
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
     module = BY_NAME[recipe.model].from_recipe(replace(recipe, classes=len(images.classes)))
     recipe, bp = module.recipe, module.blueprint
-    trainer_device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    extractor, real = _measure(recipe, images, data_root, weights, trainer_device)
+    device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    extractor, real = _measure(recipe, images, data_root, weights, device)
 
     folder.mkdir(parents=True, exist_ok=True)
-    log = RunLog(folder / "metrics.jsonl", bp.probabilities)
-    outside = outside_loggers(recipe, folder, wandb, logger, group)
+    log, loggers = RunLog(folder / "metrics.jsonl", bp.probabilities), list[Any]()
 
     def record(point: dict[str, Any]) -> None:
         log.evaluated(point)
-        for each in outside:
+        for each in loggers:
             each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
 
     evaluation = EvaluationCallback(
         recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
     )
-    made_of = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
-    belongs = {"run_id": recipe.run_id, "data": made_of, "evaluation": evaluation.settings()}
-    keeper = Checkpoints(folder / "checkpoints", bp.steps, should_stop, belongs, log)
-    checkpoint = keeper.latest()
+    data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
+    belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
+    checkpoints = Checkpoints(folder / "checkpoints", bp.steps, should_stop, belongs, log)
+    return _Run(module, images, device, folder, {**data, **source}, evaluation, log, loggers, checkpoints)
+
+
+def _train(run: _Run, progress: bool) -> float:
+    """Train from the newest checkpoint, if there is one; returns the seconds that it took."""
+    checkpoint = run.checkpoints.latest()
+    bars = [RichProgressBar(refresh_rate=20)] if progress else []
     trainer = lightning.Trainer(
-        accelerator="gpu" if trainer_device.type == "cuda" else "cpu",
+        accelerator="gpu" if run.device.type == "cuda" else "cpu",
         devices=1,
         max_epochs=1,
-        logger=[log, *outside],
-        callbacks=[
-            Untrained(evaluation),
-            evaluation,
-            keeper,
-            *([RichProgressBar(refresh_rate=20)] if progress else []),
-        ],
+        logger=[run.log, *run.loggers],
+        callbacks=[Untrained(run.evaluation), run.evaluation, run.checkpoints, *bars],
         plugins=[SealedCheckpoints()],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=progress,
-        default_root_dir=folder,
+        default_root_dir=run.folder,
     )
-    data = GANDataModule(
-        images,
-        batch_size=bp.batch_size,
-        seed=recipe.seed,
-        batches=bp.d_steps,
-    )
-    if trainer_device.type == "cuda":
+    bp = run.module.blueprint
+    data = GANDataModule(run.images, batch_size=bp.batch_size, seed=run.module.recipe.seed, batches=bp.d_steps)
+    if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    fit_started = time.perf_counter()
-    with closing(log):
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        log.position()  # on the disk before the result is
-    now = time.perf_counter()  # before the last upload, which is no part of the run
-    if keeper.stopped:
-        conclude(outside)
-        raise Stopped(f"stopped after {module.g_steps} of {bp.steps} steps; the same command goes on from there")
-    earlier = keeper.seconds_before
-    result = {
-        **_result(module, evaluation),
-        "data": {**made_of, **source},
-        "signs": health.signs(log.records, probabilities=bp.probabilities),
-        "stability": health.card(log.records, evaluation.curve, bp.steps),
-        "seconds": round(earlier + now - started, 3),
-        "train_seconds": round(earlier + now - fit_started - evaluation.seconds, 3),
-        "evaluation_seconds": round(evaluation.seconds, 3),
-        "resumed": keeper.resumed,
-        "peak_memory_bytes": _peak_memory(trainer_device),
-        "versions": versions(),
-        "hardware": hardware(trainer_device),
-    }
-    conclude(outside, result)
-    return result
+    started = time.perf_counter()
+    with closing(run.log):
+        trainer.fit(run.module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        run.log.position()  # on the disk before the result is
+    return time.perf_counter() - started
 
 
 def _measure(
@@ -176,11 +191,12 @@ def _extractor(name: str, images: ImageSet, device: str, weights: str | None) ->
     return _EXTRACTORS[key]
 
 
-def _result(module: GANModule, evaluation: EvaluationCallback) -> dict[str, Any]:
-    recipe, curve = module.recipe, evaluation.curve
+def _result(run: _Run, seconds: float, fit_seconds: float) -> dict[str, Any]:
+    """The content of `result.json`. `seconds`, `fit_seconds`: of this process; earlier ones are added."""
+    module, evaluation, records = run.module, run.evaluation, run.log.records
+    recipe, curve, earlier = module.recipe, evaluation.curve, run.checkpoints.seconds_before
     finite = bool(module.finite) and all(bool(torch.isfinite(p).all()) for p in module.parameters())
     final = next((row for row in curve if row["step"] == module.total_steps), None)
-    measured = {k: v for k, v in (final or {}).items() if k not in ("step", "seconds")}
     outcome, note = judge(finite, final, curve, len(evaluation.real.classes))
     scored = [row for row in curve if row["step"] and row.get("fid") is not None]
     best = min(scored, key=lambda row: row["fid"], default=None)
@@ -191,7 +207,7 @@ def _result(module: GANModule, evaluation: EvaluationCallback) -> dict[str, Any]
         "outcome": outcome,
         "diverged_at": (module.diverged_at or module.g_steps) if outcome == "diverged" else None,
         "note": note,
-        "metrics": measured,
+        "metrics": {k: v for k, v in (final or {}).items() if k not in ("step", "seconds")},
         "best": {"fid": best["fid"], "step": best["step"]} if best else None,
         "curve": curve,
         "labels": evaluation.labels(),
@@ -200,6 +216,16 @@ def _result(module: GANModule, evaluation: EvaluationCallback) -> dict[str, Any]
         "d_steps": module.d_steps,
         "images_seen": module.d_steps * module.blueprint.batch_size,
         "sample_grid": "samples/final.png",
+        "data": run.data,
+        "signs": health.signs(records, probabilities=module.blueprint.probabilities),
+        "stability": health.card(records, curve, module.blueprint.steps),
+        "seconds": round(earlier + seconds, 3),
+        "train_seconds": round(earlier + fit_seconds - evaluation.seconds, 3),
+        "evaluation_seconds": round(evaluation.seconds, 3),
+        "resumed": run.checkpoints.resumed,
+        "peak_memory_bytes": _peak_memory(run.device),
+        "versions": versions(),
+        "hardware": hardware(run.device),
     }
 
 

@@ -19,8 +19,8 @@ from gan_ablate.data import ImageSet, load
 from gan_ablate.data.folders import FORMATS, list_entries
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate import Extractor, load_extractor
-from gan_ablate.evaluate.metrics import METRICS, RealStatistics, evaluate_images, metric_labels, real_statistics
-from gan_ablate.evaluate.quality import checkerboard_energy
+from gan_ablate.evaluate.metrics import METRICS, checkerboard_energy, evaluate_images, metric_labels
+from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.models import GANModule
 from gan_ablate.recipe import seed_for
 from gan_ablate.run.optimum import gradient_at_optimum

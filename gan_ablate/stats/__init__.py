@@ -3,17 +3,15 @@
 | question | module |
 | --- | --- |
 | is this arm better than its control, and by how much | `paired`: `compare`, `compare_family` |
-| the same without a distribution, exact at any size | `exact` |
+| its standard error, whether seeds are paired, power | `t_test` |
+| the same by ranks, exact at any size | `ranks` |
 | is it as good as | `equivalence` |
-| what could we have missed, how many seeds do we need | `power` |
 | many tests | `corrections` |
-| one arm's mean, a proportion | `intervals` |
-| failure rates | `failures` |
-| over several tasks; best of k runs | `aggregate` |
+| one arm's mean, a proportion, a quotient of ratios | `intervals` |
+| failure rates; does a sign announce failure | `failures` |
+| over several tasks; best of k runs; time to a given FID | `aggregate` |
 | main effects and interactions | `factorial` |
-| does a sign announce failure; do losses follow FID | `association` |
 | is one side more spread out | `spread` |
-| time to a given FID | `curves` |
 
 Everywhere `None` is a run that failed without a score: it ranks worst and is never dropped.
 """

@@ -1,7 +1,7 @@
-"""Over several tasks (datasets or models), and the best of several runs. Scores: lower is better, `None` failed.
+"""Over several tasks (datasets or models), the best of several runs, and the time to a score. `None`: a failed run.
 
 What is scored is the caller's: scores of different tasks must be comparable before they are pooled, as FID relative to
-the base's on the same task.
+the base's on the same task. Lower is better.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from gan_ablate.stats.exact import scored
 from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.ranks import scored
 
 Tasks = Sequence[Sequence[float | None]]  # per task the scores of its runs
 RESAMPLES = 2000
@@ -67,26 +67,6 @@ def over_tasks(  # noqa: PLR0917
     return Interval(float(point), *map(float, bounds))
 
 
-def probability_of_improvement(
-    treatment: Tasks, control: Tasks, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
-) -> Interval:
-    """Mean over tasks of P(a treatment run beats a control run), with its stratified bootstrap percentile interval
-    (Agarwal et al. 2021, section 4.3). Raises `ValueError` where the sides have not the same tasks."""
-    if len(treatment) != len(control) or not all(map(len, [*treatment, *control])):
-        raise ValueError("both sides need the same tasks, each with at least one run")
-    if not treatment:
-        return NONE
-    rng = np.random.default_rng(seed)
-    point, drawn = 0.0, np.zeros(resamples)
-    for a, b in zip(map(scored, treatment), map(scored, control)):
-        wins = (a[:, None] < b) + 0.5 * (a[:, None] == b)  # (n, m)
-        point += wins.mean()
-        rows, columns = (rng.integers(0, k, (resamples, k)) for k in wins.shape)
-        drawn += wins[rows[:, :, None], columns[:, None, :]].mean((1, 2))
-    low, high = np.quantile(drawn / len(treatment), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(point / len(treatment), float(low), float(high))
-
-
 def performance_profile(
     tasks: Tasks, thresholds: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -132,11 +112,6 @@ def chance_of_nothing(scores: Sequence[float | None], budget: int) -> float:
     return math.comb(failed, budget) / math.comb(len(scores), budget)
 
 
-def runs_to_reach(rate: float, certainty: float = 0.95) -> float:
-    """Runs until at least one succeeds with `certainty`, when each does with `rate`; infinite at rate 0."""
-    return 1.0 if rate >= 1 else math.inf if rate <= 0 else math.ceil(special.log1p(-certainty) / special.log1p(-rate))
-
-
 def _strata(tasks: Tasks) -> list[np.ndarray]:
     return [scored(list(t)) for t in tasks if len(t)]
 
@@ -149,3 +124,17 @@ def _drawn(x: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarra
 def _geometric(x: np.ndarray) -> np.ndarray:
     """Geometric mean of x (..., n), as a column that divides (..., m)."""
     return np.exp(np.log(x).mean(-1, keepdims=True))
+
+
+def time_to(target: float, times: ArrayLike, scores: ArrayLike, stay: bool = False) -> float:
+    """The first of `times` (n,), ascending, at which the score (n,) is at or under `target`; infinite if never.
+
+    Evaluated points only: nothing is interpolated, so times are as coarse as the evaluations. `stay` asks that the
+    score never goes over the target again. NaN scores (a diverged run) are over any target.
+    """
+    t, under = np.asarray(times, dtype=float), np.asarray(scores, dtype=float) <= target
+    if t.shape != under.shape or (np.diff(t) < 0).any():
+        raise ValueError(f"times {t.shape} must ascend and match scores {under.shape}")
+    if stay:
+        under = np.logical_and.accumulate(under[::-1])[::-1]
+    return float(t[np.argmax(under)]) if under.any() else math.inf

@@ -87,18 +87,13 @@ def factorial(  # noqa: PLR0917
     beta = inverse @ columns.T @ y
     dof = len(y) - columns.shape[1]
     sd = math.sqrt(float(((y - columns @ beta) ** 2).sum()) / dof) if dof > 0 else math.nan
-    t = float(special.stdtrit(dof, (1 + level) / 2)) if dof > 0 else math.nan
     scored = np.array([v is not None for v in scores])
 
     estimates: dict[str, tuple[Interval, float]] = {}
     for i, name in enumerate(fitted, nuisance.shape[1]):
-        effect, error = 2 * float(beta[i]), 2 * sd * math.sqrt(inverse[i, i])
-        if len(set(terms[name][scored])) < 2:
-            estimates[name] = NONE, math.nan
-            continue
-        error = error if error > 1e-9 * abs(effect) else math.nan
-        p = float(2 * special.stdtr(dof, -abs(effect) / error))
-        estimates[name] = Interval(effect, effect - t * error, effect + t * error), p
+        both_levels = len(set(terms[name][scored])) == 2
+        error = 2 * sd * math.sqrt(inverse[i, i])
+        estimates[name] = _tested(2 * float(beta[i]), error, dof, level) if both_levels else (NONE, math.nan)
     adjusted = dict(zip(estimates, holm([p for _, p in estimates.values()])))
     found = _aliases(terms, fitted, columns, inverse, nuisance.shape[1])
     effects = []
@@ -108,6 +103,14 @@ def factorial(  # noqa: PLR0917
         also = tuple(dict.fromkeys([*found[name], *known]))
         effects.append(Effect(name, interval, p, float(adjusted.get(name, math.nan)), also))
     return Factorial(tuple(effects), dof, sd, len(y), len(scores) - len(seen))
+
+
+def _tested(effect: float, error: float, dof: int, level: float) -> tuple[Interval, float]:
+    """An effect with its t interval and two-sided p; NaN without residual error."""
+    if dof <= 0 or not error > 1e-9 * abs(effect):
+        return Interval(effect, math.nan, math.nan), math.nan
+    half = float(special.stdtrit(dof, (1 + level) / 2)) * error
+    return Interval(effect, effect - half, effect + half), float(2 * special.stdtr(dof, -abs(effect) / error))
 
 
 def _blocks(blocks: Sequence[Hashable] | None, n: int) -> np.ndarray:

@@ -1,13 +1,17 @@
-"""Failure rates of two arms."""
+"""Failures: how rates of two arms differ, and whether a sign announces them (area under the ROC curve)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 from gan_ablate.stats.intervals import NONE, Interval, wilson
+from gan_ablate.stats.ranks import rank_sum_p, ranks
 
 
 def rate_difference(failed: int, n: int, control_failed: int, m: int, level: float = 0.95) -> Interval:
@@ -32,23 +36,43 @@ def boschloo_p(failed: int, n: int, control_failed: int, m: int) -> float:
     return float(stats.boschloo_exact([[failed, control_failed], [n - failed, m - control_failed]]).pvalue)
 
 
-def fisher_p(failed: int, n: int, control_failed: int, m: int) -> float:
-    """Two-sided exact p of equal failure rates, given how many failed in all (Fisher 1935). Quick, conservative."""
-    from scipy import stats  # slow to import, seldom needed
+class Association(NamedTuple):
+    """Area under the ROC curve with its interval, and the two-sided p against 0.5."""
 
-    if n == 0 or m == 0:
-        return math.nan
-    return float(stats.fisher_exact([[failed, control_failed], [n - failed, m - control_failed]]).pvalue)
+    value: Interval
+    p: float
+    n: int  # observations
 
 
-def mcnemar_p(treatment: Mapping[int, bool], control: Mapping[int, bool]) -> float:
-    """Two-sided exact p of equal failure rates over the seeds of both (McNemar 1947): True is a failed run.
+def auc(sign: ArrayLike, failed: Sequence[bool], level: float = 0.95) -> Association:
+    """P(a failed run shows more of `sign` (n,) than a good one), ties half: 0.5 says nothing, 1 tells all.
 
-    Only seeds where just one side failed speak; with fewer than 6 of them p stays over 0.05, so it is for many seeds.
+    The interval is Newcombe's (2006, method 5), which solves for the areas whose Hanley-McNeil variance just reaches
+    the observed one: it has width at 0 and 1 too, where the bootstrap and DeLong's have none. p is the exact
+    Mann-Whitney test's. NaN where all runs or none failed. Signs may be infinite, not NaN (`ValueError`).
     """
-    seeds = treatment.keys() & control.keys()
-    if not seeds:
-        return math.nan
-    only = sum(treatment[s] and not control[s] for s in seeds)
-    other = sum(control[s] and not treatment[s] for s in seeds)
-    return min(1.0, 2 * float(special.bdtr(min(only, other), only + other, 0.5))) if only + other else 1.0
+    x, bad = np.asarray(sign, dtype=float), np.asarray(failed, dtype=bool)
+    if np.isnan(x).any():
+        raise ValueError("a sign is NaN: give such a run the value that its rule gives it, or leave it out and say so")
+    m, n = int(bad.sum()), int((~bad).sum())
+    if not m or not n:
+        return Association(NONE, math.nan, len(x))
+    ranked = ranks(np.concatenate([x[bad], x[~bad]]))
+    area = float((ranked[:m].sum() - m * (m + 1) / 2) / (m * n))
+    half = (m + n) / 2 - 1
+    z = float(special.ndtri((1 + level) / 2))
+
+    def variance(t: float) -> float:
+        return t * (1 - t) * (1 + half * (1 - t) / (2 - t) + half * t / (1 + t)) / (m * n)
+
+    def solve(end: float) -> float:
+        inside, outside = area, end
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            if (middle - area) ** 2 <= z * z * variance(middle):
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
+    return Association(Interval(area, solve(0.0), solve(1.0)), rank_sum_p(ranked, m), len(x))

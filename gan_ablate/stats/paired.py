@@ -9,13 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from gan_ablate.stats import estimates
+from gan_ablate.stats import t_test
 from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.effects import improvement
-from gan_ablate.stats.estimates import Estimate, break_even, pooled_correlation
-from gan_ablate.stats.exact import least_rank_p, rank_sum_p, ranks, scored
 from gan_ablate.stats.intervals import NONE, Interval, exp, wilson
-from gan_ablate.stats.power import detectable
+from gan_ablate.stats.ranks import improvement, least_rank_p, rank_sum_p, ranks, scored
+from gan_ablate.stats.t_test import Estimate, break_even, detectable, pooled_correlation
 
 Scores = Mapping[int, float | None]  # by seed; `None`: the run failed without a score
 Scale = Literal["log", "linear"]
@@ -71,7 +69,7 @@ def compare(
 
     Paired t test where the pairs correlate enough for pairing to pay, Welch's where they do not. Give `pooled`, the
     correlation over a whole family of arms (`compare_family` does): then seeds are paired where it exceeds
-    `estimates.break_even`. Without it the sign of these few pairs' own correlation decides, and the same noise that
+    `t_test.break_even`. Without it the sign of these few pairs' own correlation decides, and the same noise that
     makes them correlate makes the paired error small: under no effect such tests reject at 7 % in place of 5
     (docs/statistics.md).
 
@@ -151,7 +149,7 @@ def compare_family(
 
 
 def family_correlation(sides: list[Scores], scale: Scale = "log") -> float:
-    """`estimates.pooled_correlation` of scores by seed; 0 where there is none to measure, so that nothing is paired."""
+    """`t_test.pooled_correlation` of scores by seed; 0 where there is none to measure, so that nothing is paired."""
     seeds = sorted({s for side in sides for s in side})
     table = np.array([[math.nan if (v := side.get(s)) is None else v for s in seeds] for side in sides], dtype=float)
     if table.size == 0:
@@ -173,9 +171,9 @@ def estimate_difference(
     seeds = sorted(a.keys() & b.keys())
     pairs = r > 0 if pooled is None else pooled > max(0.0, break_even(len(seeds), alpha, (len(a), len(b))))
     if len(seeds) >= 2 and pairs:
-        return "paired t", estimates.paired([a[s] for s in seeds], [b[s] for s in seeds]), len(seeds)
+        return "paired t", t_test.paired([a[s] for s in seeds], [b[s] for s in seeds]), len(seeds)
     if len(a) >= 2 and len(b) >= 2:
-        return "Welch", estimates.welch(list(a.values()), list(b.values())), len(a)
+        return "Welch", t_test.welch(list(a.values()), list(b.values())), len(a)
     return "", _no_error(a, b), len(a)
 
 

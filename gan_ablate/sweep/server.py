@@ -118,54 +118,78 @@ def serve(descriptor: int) -> None:
         return
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
-    alarm, wake = os.pipe()
-    os.set_blocking(wake, False)
-    os.set_blocking(alarm, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    workers = _Workers(sock, setup, function)
     send(sock, Message("ready"))
-    workers: dict[int, str] = {}
-    watched: list[Any] = [sock, alarm]
     while True:
-        ready, _, _ = select.select(watched, [], [], 1.0)
-        if alarm in ready:
-            with suppress(BlockingIOError):
-                os.read(alarm, 4096)
-        for pid, run_id in list(workers.items()):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                del workers[pid]
-                _signal_group(pid, signal.SIGKILL)  # whatever the run itself had started
-                send(sock, Message("exit", run_id, status=os.waitstatus_to_exitcode(status)))
-        if sock not in ready:
+        told = workers.wait(1.0)
+        workers.reap()
+        if not told:
             continue
         order = receive(sock)
         if isinstance(order, Task):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            parent = os.getpid()
-            try:
-                pid = os.fork()
-            except OSError as error:  # no memory, or too many processes: nothing of this run's doing
-                send(sock, Message("unborn", order.run_id, error=error.strerror or str(error)))
-                continue
-            if pid == 0:
-                os.close(alarm)
-                os.close(wake)
-                _worker(sock, setup, order, function, parent)
-            with suppress(OSError):
-                os.setpgid(pid, pid)  # the worker does the same: whoever is first
-            workers[pid] = order.run_id
+            workers.start(order)
             continue
-        for pid, run_id in workers.items():
-            if order is None or order.run_id in ("", run_id):
-                if order is None or order.what == "kill":
-                    _signal_group(pid, signal.SIGKILL)
-                else:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, STOP_SIGNAL)
+        workers.stop(order)
         if order is None:  # the sweeper is gone
             return
+
+
+class _Workers:
+    """The forked processes, one per run; a pipe that SIGCHLD writes to wakes the server when one of them ends."""
+
+    def __init__(self, sock: socket.socket, setup: Setup, function: Callable[..., Any]) -> None:
+        self.sock, self.setup, self.function = sock, setup, function
+        self.run_ids: dict[int, str] = {}  # by process id
+        self.alarm, self.wake = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(self.alarm, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
+
+    def wait(self, seconds: float) -> bool:
+        """Waits until the sweeper says something, a worker ends, or the time is over; whether the sweeper did."""
+        watched: list[Any] = [self.sock, self.alarm]
+        ready, _, _ = select.select(watched, [], [], seconds)
+        if self.alarm in ready:
+            with suppress(BlockingIOError):
+                os.read(self.alarm, 4096)
+        return self.sock in ready
+
+    def reap(self) -> None:
+        """Tells the sweeper of the workers that have ended."""
+        for pid, run_id in list(self.run_ids.items()):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                del self.run_ids[pid]
+                _signal_group(pid, signal.SIGKILL)  # whatever the run itself had started
+                send(self.sock, Message("exit", run_id, status=os.waitstatus_to_exitcode(status)))
+
+    def start(self, task: Task) -> None:
+        """Forks the process of one run."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, or too many processes: nothing of this run's doing
+            send(self.sock, Message("unborn", task.run_id, error=error.strerror or str(error)))
+            return
+        if pid == 0:
+            os.close(self.alarm)
+            os.close(self.wake)
+            _worker(self.sock, self.setup, task, self.function, parent)
+        with suppress(OSError):
+            os.setpgid(pid, pid)  # the worker does the same: whoever is first
+        self.run_ids[pid] = task.run_id
+
+    def stop(self, order: Order | None) -> None:
+        """Has one run, or all, write a checkpoint and leave, or kills them; kills all where the sweeper is gone."""
+        for pid, run_id in self.run_ids.items():
+            if order is None or (order.what == "kill" and order.run_id in ("", run_id)):
+                _signal_group(pid, signal.SIGKILL)
+            elif order.run_id in ("", run_id):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, STOP_SIGNAL)
 
 
 def _signal_group(pid: int, number: int) -> None:
@@ -226,7 +250,7 @@ class _Stop:
 
 
 def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop) -> Message:
-    """Claims, runs and publishes, all in this process: the lock is freed by the kernel if it is killed."""
+    """Claims, runs and publishes, all in this process: the kernel frees the lock if it is killed."""
     with Store(Path(setup.root)).claim(task.run_id) as claim:
         if claim is None:
             return Message("said", task.run_id, "held")
@@ -239,27 +263,33 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
             _write_output_to(folder / "log.txt")
             result = function(task.recipe, folder, should_stop=lambda: _asked(claim, stop), **setup.options)
             claim.publish_result(result)
-            return Message("said", task.run_id, "ok", facts=facts_of(result))
         except LockLost:
             raise
-        except InputError as error:
-            claim.ended("refused", error=_one_line(error))
-            return Message("said", task.run_id, "refused", error=_one_line(error))
         except BaseException as error:
-            if _is_stop(error) or stop.should_stop():
-                claim.ended("stopped")
-                return Message("said", task.run_id, "stopped", error=_one_line(error))
-            claim.check()  # an error that came of another's removing the run's files is not the run's
-            if (line := trouble(error, claim.folder)) is not None:  # a full disk is not this run's failure
-                claim.ended("refused", error=line)
-                return Message("said", task.run_id, "refused", error=line)
-            lines, text = traceback.format_exc(), f"{type(error).__name__}: {_one_line(error)}"
-            sys.stderr.write(lines)
-            if task.last_attempt:
-                claim.publish_failed(task.recipe, text, lines, task.attempt)
-            else:
-                claim.ended("crashed", error=text, traceback=lines)
-            return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
+            return _unfinished(task, claim, error, stop)
+        return Message("said", task.run_id, "ok", facts=facts_of(result))
+
+
+def _unfinished(task: Task, claim: Claim, error: BaseException, stop: _Stop) -> Message:
+    """Records how an attempt ended that gave no result: refused, stopped or crashed. Raises `LockLost`."""
+    refused = _one_line(error) if isinstance(error, InputError) else None
+    if refused is None and (_is_stop(error) or stop.should_stop()):
+        claim.ended("stopped")
+        return Message("said", task.run_id, "stopped", error=_one_line(error))
+    if refused is None:
+        claim.check()  # an error that came of another's removing the run's files is not the run's
+        refused = trouble(error, claim.folder)  # a full disk is not this run's failure
+    if refused is not None:
+        claim.ended("refused", error=refused)
+        return Message("said", task.run_id, "refused", error=refused)
+    lines = "".join(traceback.format_exception(error))
+    text = f"{type(error).__name__}: {_one_line(error)}"
+    sys.stderr.write(lines)
+    if task.last_attempt:
+        claim.publish_failed(task.recipe, text, lines, task.attempt)
+    else:
+        claim.ended("crashed", error=text, traceback=lines)
+    return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
 
 
 def _asked(claim: Claim, stop: _Stop) -> bool:

@@ -17,16 +17,13 @@ from gan_ablate.tricks import (
     batches,
     conditioning,
     generator_losses,
-    heads,
     labels,
-    latents,
     layers,
     noise,
     norms,
     objectives,
     optimisers,
     penalties,
-    schedules,
 )
 
 __all__ = [
@@ -46,14 +43,11 @@ FAMILIES = (  # in the catalogue's order
     penalties,
     augmentation,
     noise,
-    latents,
     layers,
     norms,
     architecture,
-    heads,
     batches,
     optimisers,
-    schedules,
     averaging,
     conditioning,
 )

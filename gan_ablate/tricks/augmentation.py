@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gan_ablate.trick import State
 
 POLICIES = ("color", "translation", "cutout")
-SPECTRAL_NORM = Factory("gan_ablate.nets.constraints:spectral_norm")
+SPECTRAL_NORM = Factory("gan_ablate.nets.weights:spectral_norm")
 
 
 @register("diff_augment")

@@ -116,7 +116,7 @@ class VAEHybrid(Trick):
     weight: float = 1.0  # of reconstruction and prior, beside the adversarial loss
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        return replace(blueprint, encoder=Factory("gan_ablate.nets.encoder:Encoder"))
+        return replace(blueprint, encoder=Factory("gan_ablate.nets.conv:Encoder"))
 
     def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
         assert step.encode is not None

@@ -1,10 +1,11 @@
-"""What tricks may ask of the arm they stand in."""
+"""What tricks ask of their arm, and what those that differentiate D by its input do about D's normalisation."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gan_ablate.blueprint import Blueprint
+from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import NORMS
 from gan_ablate.trick import Need
 
 
@@ -25,3 +26,17 @@ D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
+
+
+D_NORMS = ("none", "layer", "keep")
+D_NORM_TEXT = (
+    "taken out of D (d_norm=none), as in the paper: with it a sample's gradient also holds how its pixels move the "
+    "answers to the others of its batch; d_norm=layer puts layer norm in its place, d_norm=keep leaves it"
+)
+
+
+def with_d_norm(blueprint: Blueprint, d_norm: str) -> Blueprint:
+    """The blueprint with D's normalisation taken out (none), replaced by layer norm (layer) or as it is (keep)."""
+    if d_norm == "keep":
+        return blueprint
+    return replace(blueprint, d_norm=Factory(f"{NORMS}:layer_norm") if d_norm == "layer" else None)

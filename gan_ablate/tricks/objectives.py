@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, GRADIENT_PENALTY, LOSSES, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.d_norm import D_NORM_TEXT, D_NORMS, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.d_norm import D_NORM_TEXT, D_NORMS, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gan_ablate.trick import State
 
 POSITIVE = (OVER_0, 1e6)
-CONSTRAINTS = "gan_ablate.nets.constraints"
+CONSTRAINTS = "gan_ablate.nets.weights"
 PLAYERS = ("d", "g", "both")
 
 
