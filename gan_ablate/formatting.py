@@ -38,6 +38,12 @@ def interval(i: Interval) -> str:
     return number(i.point) if math.isnan(i.low) else f"{number(i.point)} [{number(i.low)}, {number(i.high)}]"
 
 
+def rate(i: Interval) -> str:
+    """A proportion with its interval in percent: `40 % [12, 77]`."""
+    point, low, high = (whole(100 * x) for x in i)
+    return NOTHING if math.isnan(i.point) else f"{point} % [{low}, {high}]"
+
+
 def p_value(p: float) -> str:
     """`<0.001` where it is."""
     return NOTHING if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"

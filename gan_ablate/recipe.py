@@ -30,6 +30,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
 }
 MODELS = tuple(MODEL_DEFAULTS)
 ARCHITECTURES = ("conv", "mlp", "resnet")
+BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
 CLASSES = {  # of datasets, known before loading
     "shapes": {1: 8, 3: 64},
@@ -155,7 +156,7 @@ class Recipe:
             self, "tricks", tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in self.tricks)
         )
         if not self.arm:
-            object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or "base")
+            object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or BASE)
 
     def resolved(self) -> Recipe:
         """The same recipe with the model's defaults in place of `None`. Raises `InputError` for an unknown model, and

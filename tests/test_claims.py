@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from gan_ablate.claims import VERDICTS, find, judge, judging, registry
-from gan_ablate.claims.architecture import CLAIMS as ARCHITECTURE
-from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast, check
-from gan_ablate.claims.matching import means
+from gan_ablate.claims import VERDICTS, find, judge, registry
+from gan_ablate.claims.catalogue import CLAIMS
+from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast
+from gan_ablate.claims.comparisons import seeds_correlate
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.summary import combine
-from gan_ablate.claims.verdict import Evidence
+from gan_ablate.claims.planned_tests import DesignMeasure, means
+from gan_ablate.claims.registry import check
+from gan_ablate.claims.verdict import Evidence, combine
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
+from gan_ablate.formatting import number
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
 from gan_ablate.results.runs import Run
 from gan_ablate.results.tables import tables
@@ -41,7 +43,7 @@ sign.grad_100 sign.d_variance sign.g_falling sign.loss_blind sign.half
 
 
 class Root:
-    """A simulated root: what `gan_ablate.report.load` gives, with health records and measured figures on disk."""
+    """A simulated root: what `results.frames.load` gives, with health records and measured figures on disk."""
 
     def __init__(self, root, name="planted"):
         self.root, self.name, self.rows, self.records, self.not_applicable = Path(root), name, [], {}, []
@@ -143,7 +145,7 @@ def test_statements_and_sources_are_those_of_the_catalogue():
 
 
 BAD = {
-    "twice": (ARCHITECTURE[0], ARCHITECTURE[0]),
+    "twice": (CLAIMS[0], CLAIMS[0]),
     "did you mean 'max_pooling'": (Claim("a.b", "s", "S0", "p", (Contrast("D", "base", "max_poling", "lower"),)),),
     "measure": (Claim("a.b", "s", "S0", "p", (Contrast("D", "base", "max_pooling", "lower", "fidd"),)),),
     "means nothing on wgan_gp": (Claim("a.b", "s", "S0", "p", (Contrast("W", "label_smoothing", "base", "lower"),)),),
@@ -167,13 +169,12 @@ def test_every_arm_of_a_claim_is_in_a_shipped_sweep():
         cells[f"sweeps/{path.name} tricks"] = {(r.model, t.name) for r in recipes for t in r.tricks}
     for claim in registry().values():
         for c in (c for c in claim.contrasts if not c.fallback):
-            kind = MEASURES[c.measure].kind
             for letters, arm in ((c.models, c.treatment), (c.against or c.models, c.control)):
                 for model in (MODEL_OF[letter] for letter in letters):
                     held = cells[claim.study]
-                    if kind == "interaction" and arm != "base":
+                    if c.measure == "norm_at_small_batch" and arm != "base":
                         assert (model, arm) in cells[f"{claim.study} tricks"], (claim.id, arm)
-                    elif kind == "points":
+                    elif isinstance(MEASURES[c.measure], DesignMeasure):
                         assert (model, "point-1") in held
                     elif arm == "*":
                         assert any(m == model for m, _ in held), (claim.id, model)
@@ -321,7 +322,7 @@ def test_inconclusive_names_what_could_have_been_missed(planted):
     verdict = planted[1]["latent.gaussian"]
     (e,) = verdict.evidence
     assert verdict.smallest_missed == e.smallest_missed > 1.2
-    assert f"under a factor of {e.smallest_missed:.3g} could have been missed" in verdict.summary
+    assert f"under a factor of {number(e.smallest_missed)} could have been missed" in verdict.summary
 
 
 def test_two_models_that_disagree_are_called_mixed(tmp_path):
@@ -414,15 +415,14 @@ def test_arms_of_one_training_are_paired_and_vouch_for_no_correlation(tmp_path):
     for seed in range(10):  # shares base's FID, seed by seed
         root.add("nsgan", "interpolation:path=lerp", seed, root.rows[seed][-1] * 1.1)
     (plain,) = tables([root])
-    apart = judging._pooled(plain, "nsgan", "fid")
+    apart = seeds_correlate(plain, "nsgan", MEASURES["fid"])
     root.ties = {("nsgan", "shapes", "interpolation:path=lerp"): Tie(shares_weights=True)}
     (table,) = tables([root])
     assert table.one_training("nsgan", "base", "interpolation:path=lerp")
     assert not table.one_training("nsgan", "base", "r1")
     assert not plain.one_training("nsgan", "base", "interpolation:path=lerp")
-    assert (
-        judging._pooled(table, "nsgan", "fid") < apart
-    )  # the pair that is one by construction tells nothing of others
+    # the pair that is one by construction tells nothing of others
+    assert seeds_correlate(table, "nsgan", MEASURES["fid"]) < apart
 
 
 def test_bit_equal_runs_and_a_control_that_must_fail(tmp_path):
@@ -523,7 +523,7 @@ def test_signs_that_announce_failure_and_one_that_does_not(tmp_path):
 def test_rank_correlation_is_scipys():
     from scipy.stats import spearmanr
 
-    from gan_ablate.claims.along import rank_correlation
+    from gan_ablate.stats.ranks import rank_correlation
 
     rng = np.random.default_rng(0)
     for n in (3, 8, 20):
@@ -686,7 +686,7 @@ def test_the_command_lists_shows_and_prints_json(tmp_path, capsys):
     assert main(["claims", "arch.strided", "--root", path, "--root", path]) == 0
     shown = capsys.readouterr().out
     assert "verdict: supported" in shown
-    assert "failures 0% (0% to 43%) v 0% (0% to 43%)" in shown
+    assert "failures 0 % [0, 43] v 0 % [0, 43]" in shown
     assert main(["claims", "arch.strided", "--root", path, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["verdict"] == "supported"
@@ -704,7 +704,7 @@ def test_unknown_claims_and_roots_are_one_line_and_exit_2(tmp_path, capsys):
 
 
 def test_what_is_left_to_measure_is_planned_from_the_claims(tmp_path):
-    from gan_ablate.claims.measuring import jobs, joined
+    from gan_ablate.claims.checkpoints import jobs, joined
 
     root = Root(tmp_path).arm("dcgan", "base", seeds=2).arm("dcgan", "kernel_3", seeds=2).arm("dcgan", "ttur", seeds=2)
     root.add("dcgan", "kernel_5", 0, None, "diverged")

@@ -5,11 +5,15 @@ import math
 import pytest
 from test_claims import Root, health, verdicts
 
+from gan_ablate.claims.checkpoints import jobs
 from gan_ablate.claims.claim import MARGIN, Contrast
-from gan_ablate.claims.contrasting import compared
-from gan_ablate.claims.measuring import jobs
+from gan_ablate.claims.comparisons import compare_scores
+from gan_ablate.claims.measures import MEASURES
+from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.trends import d_loss_spread
+from gan_ablate.formatting import number
 from gan_ablate.recipe import TrickSpec
-from gan_ablate.results.tables import Run
+from gan_ablate.results.tables import Run, Table
 from gan_ablate.stats.equivalence import equivalence
 from gan_ablate.stats.t_test import break_even
 
@@ -161,7 +165,9 @@ def test_pairing_is_decided_alike_for_p_and_interval():
         fids = (30 * math.exp(shift + 0.05 * s + wave * 0.02 * (-1) ** s) for s in range(n))
         sides.append({s: Run(None, "dcgan", "a", s, "ok", fid, {}) for s, fid in enumerate(fids)})
     contrast = Contrast("D", "a", "b", "not worse", margin=MARGIN)
-    found = compared(contrast, *sides, alpha, pooled)
+    table = Table("s", "shapes", "P", {"dcgan": dict(zip("ab", sides))})
+    test = PlannedTest(contrast, MEASURES["fid"], MEASURES["fid"], "dcgan", "dcgan", "a", "b", table)
+    found = compare_scores(test, Correction(alpha, {(id(table), "dcgan", "fid"): pooled}))
     welch = equivalence(*({s: r.fid for s, r in side.items()} for side in sides), MARGIN, pooled=0.0)
     assert found.p == pytest.approx(2 * min(welch.p_not_worse, 1 - welch.p_not_worse))
 
@@ -174,7 +180,7 @@ def test_the_sentence_and_the_smallest_effect_are_of_one_test(tmp_path):
     (told,) = [e for e in found.evidence if f", {e.model}: " in found.summary]
     assert told.p == min(e.p for e in found.evidence)
     assert found.smallest_missed == told.smallest_missed
-    assert f"under a factor of {told.smallest_missed:.3g} could have been missed" in found.summary
+    assert f"under a factor of {number(told.smallest_missed)} could have been missed" in found.summary
 
 
 def test_plain_intervals_are_not_called_effects_that_could_have_been_missed(tmp_path):
@@ -189,7 +195,7 @@ def test_plain_intervals_are_not_called_effects_that_could_have_been_missed(tmp_
     found = verdicts(signs)["sign.d_variance"]
     (e,) = evidence(found)
     assert e.smallest_missed in e.effect
-    assert f"the data still allow an area of {e.smallest_missed:.3g}" in found.summary
+    assert f"the data still allow an area of {number(e.smallest_missed)}" in found.summary
 
 
 # -- what is read along runs ---------------------------------------------------------------------------------------
@@ -228,14 +234,12 @@ def test_only_probabilities_of_plain_targets_are_asked_for_a_half(tmp_path):
 
 
 def test_a_critics_loss_that_crosses_zero_is_no_spike(tmp_path):
-    from gan_ablate.claims.along import early_sign
-
     def strength(k, level):
         rows = [{"step": s, "d_loss": level * (-1) ** s} for s in range(1, 41)]
         Root(tmp_path / str(k)).add("wgan_gp", "base", 0, 30.0, health=rows)
         (folder,) = (tmp_path / str(k) / "runs").iterdir()
         run = Run(folder, "wgan_gp", "base", 0, "ok", 30.0, {"g_steps": 80})
-        return early_sign(run, "d_loss_variance")
+        return d_loss_spread(run)
 
     assert strength(0, 1.0) == pytest.approx(strength(1, 9.0)) == pytest.approx(1, abs=0.05)
 

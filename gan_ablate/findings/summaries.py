@@ -11,14 +11,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from gan_ablate.stats.corrections import holm
+from gan_ablate.recipe import BASE
+from gan_ablate.stats.corrections import ALPHA, holm
 from gan_ablate.stats.failures import rate_difference
 from gan_ablate.stats.intervals import NONE, Interval, geometric_mean_interval, mean_interval, wilson
 from gan_ablate.stats.paired import Comparison, Scores
 from gan_ablate.stats.ranks import improvement
 
-ALPHA = 0.05
-BASE = "base"
 IS_BASE = "is base"  # an arm that trains and samples as base by construction: no test
 VERDICTS = ("helps", "hurts", "undecided", "not tested", IS_BASE)
 QUALITY = ("kid", "precision", "recall", "density", "coverage", "modes", "assigned_modes", "high_quality", "mode_kl")

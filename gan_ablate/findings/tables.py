@@ -10,8 +10,6 @@ from dataclasses import replace
 import pandas as pd
 
 from gan_ablate.findings.summaries import (
-    ALPHA,
-    BASE,
     VERDICTS,
     ArmSummary,
     ModelTable,
@@ -22,13 +20,14 @@ from gan_ablate.findings.summaries import (
     summarise,
 )
 from gan_ablate.formatting import some
+from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
-from gan_ablate.stats.corrections import holm
+from gan_ablate.stats.corrections import ALPHA, holm
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
 from gan_ablate.stats.ranks import floor_note
 from gan_ablate.study.ties import Tie
 
-__all__ = ["ALPHA", "BASE", "VERDICTS", "ArmSummary", "ModelTable", "tables"]
+__all__ = ["VERDICTS", "ArmSummary", "ModelTable", "tables"]
 
 
 def tables(loaded: Results) -> tuple[ModelTable, ...]:

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gan_ablate.recipe import BASE
 from gan_ablate.results.files import number
 from gan_ablate.results.frames import Results
 from gan_ablate.results.runs import MISSING, Run
 
-__all__ = ["BASE", "MISSING", "Run", "Table", "number", "tables"]
-
-BASE = "base"
+__all__ = ["MISSING", "Run", "Table", "number", "tables"]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+ALPHA = 0.05  # of every family of tests
+
 
 def holm(p: ArrayLike) -> np.ndarray:
     """Holm's (1979) step-down adjusted p-values (n,); NaN entries are no tests and stay NaN.

@@ -19,6 +19,7 @@ class Equivalence:
     test: str  # "paired t" | "Welch" | "" where nothing can be tested
     p: float  # TOST: the larger of the two one-sided p; 1 where a run failed, NaN where nothing can be tested
     p_not_worse: float  # of the upper side alone: "not worse than the control by more than the margin"
+    p_not_better: float  # of the lower side alone
     ratio: Interval  # treatment / control with the 1 - 2 alpha interval, which lies within the margin iff p < alpha
     margin: float  # ratio over 1; the region is 1 / margin to margin
 
@@ -37,17 +38,29 @@ def equivalence(
         raise ValueError("a score that is not positive has no logarithm")
     a, b = ({s: math.log(v) for s, v in side.items() if v is not None} for side in (treatment, control))
     if len(a) < len(treatment) or len(b) < len(control):
-        return Equivalence("", 1.0, 1.0, NONE, margin)
+        return Equivalence("", 1.0, 1.0, 1.0, NONE, margin)
     seeds = sorted(a.keys() & b.keys())
     r = correlation(np.array([a[s] for s in seeds]), np.array([b[s] for s in seeds]))
     test, estimate, _ = estimate_difference(a, b, r, alpha, pooled)
     if not test:
-        return Equivalence("", math.nan, math.nan, NONE, margin)
-    mean, error, dof, limit = float(estimate.mean), float(estimate.error), float(estimate.dof), math.log(margin)
-    if error == 0:
-        above, below = float(mean >= limit), float(mean <= -limit)
-    else:
-        above = float(special.stdtr(dof, (mean - limit) / error))  # p of "the true difference is at least the margin"
-        below = float(special.stdtr(dof, -(mean + limit) / error))
+        return Equivalence("", math.nan, math.nan, math.nan, NONE, margin)
+    mean, error, dof = map(float, estimate)
+    above, below = margin_p(mean, error, dof, math.log(margin))
     bounds = map(exp, (mean, *map(float, estimate.bounds(1 - 2 * alpha))))
-    return Equivalence(test, max(above, below), above, Interval(*bounds), margin)
+    return Equivalence(test, max(above, below), above, below, Interval(*bounds), margin)
+
+
+def margin_p(distance: float, error: float, dof: float, margin: float) -> tuple[float, float]:
+    """One-sided t tests of a mean's `distance` from a point: p of "at least `margin` over it", and of "under it"."""
+    if error == 0:
+        return float(distance >= margin), float(distance <= -margin)
+    above, below = special.stdtr(dof, [(distance - margin) / error, -(distance + margin) / error])
+    return float(above), float(below)
+
+
+def two_sided(*outside: float) -> tuple[float, int]:
+    """One p for both answers, from one-sided p of "outside the margin": twice the smaller of those for and against, so
+    that it goes with a 95 % interval that lies within the margin, or outside of it. And which it is: 1 within, -1 not.
+    """
+    within, without = max(outside), min(1 - p for p in outside)
+    return min(1.0, 2 * min(within, without)), 1 if within < without else -1

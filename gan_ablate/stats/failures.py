@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ def rate_difference(failed: int, n: int, control_failed: int, m: int, level: flo
     return Interval(d, low, d + math.hypot(a.high - a.point, b.point - b.low))
 
 
+@lru_cache(maxsize=4096)
 def boschloo_p(failed: int, n: int, control_failed: int, m: int) -> float:
     """Two-sided exact p of equal failure rates in independent runs (Boschloo 1970). One-sided it is
     stronger than Fisher's test everywhere, two-sided nearly so."""
@@ -34,6 +36,12 @@ def boschloo_p(failed: int, n: int, control_failed: int, m: int) -> float:
     if failed + control_failed in {0, n + m}:
         return 1.0  # all alike; scipy gives NaN
     return float(stats.boschloo_exact([[failed, control_failed], [n - failed, m - control_failed]]).pvalue)
+
+
+@lru_cache(maxsize=256)
+def smallest_rate(n: int, m: int, alpha: float) -> float:
+    """The smallest rate of n runs that Boschloo's test tells at `alpha` from none of m failing; NaN if none."""
+    return next((k / n for k in range(1, n + 1) if boschloo_p(k, n, 0, m) < alpha), math.nan)
 
 
 class Association(NamedTuple):

@@ -30,6 +30,11 @@ def exp(x: float) -> float:
     return math.exp(x) if x < 709 else x if math.isnan(x) else math.inf
 
 
+def farthest(ratio: Interval) -> float:
+    """How far from equal, either way, the bounds of a ratio go: a ratio over 1."""
+    return max(ratio.high, 1 / ratio.low) if ratio.low > 0 else math.inf
+
+
 def t_interval(x: ArrayLike, level: float = 0.95) -> Interval:
     """Mean of x (n,) with its t interval; one value has no bounds."""
     x = np.asarray(x, dtype=float)

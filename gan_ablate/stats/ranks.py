@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
@@ -72,3 +74,14 @@ def improvement(
     a, b = scored(treatment, worst)[:, None], scored(control, worst)[None, :]
     wins = (a < b) if better == "lower" else (a > b)
     return float((wins + 0.5 * (a == b)).mean())
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Spearman's correlation of x, y (n,), ties shared; `None` where one side is constant. Plain Python: ten times as
+    fast as arrays for the few points of a run, and asked of every run."""
+    ordered = sorted(x), sorted(y)
+    both = [[bisect_left(o, v) + bisect_right(o, v) for v in side] for o, side in zip(ordered, (x, y))]
+    try:
+        return statistics.correlation(*both)
+    except statistics.StatisticsError:
+        return None

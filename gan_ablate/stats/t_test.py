@@ -11,7 +11,7 @@ from scipy import special
 
 
 class Estimate(NamedTuple):
-    """Mean of a - b, its standard error and degrees of freedom; arrays (...,) or floats."""
+    """Mean (of two samples: of a - b), its standard error and degrees of freedom; arrays (...,) or floats."""
 
     mean: np.ndarray
     error: np.ndarray
@@ -46,6 +46,13 @@ def welch(a: ArrayLike, b: ArrayLike) -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         dof = (va + vb) ** 2 / (va**2 / (n - 1) + vb**2 / (m - 1))
     return Estimate(a.mean(-1) - b.mean(-1), np.sqrt(va + vb), np.where(va + vb > 0, dof, n + m - 2.0))
+
+
+def one_sample(x: ArrayLike) -> Estimate:
+    """Values x (..., n), n >= 2, against 0. The error is 0 where they are all alike, but for rounding."""
+    x = np.asarray(x, dtype=float)
+    n, alike = x.shape[-1], np.ptp(x, axis=-1) <= 1e-9 * np.abs(x).max(-1)
+    return Estimate(x.mean(-1), np.where(alike, 0.0, x.std(-1, ddof=1) / math.sqrt(n)), np.full(x.shape[:-1], n - 1.0))
 
 
 def pooled_correlation(scores: ArrayLike) -> np.ndarray:

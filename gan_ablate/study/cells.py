@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Recipe, TrickSpec
-from gan_ablate.study.entries import BASE, Arm, merge
+from gan_ablate.recipe import BASE, Recipe, TrickSpec
+from gan_ablate.study.entries import Arm, merge
 from gan_ablate.study.factors import Level
 
 

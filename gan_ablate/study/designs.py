@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.study.entries import BASE, Arm
+from gan_ablate.recipe import BASE
+from gan_ablate.study.entries import Arm
 from gan_ablate.study.factors import Factor
 from gan_ablate.study.two_level import MAX_CELLS
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import LARGEST_WHOLE, MODELS, Evaluation, Recipe, TrickSpec
+from gan_ablate.recipe import BASE, LARGEST_WHOLE, MODELS, Evaluation, Recipe, TrickSpec
 
-BASE = "base"
 ALL = "all"  # in a list of arms: every registered trick with its default parameters
 MOST_SEEDS = 10_000
 LONGEST_LABEL = 1000  # characters: one of a dozen factors with their levels has 300

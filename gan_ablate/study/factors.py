@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import TrickSpec
-from gan_ablate.study.entries import BASE, ELSEWHERE, RECIPE_FIELDS, kind, read_arm, trick_arm
+from gan_ablate.recipe import BASE, TrickSpec
+from gan_ablate.study.entries import ELSEWHERE, RECIPE_FIELDS, kind, read_arm, trick_arm
 
 RANGE = ("low", "high", "log", "choices")
 REAL = ("lr", "beta1", "beta2")  # recipe fields that are never whole numbers, whatever their range is written in

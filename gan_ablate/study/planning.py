@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import seed_for
+from gan_ablate.recipe import BASE, seed_for
 from gan_ablate.study.designs import BALANCED
-from gan_ablate.study.entries import BASE
 from gan_ablate.study.factors import Factor, Level
 from gan_ablate.study.two_level import MAX_CELLS, alias_chains, fraction, overlap, plackett_burman
 

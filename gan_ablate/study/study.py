@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import MODELS, Recipe, TrickSpec
+from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
 from gan_ablate.study.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
 from gan_ablate.study.entries import (
-    BASE,
     EVALUATION_FIELDS,
     Arm,
     kind,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gan_ablate.recipe import Recipe
-from gan_ablate.study.entries import BASE
+from gan_ablate.recipe import BASE, Recipe
 
 
 @dataclass(frozen=True)

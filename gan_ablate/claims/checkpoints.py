@@ -1,29 +1,23 @@
-"""Which trained runs of a root have to be measured once more for the claims, and by what. No torch: this only plans."""
+"""Which checkpoints of a root the claims need measured, and by which metrics. No torch: this only plans."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gan_ablate.claims.claim import Contrast
-from gan_ablate.claims.matching import match
-from gan_ablate.claims.measures import MEASURE, MEASURES
+from gan_ablate.claims.measures import MEASURES
+from gan_ablate.claims.planned_tests import match
 from gan_ablate.claims.registry import registry
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
-from gan_ablate.results.tables import Results, Run, Table, tables
+from gan_ablate.results.files import read_measured
+from gan_ablate.results.frames import Results
+from gan_ablate.results.tables import Run, Table, tables
 
 FILE = "measured.json"
-METRIC_OF = {  # a figure that a claim asks for -> the metric of `gan_ablate.run.measure` that gives it
-    "checkerboard": "checkerboard",
-    "fid_slerp": "interpolation",
-    "fid_lerp": "interpolation",
-    "fid_eval_mode": "sampling",
-    "fid_train_mode": "sampling",
-    "optimum_g_gradient": "optimum",
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ def jobs(loaded: Results, fallbacks: bool = False) -> Iterator[Job]:
         for contrast in (c for claim in registry().values() for c in claim.contrasts if fallbacks or not c.fallback):
             for figure, run in _sides(contrast, table):
                 held = wanted.setdefault(run.folder, (run, {}))[1]
-                held.update({METRIC_OF[figure]: None} if run.measured.get(figure) is None else {})
+                held.update({MEASURES[figure].measured_by: None} if run.measured.get(figure) is None else {})
     for run, metrics in wanted.values():
         job = Job(run, tuple(metrics))
         if metrics and run.outcome in MEASURED and job.checkpoint.is_file():
@@ -61,23 +55,15 @@ def jobs(loaded: Results, fallbacks: bool = False) -> Iterator[Job]:
 
 def _sides(contrast: Contrast, table: Table) -> Iterator[tuple[str, Run]]:
     """The runs of both sides, each with the figure that only its checkpoint can give."""
-    sides = (
-        (contrast.models, contrast.treatment, contrast.measure),
-        (contrast.against or contrast.models, contrast.control, contrast.control_measure or contrast.measure),
-    )
-    for letters, arm, figure in sides:
-        if MEASURES[figure].needs == MEASURE:
+    for letters, arm, figure in contrast.sides:
+        if MEASURES[figure].measured_by:
             for model in (MODEL_OF[letter] for letter in letters):
                 for label in match(table, model, arm):
                     yield from ((figure, run) for run in table.side(model, label).values())
 
 
-def joined(folder: Path, found: dict[str, object]) -> dict[str, object]:
+def joined(folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     """What to publish: figures that were there before stay, if they were measured alike."""
-    try:
-        before = json.loads((folder / FILE).read_bytes())
-        alike = all(before[k] == found.get(k) for k in ("extractor_digest", "samples", "real_fingerprint"))
-        metrics = {**before["metrics"], **found["metrics"]} if alike else found["metrics"]  # type: ignore[dict-item]
-    except (OSError, ValueError, KeyError, TypeError):
-        metrics = found["metrics"]
-    return {**found, "metrics": metrics}
+    before = read_measured(folder)
+    alike = all(k in before and before[k] == found.get(k) for k in ("extractor_digest", "samples", "real_fingerprint"))
+    return {**found, "metrics": {**before["metrics"], **found["metrics"]}} if before and alike else found
