@@ -48,9 +48,9 @@ MAY_IMPORT = {
     "stats": set(),
     "formatting": {"stats"},
     # a game and its training
-    "trick": PLAIN | {"blueprint", "trust"},
+    "trick": PLAIN | {"blueprint", "nets", "trust"},
     "tricks": BUILD | {"nets"},
-    "nets": {"blueprint", "trick"},
+    "nets": {"blueprint"},
     "losses": {"trick"},
     "penalties": {"trick"},
     "optim": set(),

@@ -5,7 +5,6 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 import lightning
 import pytest
 import torch
-from gan_ablate.measure import _sampled_by
 from test_models import fit, images, small, weights
 from test_tricks_nets import at_rest, watch
 from torch import nn
@@ -17,6 +16,7 @@ from gan_ablate.blueprint import Factory
 from gan_ablate.optim import linear_to_zero, make_capturable
 from gan_ablate.presets import preset
 from gan_ablate.recipe import MODELS, Recipe
+from gan_ablate.run.measure import _sampled_by
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.trick import Chain, Step, Trick
 from gan_ablate.tricks import not_applicable, trick_names
