@@ -27,8 +27,8 @@ from gan_ablate.results import result_file, study_file
 from gan_ablate.results.study_file import Cell
 from gan_ablate.store.claim import Claim, is_file_of
 from gan_ablate.store.publishing import copy, publish, refusing, to_json, trouble
+from gan_ablate.study.cells import Tie, ties
 from gan_ablate.study.study import NotApplicable
-from gan_ablate.study.ties import Tie, ties
 from gan_ablate.untrusted import is_tree, open_lock, read_regular
 
 __all__ = ["Cell", "Claim", "Store", "log", "publish", "seconds_of", "to_json"]
