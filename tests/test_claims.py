@@ -25,8 +25,8 @@ from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
 from gan_ablate.results.runs import Run
 from gan_ablate.results.tables import tables
 from gan_ablate.stats.paired import compare
+from gan_ablate.study.cells import Tie
 from gan_ablate.study.study import expand, read
-from gan_ablate.study.ties import Tie
 
 HERE = Path(__file__).parent
 IDS = """

@@ -17,7 +17,7 @@ from gan_ablate.evaluate.extractors import CustomExtractor
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out as run
 from gan_ablate.run.carry_out import carry_out
-from gan_ablate.run.checkpoints import Damaged, read, write
+from gan_ablate.run.checkpoints import Damaged, read_sealed, write_sealed
 from gan_ablate.run.log import START, RunLog
 from gan_ablate.sources import Sources, identity
 from gan_ablate.store.merge import differing
@@ -49,23 +49,23 @@ def test_a_damaged_foreign_or_orphaned_checkpoint_leads_to_the_undisturbed_resul
 
 def test_any_flipped_bit_and_any_cut_of_a_checkpoint_shows(tmp_path: Path) -> None:
     path, draw = tmp_path / "last.ckpt", random.Random(0)
-    write(path, {"weights": torch.randn(20), "step": 3})
+    write_sealed(path, {"weights": torch.randn(20), "step": 3})
     whole = path.read_bytes()
     assert zipfile.ZipFile(path).testzip() is None  # still a zip as others read it
-    assert torch.load(path, weights_only=True)["step"] == read(path)["step"] == 3
+    assert torch.load(path, weights_only=True)["step"] == read_sealed(path)["step"] == 3
     for bit in draw.sample(range(8 * len(whole)), 300):
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
         with pytest.raises(Damaged):
-            read(path)
+            read_sealed(path)
     for length in (0, 1, 40, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(Damaged):
-            read(path)
+            read_sealed(path)
     torch.save({"weights": torch.randn(20)}, path)  # whole, but not sealed: of another program, or an older version
     with pytest.raises(Damaged, match="not a checkpoint of a run"):
-        read(path)
+        read_sealed(path)
 
 
 def test_a_checkpoint_replaces_the_one_before_it_beside_its_target_only(
@@ -76,7 +76,7 @@ def test_a_checkpoint_replaces_the_one_before_it_beside_its_target_only(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp" / "none"))
     with damage.no_pictures():
         folder = damage.stopped(damage.RECIPE, tmp_path / "run")
-    steps = [read(folder / name)["gan_ablate"]["g_steps"] for name in (damage.LAST, damage.BEFORE)]
+    steps = [read_sealed(folder / name)["gan_ablate"]["g_steps"] for name in (damage.LAST, damage.BEFORE)]
     assert steps == [14, 12]
     assert sorted(os.listdir(folder / "checkpoints")) == ["last.ckpt", "previous.ckpt"]
 

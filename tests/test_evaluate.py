@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from gan_ablate import outcomes
 from gan_ablate.data import ImageSet, load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, Features, classifier, inception, load_extractor, metrics
@@ -442,7 +443,7 @@ def test_it_evaluates_at_the_planned_steps_and_once_each(callback, tmp_path):
     ).fit(model, torch.utils.data.DataLoader(torch.zeros(8, 1), batch_size=1))  # fmt: skip
     assert [r["step"] for r in records] == [2, 4]
     assert records == callback.curve
-    assert set(records[0]) == {"step", *metrics.NAMES, "seconds"}
+    assert set(records[0]) == {"step", *outcomes.METRICS, "seconds"}
     assert records[0]["fid"] > 10
     assert callback.seconds >= sum(r["seconds"] for r in records) - 1e-3
     # the same z at every point: this generator does not learn, so its figures stay
@@ -495,7 +496,7 @@ def test_a_diverged_generator_gives_nulls_and_no_exception(callback, where, monk
         monkeypatch.setattr(model, "generate", lambda n, *, seed: torch.full((n, 3, 16, 16), math.nan))
     record = callback.evaluate_if_due(model)
     assert record["step"] == 4
-    assert {record[name] for name in metrics.NAMES} == {None}
+    assert {record[name] for name in outcomes.METRICS} == {None}
 
 
 def test_only_the_literatures_extractor_gives_the_bare_name(callback):

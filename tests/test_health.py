@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from gan_ablate.evaluate.health import SIGNS, card, early, series, signs, volatility
+from gan_ablate.evaluate.health import RULES, card, early, series, signs, volatility
+from gan_ablate.outcomes import SIGNS
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import carry_out
 
@@ -82,5 +83,6 @@ def test_a_run_says_when_a_sign_first_shows_and_keeps_it_in_its_result(tmp_path,
     for name, at in shown.items():
         assert said.count(f"step {at}: {name}: ") == 1
     assert "gradient_over_100" in shown
+    assert list(RULES) == list(SIGNS)
     assert set(result["signs"]) == set(SIGNS) - {"d_loss_near_zero"}  # a critic's loss may well be near 0
     assert result["stability"].keys() >= {"volatility", "final_over_best", "largest_d_gradient"}

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from gan_ablate import outcomes
 from gan_ablate.data import load
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, frechet, load_extractor, metrics, prdc
@@ -242,7 +243,7 @@ def case() -> tuple[Features, RealStatistics]:
 def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
     fake, real = case
     everything = evaluate_features(fake, real)
-    assert tuple(everything) == metrics.NAMES
+    assert tuple(everything) == tuple(outcomes.METRICS)
     assert None not in {value for name, value in everything.items() if name != "is_std"}
     for name, figures in metrics.METRICS.items():
         some = evaluate_features(fake, real, only=[name])
@@ -266,7 +267,7 @@ def test_unknown_metrics_are_refused_with_near_names_before_anything_is_computed
 def test_figures_of_features_that_are_not_finite_are_none(case):
     fake, real = case
     broken = Features(fake.features.clone().index_fill_(0, torch.tensor([7]), math.inf), fake.logits)
-    assert evaluate_features(broken, real) == dict.fromkeys(metrics.NAMES)
+    assert evaluate_features(broken, real) == dict.fromkeys(outcomes.METRICS)
     assert evaluate_features(broken, real, only=["fid_infinity"]) == {"fid_infinity": None}
 
 

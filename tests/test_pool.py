@@ -25,7 +25,7 @@ from gan_ablate.recipe import Recipe
 from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
-from gan_ablate.sweep import client, pool, slots
+from gan_ablate.sweep import pool, workers
 from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, matrix
 
 HERE = Path(__file__).parent
@@ -234,7 +234,7 @@ def test_a_server_that_dies_twice_is_no_failure_of_a_run(tmp_path: Path, monkeyp
     assert (summary.done + summary.skipped, summary.failed) == (3, 0)  # one may publish and die before it says so
     assert [r["outcome"] for r in Store.open(tmp_path / "twice").results()] == ["ok"] * 3
     monkeypatch.setenv("KILLS", "99")
-    monkeypatch.setattr(client, "DEATHS", 1)
+    monkeypatch.setattr(workers, "DEATHS", 1)
     with pytest.raises(InputError, match=r"died 2 times in a row .* no run was recorded as failed"):
         sweep(tmp_path / "ever", "kills_the_server", expansion=expansion(1, 1))
     assert not list(tmp_path.glob("*/runs/*/failed.json"))
@@ -424,16 +424,16 @@ def test_nothing_of_a_local_sweep_listens_on_a_network_address(tmp_path: Path) -
 
 def test_slots_spread_over_gpus_and_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
-    assert [s.gpu for s in slots.slots(per_gpu=2)] == ["2", "5", "2", "5"]
-    assert [s.gpu for s in slots.slots(3)] == ["2", "5", "2"]
+    assert [s.gpu for s in workers.slots(per_gpu=2)] == ["2", "5", "2", "5"]
+    assert [s.gpu for s in workers.slots(3)] == ["2", "5", "2"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert slots.gpus() == ()
-    assert len(slots.slots()) == slots.cores()
-    assert len(slots.slots(threads=10_000)) == 1
-    monkeypatch.setattr(slots, "cores", lambda: 16)
-    assert slots.threads_each(slots.slots(devices=["0", "1"], per_gpu=4)) == 2  # beside GPUs the cores are divided
-    assert slots.threads_each(slots.slots(devices=["0"], workers=40)) == 1
-    assert slots.threads_each(slots.slots(devices=[], workers=2)) == 1
+    assert workers.gpus() == ()
+    assert len(workers.slots()) == workers.cores()
+    assert len(workers.slots(threads=10_000)) == 1
+    monkeypatch.setattr(workers, "cores", lambda: 16)
+    assert workers.threads_each(workers.slots(devices=["0", "1"], per_gpu=4)) == 2  # beside GPUs the cores are divided
+    assert workers.threads_each(workers.slots(devices=["0"], workers=40)) == 1
+    assert workers.threads_each(workers.slots(devices=[], workers=2)) == 1
     assert [s.gpu for s in pool.Way(options={"accelerator": "cpu"}, workers=2).places()] == [None, None]
     monkeypatch.undo()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
@@ -454,17 +454,17 @@ def test_where_mps_runs_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path / "mps"))
-    assert slots.gpus() == ("0", "1")
+    assert workers.gpus() == ("0", "1")
     (tmp_path / "mps").mkdir()
     (tmp_path / "mps" / "control").touch()
     daemon = subprocess.Popen(["sleep", "60"])
     (tmp_path / "mps" / "nvidia-cuda-mps-control.pid").write_text(f"{daemon.pid}\n")
     try:
-        assert slots.gpus() == ("GPU-aaaa-1", "GPU-bbbb-2")
+        assert workers.gpus() == ("GPU-aaaa-1", "GPU-bbbb-2")
     finally:
         daemon.kill()
         daemon.wait()
-    assert slots.gpus() == ("0", "1")  # it left its files behind
+    assert workers.gpus() == ("0", "1")  # it left its files behind
 
 
 def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from test_pool import expansion, tally, until
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.store.store import Store
-from gan_ablate.sweep import slots, slurm
+from gan_ablate.sweep import slurm, workers
 from gan_ablate.sweep.display import Quiet
 from gan_ablate.sweep.pool import Way
 from gan_ablate.sweep.slurm_job import Share
@@ -310,8 +310,8 @@ def test_a_share_is_worked_off_and_leaves_what_others_hold(tmp_path: Path) -> No
 
 def test_cores_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
-    whole = slots.cores()
+    whole = workers.cores()
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "1")
-    assert slots.cores() == 1
+    assert workers.cores() == 1
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(whole + 5))
-    assert slots.cores() == whole
+    assert workers.cores() == whole

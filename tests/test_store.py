@@ -21,8 +21,8 @@ from gan_ablate.store.claim import Claim
 from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.store.status import Status, overview
 from gan_ablate.store.store import Store
+from gan_ablate.study.cells import ties
 from gan_ablate.study.study import NotApplicable
-from gan_ablate.study.ties import ties
 
 RECIPES = [
     Recipe(arm=arm, tricks=tricks, seed=seed) for seed in (0, 1) for arm, tricks in (("base", ()), ("n", ("n",)))

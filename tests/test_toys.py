@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan_ablate.cli import main
 from gan_ablate.commands.train import SHAPES
-from gan_ablate.data import ImageSet, load, stacked, to_float, toys
+from gan_ablate.data import ImageSet, load, to_float, torchvision_sets, toys
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, load_extractor, samples
 from gan_ablate.evaluate.callback import EvaluationCallback
@@ -297,7 +297,7 @@ def numbered_digits(per_class: int = 7) -> ImageSet:
 
 def test_stacks_show_the_digits_that_name_them():
     digits = numbered_digits()
-    data = stacked.stack(digits, 3000, seed=0)
+    data = torchvision_sets.stack(digits, 3000, seed=0)
     assert data.images.shape == (3000, 3, 4, 4)
     assert data.name == "stacked_mnist"
     assert data.labels.bincount().tolist() == [3] * 1000
@@ -307,16 +307,16 @@ def test_stacks_show_the_digits_that_name_them():
     assert torch.equal(shown // 10, named)
     assert (shown.flatten() % 10).bincount().min() > 1000  # each of 7 images about as often: 9000 / 7
     assert data.drawn_from is digits
-    assert torch.equal(data.images, stacked.stack(digits, 3000, seed=0).images)
-    assert not torch.equal(data.images, stacked.stack(digits, 3000, seed=1).images)
+    assert torch.equal(data.images, torchvision_sets.stack(digits, 3000, seed=0).images)
+    assert not torch.equal(data.images, torchvision_sets.stack(digits, 3000, seed=1).images)
 
 
 def test_stacks_need_every_digit():
     digits = numbered_digits()
     with pytest.raises(InputError, match="no image of 0"):
-        stacked.stack(digits.rows((digits.labels > 0).nonzero().squeeze(1)), 10, seed=0)
+        torchvision_sets.stack(digits.rows((digits.labels > 0).nonzero().squeeze(1)), 10, seed=0)
     with pytest.raises(InputError, match="stacked_mnist: channels=1: needs 3"):
-        stacked.read(size=28, channels=1, split="train")
+        torchvision_sets.read_stacked(size=28, channels=1, split="train")
 
 
 class Reads(Extractor):
@@ -337,7 +337,7 @@ class Reads(Extractor):
 
 
 def test_the_extractor_of_stacks_reads_each_channel():
-    data = stacked.stack(numbered_digits(), 2000, seed=0)
+    data = torchvision_sets.stack(numbered_digits(), 2000, seed=0)
     extractor = StackedExtractor(Reads(), data.name, data.classes)
     assert (extractor.name, extractor.dim) == ("stacked_mnist classifier", 6)
     found = extract(extractor, data.images)
@@ -367,7 +367,7 @@ def test_a_perfect_stack_of_26_000_has_the_golden_divergence():
 
 
 def test_load_extractor_gives_stacks_the_classifier_of_their_digits(monkeypatch):
-    data = stacked.stack(numbered_digits(), 1000, seed=0)
+    data = torchvision_sets.stack(numbered_digits(), 1000, seed=0)
     asked = []
     monkeypatch.setattr(
         "gan_ablate.evaluate.known_modes.classifier_for", lambda digits, device: asked.append(digits) or Reads()

@@ -125,7 +125,7 @@ def test_the_grid_is_the_study_run_for_run(name):
     study = read("sweeps/ablation.yaml") if name == "ablation" else from_dict(data, "sweeps/strange.yaml")
     expansion = expand(study)
     text = wandb_sweep.sweep_file(study, expansion, path=study.path)
-    found = [wandb_sweep.find(wandb_sweep.parse(rendered(p)), study, expansion) for p in grid(text)]
+    found = [wandb_sweep.recipe_of(wandb_sweep.read_trial(rendered(p)), study, expansion) for p in grid(text)]
     assert sorted(r.run_id for r in found) == sorted(r.run_id for r in expansion.recipes)
     assert len(found) == len(expansion.recipes) > 9
 

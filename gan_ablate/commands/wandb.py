@@ -27,7 +27,7 @@ def _export(args: Namespace) -> int:
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
     path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
-    wandb_sweep.write(text, path)
+    wandb_sweep.write_file(text, path)
     print(f"{path}: wandb sweep {path}, then wandb agent on every machine that sees the runs' root")
     return 0
 
@@ -38,10 +38,10 @@ def _trial(args: Namespace) -> int:
     from gan_ablate.sweep.pool import prepare, sweep
 
     options = run_options(args)
-    cell = wandb_sweep.parse(args.cell)
+    cell = wandb_sweep.read_trial(args.cell)
     study = read(args.study)
     expansion = expand(study)
-    recipe = wandb_sweep.find(cell, study, expansion)
+    recipe = wandb_sweep.recipe_of(cell, study, expansion)
     if isinstance(recipe, str):
         say(f"{cell}: not applicable: {recipe}")
         return 0

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from gan_ablate.data import folders, shapes, stacked, torchvision_sets, toys
+from gan_ablate.data import folders, shapes, torchvision_sets, toys
 from gan_ablate.data.images import ImageSet, to_float, to_uint8
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import TOYS
 
 __all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
-NAMES = ("shapes", *torchvision_sets.SETS, stacked.NAME, *TOYS)
+NAMES = ("shapes", *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 SPLITS = ("train", "test")
 
 
@@ -48,7 +48,7 @@ def load(
             f"{name}: size={size}, channels={channels}, count={count}: needs size >= 1, 1 or 3 channels, count >= 1"
         )
     if name in NAMES:
-        root = str(torchvision_sets.root(data_root))
+        root = str(torchvision_sets.data_folder(data_root))
         return _named(name, size=size, channels=channels, split=split, root=root, count=count)
     path = Path(name).expanduser()
     if not path.exists():
@@ -64,8 +64,8 @@ def _named(name: str, *, size: int, channels: int, split: str, root: str, count:
         return shapes.generate(size, channels, split, count)
     if name in TOYS:
         return toys.generate(name, split, count, size=size, channels=channels)
-    if name == stacked.NAME:
-        return stacked.read(size=size, channels=channels, split=split, data_root=root, count=count)
+    if name == torchvision_sets.STACKED:
+        return torchvision_sets.read_stacked(size=size, channels=channels, split=split, data_root=root, count=count)
     return _take(torchvision_sets.read(name, size=size, channels=channels, split=split, data_root=root), count)
 
 

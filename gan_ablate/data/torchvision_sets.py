@@ -1,4 +1,11 @@
-"""MNIST, Fashion-MNIST and CIFAR-10 through torchvision, which downloads them when they are not there."""
+"""MNIST, Fashion-MNIST and CIFAR-10 through torchvision, which downloads them; and `stacked_mnist`, made of MNIST.
+
+`stacked_mnist`: three digits as the channels of one image, which makes 1000 modes (Metz et al. 2017). Lin et al. 2018
+draw 128,000 of them to train on and 26,000 to measure with. Here these are 128 and 26 of each mode, the three digits
+drawn at random (with replacement) among the images of their class. So the real modes are exactly equally likely, and
+the histogram that generated ones are compared with has no noise of its own: drawn without regard to the class, 128,000
+images would add 999 / 256,000 = 0.004 to the KL of a perfect generator's 26,000, which is 0.019.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +26,7 @@ from torchvision import datasets
 from gan_ablate.data.images import ImageSet, convert
 from gan_ablate.errors import InputError
 from gan_ablate.locks import exclusive
+from gan_ablate.recipe import seed_for
 
 NETWORK_TIMEOUT = 30.0  # seconds without an answer after which a download is given up
 
@@ -41,7 +49,7 @@ SETS: dict[str, _Source] = {
 }
 
 
-def root(data_root: str | Path | None) -> Path:
+def data_folder(data_root: str | Path | None) -> Path:
     """`data_root`, else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data."""
     return Path(data_root or os.environ.get("GAN_ABLATE_DATA") or "~/.cache/gan_ablate/data").expanduser()
 
@@ -52,7 +60,7 @@ def read(name: str, *, size: int, channels: int, split: str, data_root: str | Pa
     Nothing is written or downloaded where the files are there. Raises `InputError`, naming the file looked for, where
     it is missing and cannot be downloaded, or is damaged.
     """
-    source, folder = SETS[name], root(data_root)
+    source, folder = SETS[name], data_folder(data_root)
     file = folder / source.files[split]
     train = split == "train"
     try:
@@ -108,3 +116,47 @@ def _tensor(data: Any) -> Tensor:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+STACKED = "stacked_mnist"
+STACKED_COUNTS = {"train": 128_000, "test": 26_000}  # images when no count is asked for
+DIGITS = 3
+
+
+def read_stacked(
+    *, size: int, channels: int = DIGITS, split: str, data_root: str | Path | None = None, count: int | None = None
+) -> ImageSet:
+    """`count` stacks of three digits of MNIST's `split`; raises `InputError` as MNIST does, and for other channels."""
+    if channels != DIGITS:
+        raise InputError(f"{STACKED}: channels={channels}: needs {DIGITS}, one for each digit")
+    digits = read("mnist", size=size, channels=1, split=split, data_root=data_root)
+    return stack(digits, STACKED_COUNTS[split] if count is None else count, seed_for(0, STACKED, split))
+
+
+def stack(digits: ImageSet, count: int, seed: int) -> ImageSet:
+    """`count` images whose three channels are images of `digits`, uint8 (N, 1, H, W) with labels.
+
+    Image i has mode i modulo K^3; with ten digits a mode's own three, red first, name and number it: 407 is a 4 in red,
+    a 0 in green and a 7 in blue. Raises `InputError` for a class without images.
+    """
+    assert digits.labels is not None
+    kinds = len(digits.classes)
+    members = [(digits.labels == k).nonzero().squeeze(1) for k in range(kinds)]
+    for name, rows in zip(digits.classes, members, strict=True):
+        if not len(rows):
+            raise InputError(f"{digits.name}: no image of {name}, which stacks need")
+    labels = torch.arange(count) % kinds**DIGITS
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand(count, DIGITS, generator=generator, dtype=torch.float64)
+    images = torch.empty(count, DIGITS, *digits.images.shape[2:], dtype=torch.uint8)
+    sizes = torch.tensor([len(rows) for rows in members])
+    starts = sizes.cumsum(0) - sizes
+    ordered = torch.cat(members)  # rows of `digits`, class by class
+    for channel in range(DIGITS):
+        kind = labels // kinds ** (DIGITS - 1 - channel) % kinds
+        place = (draws[:, channel] * sizes[kind]).long()
+        torch.index_select(digits.images[:, 0], 0, ordered[starts[kind] + place], out=images[:, channel])
+    names = [""]
+    for _ in range(DIGITS):
+        names = [before + name for before in names for name in digits.classes]
+    return replace(ImageSet.of(images, labels, tuple(names), f"stacked_{digits.name}"), drawn_from=digits)

@@ -12,8 +12,6 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Series = Sequence[tuple[int, float]]  # (G step, value), in the order of the steps
-
 NEAR_ZERO, LAST = 0.05, 3  # D's loss is near 0 when the mean of this many records is under it
 EXPLODED = 100.0  # 2-norm of a player's gradient
 BEFORE, SPIKE = 8, 6.0  # a spike is this many median deviations off the median of so many records before
@@ -60,11 +58,8 @@ def g_loss_falls(rows: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 Rule = Callable[[Sequence[Mapping[str, Any]]], int | None]
-SIGNS: dict[str, Rule] = {
-    "d_loss_near_zero": d_loss_near_zero,
-    "gradient_over_100": gradient_over_100,
-    "d_loss_spikes": d_loss_spikes,
-    "g_loss_falls": g_loss_falls,
+RULES: dict[str, Rule] = {
+    rule.__name__: rule for rule in (d_loss_near_zero, gradient_over_100, d_loss_spikes, g_loss_falls)
 }
 ON_PROBABILITIES = frozenset({"d_loss_near_zero"})
 
@@ -74,7 +69,7 @@ def signs(rows: Sequence[Mapping[str, Any]], *, probabilities: bool) -> dict[str
 
     probabilities: whether D's answers are; else the signs that mean nothing on a critic are left out.
     """
-    asked = {name: rule for name, rule in SIGNS.items() if probabilities or name not in ON_PROBABILITIES}
+    asked = {name: rule for name, rule in RULES.items() if probabilities or name not in ON_PROBABILITIES}
     return {name: rule(rows) for name, rule in asked.items()}
 
 

@@ -23,6 +23,7 @@ from gan_ablate.evaluate.frechet import frechet_distance, frechet_distance_infin
 from gan_ablate.evaluate.modes import BY_CONFIDENCE, BY_DISTANCE, good_samples, mode_coverage, mode_divergence, reached
 from gan_ablate.evaluate.prdc import SPACE, RandomCNN, precision_recall_density_coverage
 from gan_ablate.evaluate.real_statistics import KID_REAL, RealStatistics
+from gan_ablate.outcomes import METRICS as RECORDED
 
 PRDC_FAKE = KID_REAL  # generated rows that prdc looks at: more than of the real ones would only cost time
 KID_SUBSET = 1000  # images per subset (Binkowski et al. 2018)
@@ -38,8 +39,7 @@ METRICS = {  # what can be asked for, and the figures that each gives
     "fid_infinity": ("fid_infinity",),
 }
 DEFAULT = tuple(name for name in METRICS if name != "fid_infinity")  # that one costs fifteen FIDs: on request
-NAMES = tuple(figure for name in DEFAULT for figure in METRICS[name])
-NOTHING: dict[str, float | int | None] = dict.fromkeys(NAMES)  # the result for images that are not finite
+NOTHING: dict[str, float | int | None] = dict.fromkeys(RECORDED)  # the result for images that are not finite
 
 
 class Stored(nn.Module):
@@ -56,7 +56,7 @@ class Stored(nn.Module):
 def evaluate_images(
     images: Tensor, extractor: Extractor, real: RealStatistics, *, only: Collection[str] | None = None
 ) -> dict[str, float | int | None]:
-    """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `NAMES`.
+    """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `outcomes.METRICS`.
 
     only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "fid_infinity"): nothing else is computed, and
     the result has their figures alone. None: all but `fid_infinity`.

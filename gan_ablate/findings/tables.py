@@ -25,7 +25,7 @@ from gan_ablate.results.frames import Results
 from gan_ablate.stats.corrections import ALPHA, holm
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
 from gan_ablate.stats.ranks import floor_note
-from gan_ablate.study.ties import Tie
+from gan_ablate.study.cells import Tie
 
 __all__ = ["VERDICTS", "ArmSummary", "ModelTable", "tables"]
 

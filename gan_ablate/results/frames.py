@@ -11,18 +11,14 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError
+from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.runs import LONGEST, MISSING, Run, as_number, read_run, setting
 from gan_ablate.results.study_file import NAME, StudyFile, read_study
-from gan_ablate.study.ties import Tie
+from gan_ablate.study.cells import Tie
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
-METRICS = (
-    "fid", "kid", "is_mean", "is_std", "precision", "recall", "density", "coverage", "modes", "assigned_modes",
-    "high_quality", "mode_kl",
-)  # fmt: skip
 STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
-SIGNS = ("d_loss_near_zero", "gradient_over_100", "d_loss_spikes", "g_loss_falls")  # evaluate.health's, in its order
 MEASURES = (
     "steps", "seconds", "train_seconds", "evaluation_seconds", "images_seen", "peak_memory_bytes", "resumed",
     "diverged_at",

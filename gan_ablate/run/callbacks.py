@@ -12,7 +12,7 @@ import lightning
 
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import GANModule
-from gan_ablate.run.checkpoints import PREVIOUS, Damaged, read
+from gan_ablate.run.checkpoints import PREVIOUS, Damaged, read_sealed
 from gan_ablate.run.log import START, RunLog
 
 CHECKPOINT_SHARE = 0.1  # of the steps between checkpoints
@@ -62,7 +62,7 @@ class Checkpoints(lightning.Callback):
         for name in ("last.ckpt", PREVIOUS):
             path = self.folder / name
             try:
-                run: Any = read(path).get("run")
+                run: Any = read_sealed(path).get("run")
             except FileNotFoundError:
                 continue
             except Damaged as error:

@@ -26,7 +26,7 @@ class Damaged(ValueError):
     """A file that is not, bit for bit, a checkpoint as this package writes them. The message says why."""
 
 
-def write(path: Path, checkpoint: dict[str, Any]) -> None:
+def write_sealed(path: Path, checkpoint: dict[str, Any]) -> None:
     """Publishes a sealed checkpoint beside its target; the one that it replaces stays as `previous.ckpt`.
 
     Raises `OSError`; then what was there is there.
@@ -42,7 +42,7 @@ def write(path: Path, checkpoint: dict[str, Any]) -> None:
     sync_folder(path.parent)  # else a power cut may leave neither name
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_sealed(path: Path) -> dict[str, Any]:
     """A sealed checkpoint, on the CPU. Raises `Damaged`, and `OSError` where the disk refuses."""
     data = path.read_bytes()
     body, seal = memoryview(data)[:-LENGTH], data[-LENGTH:]
@@ -63,10 +63,10 @@ class SealedCheckpoints(CheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write(Path(path), checkpoint)
+        write_sealed(Path(path), checkpoint)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return read(Path(path))
+        return read_sealed(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
         Path(path).unlink(missing_ok=True)

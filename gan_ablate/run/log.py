@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 
 from gan_ablate.evaluate import health
+from gan_ablate.outcomes import SIGNS
 from gan_ablate.results.files import parse_lines
 
 START = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}  # the position of an empty log
@@ -57,7 +58,7 @@ class RunLog(Logger):
         found = health.signs(self.records, probabilities=self.probabilities)
         for name, at in found.items():
             if at is not None and self.signs.get(name) is None:
-                print(f"step {at}: {name}: {health.SIGNS[name].__doc__}", file=sys.stderr, flush=True)
+                print(f"step {at}: {name}: {SIGNS[name]}", file=sys.stderr, flush=True)
         self.signs = found
 
     def evaluated(self, point: dict[str, Any]) -> None:

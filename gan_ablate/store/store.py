@@ -25,8 +25,7 @@ from gan_ablate.results.study_file import NAME, Cell, Damaged, StudyFile, read_s
 from gan_ablate.store.claim import Claim, is_file_of
 from gan_ablate.store.publishing import copy, publish, refusing, trouble
 from gan_ablate.store.study_writer import study_bytes
-from gan_ablate.study.cells import NotApplicable
-from gan_ablate.study.ties import Tie, ties
+from gan_ablate.study.cells import NotApplicable, Tie, ties
 from gan_ablate.untrusted import open_lock, read_regular
 
 log = logging.getLogger("gan_ablate.sweep")

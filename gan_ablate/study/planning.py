@@ -22,7 +22,7 @@ Probe = Callable[[Sequence[Level]], tuple[str, str | None]]
 
 
 @dataclass(frozen=True)
-class Cell:
+class DesignPoint:
     """One arm of a factor design: its label, and the level of every factor of the study."""
 
     label: str
@@ -33,7 +33,7 @@ class Cell:
 class Plan:
     """A factor design on one model and dataset."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[DesignPoint, ...]
     skipped: tuple[tuple[str, str], ...] = ()  # factors and levels that are left out here, each with the reason
     facts: Mapping[str, Any] = field(default_factory=dict)  # plain data for the store: factors, runs, aliases, ..
 
@@ -67,7 +67,7 @@ def plan(name: str, options: Mapping[str, Any], factors: Sequence[Factor], probe
         levels = {**held, **dict(zip(names, row))}
         ordered = {f.name: levels[f.name] for f in factors}
         label = "+".join(ordered[f.name].label for f in factors if ordered[f.name] != f.levels[0])
-        cells.append(Cell(label or BASE, ordered))
+        cells.append(DesignPoint(label or BASE, ordered))
     return Plan(tuple(cells), tuple(skipped), facts)
 
 
@@ -153,14 +153,14 @@ def _refuse_too_many(name: str, factors: Sequence[Factor]) -> None:
         raise InputError(f"design {name} has {cells:,} cells, at most {MAX_CELLS:,} are made: use fractional or random")
 
 
-def _points(options: Mapping[str, Any], factors: Sequence[Factor]) -> list[Cell]:
+def _points(options: Mapping[str, Any], factors: Sequence[Factor]) -> list[DesignPoint]:
     """The random points: each factor has a generator of its own, so more points or factors leave the others alone."""
     import numpy as np
 
     seed, points = options["seed"], options["points"]
     shares = [np.random.default_rng(seed_for(seed, "design", f.name)).random(points) for f in factors]
     drawn = [{f.name: f.at(float(s[i])) for f, s in zip(factors, shares)} for i in range(points)]
-    return [Cell(f"point-{i + 1}", levels) for i, levels in enumerate(drawn)]
+    return [DesignPoint(f"point-{i + 1}", levels) for i, levels in enumerate(drawn)]
 
 
 def summary(design: str, facts: Mapping[str, Mapping[str, Any]], factors: Sequence[Factor]) -> dict[str, Any]:

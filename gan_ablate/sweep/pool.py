@@ -25,10 +25,9 @@ from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, log, seconds_of
 from gan_ablate.study.study import Expansion, Study, expand, run_name
 from gan_ablate.study.study import select as select_runs
-from gan_ablate.sweep.client import Server
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.server import Message, Order, Setup, Task
-from gan_ablate.sweep.slots import Slot, slots, threads_each
+from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
 
 ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to

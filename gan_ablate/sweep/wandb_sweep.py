@@ -24,7 +24,7 @@ KEYS = ("run", "seed")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """What one trial is asked for."""
 
     run: str  # model/arm or model@dataset/arm
@@ -75,10 +75,10 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
     return said + yaml.safe_dump(content, sort_keys=False, width=120)
 
 
-def named(expansion: Expansion) -> dict[Cell, Recipe]:
+def named(expansion: Expansion) -> dict[Trial, Recipe]:
     """The study's recipes by their cells."""
     short = _short(expansion)
-    return {Cell(_run(r.model, r.dataset, r.arm, short), r.seed): r for r in expansion.recipes}
+    return {Trial(_run(r.model, r.dataset, r.arm, short), r.seed): r for r in expansion.recipes}
 
 
 def _short(expansion: Expansion) -> dict[str, str]:
@@ -90,7 +90,7 @@ def _run(model: str, dataset: str, arm: str, short: Mapping[str, str]) -> str:
     return f"{model}@{short[dataset]}/{arm}" if len(short) > 1 else f"{model}/{arm}"
 
 
-def parse(text: str) -> Cell:
+def read_trial(text: str) -> Trial:
     """From an agent's `${args_json}`: `{"cell": {"run": "dcgan/base", "seed": 0}}`. Raises `InputError`."""
     example = '\'{"cell": {"run": "dcgan/base", "seed": 0}}\''
     try:
@@ -110,10 +110,10 @@ def parse(text: str) -> Cell:
         seed = int(seed)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise InputError(f"cell: seed={cell.get('seed')!r}: needs a whole number, as in {example}")
-    return Cell(cell["run"], seed)
+    return Trial(cell["run"], seed)
 
 
-def find(cell: Cell, study: Study, expansion: Expansion) -> Recipe | str:
+def recipe_of(cell: Trial, study: Study, expansion: Expansion) -> Recipe | str:
     """The recipe of a cell, or the reason why it is not trained. Raises `InputError` if the study has no such cell."""
     known = named(expansion)
     if cell in known:
@@ -128,7 +128,7 @@ def find(cell: Cell, study: Study, expansion: Expansion) -> Recipe | str:
     raise InputError(f"{where}: cell {cell}: seeds are {', '.join(map(str, sorted({c.seed for c in known})))}")
 
 
-def write(text: str, path: Path) -> None:
+def write_file(text: str, path: Path) -> None:
     """Writes the file, unless it is there with the same text. Raises `InputError`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
