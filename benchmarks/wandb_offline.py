@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from wandb_server import Standin
 
-from gan_ablate.uplink.link import Ended, Link
+from gan_ablate.uplink.client import Ended, Link
 
 ROWS = 20  # of a run's history
 LIMIT = 1800  # seconds for `wandb sync`

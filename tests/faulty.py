@@ -169,7 +169,7 @@ def checkpoints(root: Path) -> None:
 
 
 def keeper_of(root: Path) -> Any:
-    from gan_ablate.run.callbacks import Checkpoints
+    from gan_ablate.run.checkpoints import Checkpoints
     from gan_ablate.run.log import RunLog
 
     root.mkdir(exist_ok=True)
@@ -256,7 +256,7 @@ def main(name: str, fault: str, folder: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     pattern, clean = folder / "pattern", folder / "clean"
     if name == "checkpoints":
-        import gan_ablate.run.callbacks  # noqa: F401 - once, before the forks
+        import gan_ablate.run.checkpoints  # noqa: F401 - once, before the forks
     assert forked(lambda: before(pattern)) == 0
     pattern.mkdir(exist_ok=True)
     shutil.copytree(pattern, clean)

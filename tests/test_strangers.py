@@ -11,7 +11,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.store.store import Store
 from gan_ablate.study.strict_yaml import read_yaml
-from gan_ablate.uplink import facts
+from gan_ablate.uplink import payload
 
 RECIPE = Recipe(steps=4, width=4)
 
@@ -252,4 +252,4 @@ def test_a_log_that_is_not_utf_8(tmp_path):
     good = [json.dumps({"step": k, "d_loss": 1.0}).encode() for k in range(3)]
     bad = [b'{"step": 1, "d_loss": "\xff\xfe"}', b"\xff\xfe{\x00}\x00", b"[1]", b"\x00" * 9]
     (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([good[0], *bad, *good[1:]]))
-    assert [row["step"] for row in facts.history(tmp_path)] == [0, 1, 2]
+    assert [row["step"] for row in payload.history(tmp_path)] == [0, 1, 2]

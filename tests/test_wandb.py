@@ -28,7 +28,7 @@ from gan_ablate.store.store import Store
 from gan_ablate.study.study import expand, from_dict, read
 from gan_ablate.sweep import wandb_sweep
 from gan_ablate.tricks import complete
-from gan_ablate.uplink import child, facts, link
+from gan_ablate.uplink import child, client, payload
 
 wandb = pytest.importorskip("wandb")
 from wandb import wandb_agent  # noqa: E402
@@ -50,7 +50,7 @@ def outside(monkeypatch, tmp_path):
     """The environment of a process that may use W&B, with short time limits; put back after the test."""
     for name in [n for n in os.environ if n.startswith("WANDB_")]:
         monkeypatch.delenv(name)
-    for name in link.OF_AN_AGENT:  # an agent sets them in its own process
+    for name in client.OF_AN_AGENT:  # an agent sets them in its own process
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     home = tmp_path / "home"
@@ -237,7 +237,7 @@ def test_a_trial_trains_what_a_sweep_trains(small, tmp_path, outside):
     assert result["outcome"] in MEASURED
     (kept,) = (Store.open(root).folder(cell.run_id) / "wandb").glob("offline-run-*/run-*.wandb")
     assert kept.name == "run-trial1.wandb"  # the id that the sweep gave it
-    for name in link.OF_AN_AGENT:
+    for name in client.OF_AN_AGENT:
         outside.delenv(name, raising=False)
     only = ["dcgan/instance_noise:std=1e-05/3"]
     swept = gan_ablate.sweep.pool.sweep(read(study), tmp_path / "other", only=only, workers=1)
@@ -250,14 +250,14 @@ def test_a_trial_trains_what_a_sweep_trains(small, tmp_path, outside):
 
 
 def test_a_group_is_a_recipe_without_its_seed():
-    same = {facts.group(tiny(tricks=("label_smoothing",), seed=s)) for s in range(3)}
-    others = {facts.group(r) for r in (tiny(), tiny(lr=1e-5), tiny(steps=5), tiny(tricks=("instance_noise",)))}
+    same = {payload.group(tiny(tricks=("label_smoothing",), seed=s)) for s in range(3)}
+    others = {payload.group(r) for r in (tiny(), tiny(lr=1e-5), tiny(steps=5), tiny(tricks=("instance_noise",)))}
     assert len(same) == 1
     assert len(others) == 4
     assert not same & others
-    named = facts.tags(tiny(tricks=("instance_noise:std=0.2,until=0.5",), dataset="/data/photos.zip"))
+    named = payload.tags(tiny(tricks=("instance_noise:std=0.2,until=0.5",), dataset="/data/photos.zip"))
     assert {"dcgan", "photos.zip", "instance_noise", "instance_noise:std=0.2,until=0.5"} == set(named)
-    assert max(len(tag) for tag in facts.tags(tiny(arm="x" * 200))) == facts.TAG
+    assert max(len(tag) for tag in payload.tags(tiny(arm="x" * 200))) == payload.TAG
 
 
 def uploaded(standin):
@@ -275,8 +275,8 @@ def check(standin, recipe, result):
     """All of a run is there: nothing is missing, nothing twice."""
     first, config, rows, table, grids, summary = uploaded(standin)
     assert first["name"] == recipe.run_id
-    assert first["groupName"] == facts.group(recipe)
-    assert set(first["tags"]) == set(facts.tags(recipe))
+    assert first["groupName"] == payload.group(recipe)
+    assert set(first["tags"]) == set(payload.tags(recipe))
     assert config["run_id"] == recipe.run_id
     assert Recipe.from_dict({k: v for k, v in config.items() if k not in ("run_id", "_wandb")}).run_id == recipe.run_id
     curve = [(p["step"], p["fid"]) for p in result["curve"]]
@@ -383,7 +383,7 @@ def test_an_offline_run_is_complete_once_its_file_is_whole(outside, tmp_path, fl
                         "AT_THE_END": tmp_path / "whole", "TMPDIR": tmp_path / "temporary"}.items():  # fmt: skip
         outside.setenv(name, str(value))
     outside.setattr("tempfile.tempdir", None)
-    ended = link.Link(tmp_path, {"project": "p", "id": "abc"}, mode="offline").finish()
+    ended = client.Link(tmp_path, {"project": "p", "id": "abc"}, mode="offline").finish()
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert ended.complete == flushed == (len(file.read_bytes()) > 7)
     assert ended.error == ("" if flushed else "run-abc.wandb ends before the run does (7 bytes)")
@@ -438,7 +438,7 @@ def weights(folder):
 )
 def test_no_server_fails_or_holds_up_a_run(plain, outside, tmp_path, capfd, behaviour, after, said):
     recipe, folder, result = plain
-    outside.setattr(link, "GRACE", 6.0)
+    outside.setattr(client, "GRACE", 6.0)
     with Standin(behaviour, after) as standin:
         use(outside, standin)
         began = time.monotonic()
@@ -452,14 +452,14 @@ def test_no_server_fails_or_holds_up_a_run(plain, outside, tmp_path, capfd, beha
     for key in ("metrics", "outcome", "g_steps", "d_steps"):
         assert ours[key] == result[key]
     assert all(torch.equal(value, weights(folder)[key]) for key, value in weights(tmp_path).items())
-    assert not (tmp_path / facts.MARKER).exists()  # so that `sync-wandb` uploads it
+    assert not (tmp_path / payload.MARKER).exists()  # so that `sync-wandb` uploads it
     if said == "kept offline":
         assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
 
 
 def test_nothing_is_left_of_a_run_that_was_killed(outside, tmp_path):
     code = (
-        "import os, sys, time; from pathlib import Path; from gan_ablate.uplink.link import Link\n"
+        "import os, sys, time; from pathlib import Path; from gan_ablate.uplink.client import Link\n"
         f"Link(Path({str(tmp_path)!r}), {{'project': 'p', 'id': 'abc'}}, mode='online').tell('log', row={{'step': 1}})\n"
         "print('up', flush=True); time.sleep(60)"
     )
@@ -512,7 +512,7 @@ def stored(plain, tmp_path, outside):
 
 def test_a_store_is_uploaded_once(stored, plain, outside, capsys):
     recipe, _, result = plain
-    (stored.folder(stored.cells[1].run_id) / facts.MARKER).write_text("damaged")
+    (stored.folder(stored.cells[1].run_id) / payload.MARKER).write_text("damaged")
     with Standin() as standin:
         use(outside, standin)
         assert main(["sync-wandb", str(stored.root)]) == 0
@@ -526,7 +526,7 @@ def test_a_store_is_uploaded_once(stored, plain, outside, capsys):
         assert len(standin.asked) == asked
     with Standin() as standin:  # another server is another target, which is told to have the failed run
         use(outside, standin)
-        facts.mark(stored.folder(stored.cells[1].run_id), facts.target("online", "study"), -1, link.Ended())
+        payload.mark(stored.folder(stored.cells[1].run_id), payload.target("online", "study"), -1, client.Ended())
         assert main(["sync-wandb", str(stored.root)]) == 0
         summary = check(standin, recipe, result)
         assert not standin.of("RunResumeStatus")  # what W&B has of a run is replaced, not added to
@@ -546,7 +546,7 @@ def test_a_dead_server_ends_the_upload_and_marks_nothing(stored, outside, capsys
     assert "0 uploaded" in line
     assert "the same command goes on from there" in line
     assert "\n" not in line
-    assert not list(stored.root.rglob(facts.MARKER))
+    assert not list(stored.root.rglob(payload.MARKER))
 
 
 def test_a_store_is_written_offline(stored, capsys):

@@ -48,7 +48,7 @@ def conclude(loggers: Sequence[Any], result: Mapping[str, Any] | None = None) ->
 
 
 def _wandb(recipe: Recipe, folder: Path, mode: str, project: str) -> list[Any]:
-    from gan_ablate.uplink.link import seconds
+    from gan_ablate.uplink.client import seconds
     from gan_ablate.uplink.logger import WandbLog
 
     limit = seconds("init", WANDB_SECONDS)

@@ -1,4 +1,4 @@
-"""Sample grids from a checkpoint."""
+"""Open a checkpoint, and draw a grid of images from it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from gan_ablate.recipe import Recipe
 
 
 def open_checkpoint(path: Path) -> GANModule:
-    """The module of a checkpoint, on the CPU. Raises `InputError` for files that are none, and for tricks of a module
-    that the user has not permitted (`gan_ablate.trust`)."""
+    """The module that a checkpoint holds, on the CPU.
+
+    Raises `InputError` if the file is not a checkpoint, or if it names a trick of a module that the user has not
+    trusted (`gan_ablate.trust`).
+    """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         recipe = Recipe.from_dict(checkpoint["gan_ablate"]["recipe"]).validate()
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:
-        raise _none_of_ours(path, error) from error
+        raise _not_a_checkpoint(path, error) from error
     try:
         module = BY_NAME[recipe.model].from_recipe(recipe)
     except InputError as error:
@@ -31,11 +34,11 @@ def open_checkpoint(path: Path) -> GANModule:
         module.on_load_checkpoint(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise _none_of_ours(path, error) from error
+        raise _not_a_checkpoint(path, error) from error
     return module
 
 
-def _none_of_ours(path: Path, error: Exception) -> InputError:
+def _not_a_checkpoint(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: not a checkpoint of gan_ablate ({type(error).__name__})")
 
 

@@ -1,1 +1,1 @@
-"""W&B, kept at arm's length: a process of its own speaks with it, so no server and no bug there can hold a run up."""
+"""Weights & Biases. A separate process talks to it, so neither its server nor a bug of it can delay a run."""

@@ -11,8 +11,8 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 
 from gan_ablate.recipe import Recipe
-from gan_ablate.uplink import facts
-from gan_ablate.uplink.link import Ended, Link
+from gan_ablate.uplink import payload
+from gan_ablate.uplink.client import Ended, Link
 
 
 class WandbLog(Logger):
@@ -25,9 +25,9 @@ class WandbLog(Logger):
     def __init__(self, recipe: Recipe, folder: Path, mode: str, project: str, init_seconds: float) -> None:
         super().__init__()
         self.recipe, self.folder = recipe, folder
-        self.target = facts.target(mode, project)
+        self.target = payload.target(mode, project)
         self.last_step, self.evaluations = -1, 0
-        self.link = Link(folder, facts.init(recipe, project), mode=mode, init_seconds=init_seconds)
+        self.link = Link(folder, payload.init(recipe, project), mode=mode, init_seconds=init_seconds)
 
     @property
     def name(self) -> str:
@@ -46,8 +46,8 @@ class WandbLog(Logger):
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """One row, with its sample grid if it is an evaluation's."""
-        row = facts.row(metrics, step)
-        self.link.tell("log", row=row, images=facts.images(self.folder, row))
+        row = payload.row(metrics, step)
+        self.link.tell("log", row=row, images=payload.images(self.folder, row))
         if "evaluation_seconds" in row:
             self.last_step, self.evaluations = step or 0, self.evaluations + 1
 
@@ -59,12 +59,12 @@ class WandbLog(Logger):
     def conclude(self, result: Mapping[str, Any] | None) -> None:
         """The summary, then the end of the W&B run, within its time limit."""
         if result is not None:
-            self.link.tell("summary", values=facts.summary(result))
+            self.link.tell("summary", values=payload.summary(result))
         self._end(0)
 
     def _end(self, exit_code: int) -> None:
         if not self.link.over:
-            table = facts.table(facts.history(self.folder))
+            table = payload.table(payload.history(self.folder))
             self.link.tell("table", **table)
             self._mark(self.link.finish(exit_code), len(table["rows"]))
 
@@ -74,6 +74,6 @@ class WandbLog(Logger):
         if not ended.complete or ended.mode != self.target["mode"] or self.evaluations < evaluations:
             return  # nor is a resumed run marked: W&B may lack what its earlier process had not sent when it died
         try:
-            facts.mark(self.folder, self.target, self.last_step, ended)
+            payload.mark(self.folder, self.target, self.last_step, ended)
         except OSError as error:
             print(f"W&B: {self.folder}: the upload cannot be marked: {error.strerror}", file=sys.stderr)

@@ -11,8 +11,8 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 from gan_ablate.results.study_file import Cell
 from gan_ablate.store.store import Store
-from gan_ablate.uplink import facts
-from gan_ablate.uplink.link import Link
+from gan_ablate.uplink import payload
+from gan_ablate.uplink.client import Link
 
 OF_SINGLE_RUNS = {"train": "gan_ablate"}  # the project that `gan-ablate train --wandb` uses
 
@@ -42,7 +42,7 @@ def sync(
     without a study or one that cannot be written.
     """
     store = Store.open(root)
-    target = facts.target(mode, project or OF_SINGLE_RUNS.get(store.name, store.name))
+    target = payload.target(mode, project or OF_SINGLE_RUNS.get(store.name, store.name))
     counts = Synced()
     for cell in store.cells:
         if store.finished(cell.run_id, warn=False) is None:
@@ -55,7 +55,7 @@ def sync(
                 continue
             last = _last_step(record)
             folder = store.folder(cell.run_id)
-            if not again and facts.marked(folder, target, last):
+            if not again and payload.marked(folder, target, last):
                 counts.before += 1
                 continue
             counts.trouble = _upload(cell, record, folder, target, last)
@@ -69,18 +69,18 @@ def sync(
 def _upload(cell: Cell, record: dict[str, Any], folder: Path, target: dict[str, str], last: int) -> str:
     """One run; the line of what went wrong, or nothing."""
     recipe = Recipe.from_dict({**record["recipe"], "arm": cell.arm})
-    rows = facts.history(folder)
+    rows = payload.history(folder)
     try:
-        begin = facts.init(recipe, target["project"])
+        begin = payload.init(recipe, target["project"])
         link = Link(folder, begin, mode=target["mode"], resume=None, fallback=False, agent=False)
         for row in rows:
-            link.tell("log", row=row, images=facts.images(folder, row))
-        link.tell("table", **facts.table(rows))
-        link.tell("summary", values=facts.summary(record))
+            link.tell("log", row=row, images=payload.images(folder, row))
+        link.tell("table", **payload.table(rows))
+        link.tell("summary", values=payload.summary(record))
         ended = link.finish(int("error" in record))
         if not ended.complete:
             return f"{recipe.model}/{recipe.arm}/{recipe.seed}: {ended.error}"
-        facts.mark(folder, target, last, ended)
+        payload.mark(folder, target, last, ended)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return ""

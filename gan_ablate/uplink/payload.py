@@ -1,4 +1,4 @@
-"""What W&B is told of a run: the same while it trains and from its folder afterwards. No torch here."""
+"""What is sent to W&B about a run, the same during training and from its folder afterwards. No torch here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gan_ablate.recipe import Recipe
 from gan_ablate.results.files import read_log
 from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.untrusted import read_regular
-from gan_ablate.uplink.link import Ended
+from gan_ablate.uplink.client import Ended
 
 TAG = 64  # characters that W&B allows in a tag
 MARKER = "wandb.json"  # in a run's folder: where it was uploaded to, and up to which evaluation

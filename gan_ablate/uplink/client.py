@@ -1,4 +1,4 @@
-"""The run's end of the link to W&B: it tells a child process what happens, and never waits for it without a limit."""
+"""The run's side of W&B: it sends messages to a child process, and every wait for that process has a time limit."""
 
 from __future__ import annotations
 
