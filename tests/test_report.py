@@ -18,7 +18,7 @@ import gan_ablate.report
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
-from gan_ablate.report.columns import verdict
+from gan_ablate.report.arm_columns import verdict
 from gan_ablate.results.tables import tables as claimed
 from gan_ablate.store.store import Store
 

@@ -16,21 +16,10 @@ from scipy import stats as oracle
 
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import signs, tasks
-from gan_ablate.report import (
-    backmatter,
-    curves,
-    forest,
-    heatmap,
-    lines,
-    load,
-    markdown,
-    moved,
-    report,
-    screen,
-    tables,
-)
+from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
+from gan_ablate.report.figures import curves, ratios
 from gan_ablate.stats.factorial import factorial
-from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats.intervals import Interval, quotient
 from gan_ablate.stats.paired import compare_family
 
 
@@ -135,9 +124,9 @@ def test_arms_with_a_fid_are_not_said_to_lack_one_where_base_has_none(tmp_path):
         failed = result("dcgan", "base", seed, None, "diverged")
         (root / "runs" / run("dcgan", "base", seed) / "result.json").write_text(json.dumps(failed))
     every = tables(load(root))
-    drawn = "".join(forest.forest(every[0])[0].body)
+    drawn = "".join(ratios.forest(every[0])[0].body)
     assert drawn.count(">no FID<") == drawn.count("no ratio: base has no FID") == 1
-    cells = "".join(heatmap.heatmap(every, "m")[0].body)
+    cells = "".join(ratios.heatmap(every, "m")[0].body)
     assert cells.count('class="hot"') == cells.count("no FID") == cells.count("no ratio") == 1
 
 
@@ -145,7 +134,7 @@ def test_the_summary_counts_tests_and_runs_that_were_made(tmp_path):
     root = plant(tmp_path, models=("dcgan",), pictures=False)
     for seed in range(1, 5):
         (root / "runs" / run("dcgan", "helped", seed) / "result.json").unlink()
-    said = screen.summary(tables(load(root)))
+    said = verdicts.summary(tables(load(root)))
     assert said == "Of 4 tests of an arm on a model, over 4 to 5 seeds: 2 hurt, 2 undecided. 1 arm not tested."
 
 
@@ -158,10 +147,10 @@ def test_every_figure_names_what_was_measured(tmp_path):
     panel = curves.panels(curves.gather(points), ["base"], label)["base"]
     figures = [
         panel,
-        lines.profiles(tasks.over(every), label),
-        lines.expected_best(tasks.budgets(every[0]), "dcgan", label),
-        forest.forest(every[0])[0],
-        heatmap.heatmap(every, "m")[0],
+        curves.profiles(tasks.over(every), label),
+        curves.expected_best(tasks.budgets(every[0]), "dcgan", label),
+        ratios.forest(every[0])[0],
+        ratios.heatmap(every, "m")[0],
     ]
     for figure in figures:
         assert label in figure.label
@@ -173,8 +162,8 @@ def test_every_figure_names_what_was_measured(tmp_path):
 
 
 def test_blocks_of_one_plot_have_names_of_their_own():
-    rows = [forest.Row(f"a{k}", Interval(1, 0.5, 2), "undecided", "") for k in range(70)]
-    labels = [f.label for f in forest.draw(rows, "plot", forest.Axis("x", "b", "w"))]
+    rows = [ratios.Row(f"a{k}", Interval(1, 0.5, 2), "undecided", "") for k in range(70)]
+    labels = [f.label for f in ratios.draw(rows, "plot", ratios.Axis("x", "b", "w"))]
     assert labels == ["plot", "plot; part 2 of 3", "plot; part 3 of 3"]
 
 
@@ -199,9 +188,11 @@ def test_markdown_links_every_figure(tmp_path):
     assert {p.partition("-")[0] for p in linked} >= {"forest", "curves", "budget", "effects"}
 
 
-def test_many_long_reasons_of_failure_are_cut_and_counted():
+def test_many_long_reasons_of_failure_are_cut_and_counted(tmp_path, monkeypatch):
     failed = [(f"m/a/seed {k}", "x" * 2000) for k in range(600)] + [("file", "y cannot be read")]
-    text = backmatter._failures(failed)
+    monkeypatch.setattr(protocol, "failed_runs", lambda _: failed)
+    page = report([plant(tmp_path, models=("dcgan",), seeds=1, pictures=False)], tmp_path / "o").read_text()
+    text = page[page.index("<section id='failures'") :].partition("</section>")[0]
     assert len(text) < 250_000
     assert "601 runs or files" in text
     assert "101 more are not listed here" in text
@@ -250,7 +241,7 @@ def test_what_moved_by_square_and_add_equals_the_z_test_for_symmetric_intervals(
     def around(log, half):
         return Interval(*np.exp([log, log - half, log + half]))
 
-    change, p = moved.quotient(around(0.3, 0.4), around(-0.2, 0.3))
+    change, p = quotient(around(0.3, 0.4), around(-0.2, 0.3))
     assert np.log(change) == pytest.approx([0.5, 0.5 - 0.5, 0.5 + 0.5])
     assert p == pytest.approx(2 * oracle.norm.sf(0.5 / 0.5 * oracle.norm.ppf(0.975)))
 
@@ -262,7 +253,7 @@ def test_runs_of_two_ways_of_measuring_are_not_compared_by_fid(tmp_path):
         old = json.loads(path.read_text())
         new = result("dcgan", old["recipe"]["arm"], old["recipe"]["seed"], old["metrics"]["fid"], extractor="inception")
         path.write_text(json.dumps(new))
-    found = {m.arm: m for m in moved.moves(moved.read(a), moved.read(b))}
+    found = {m.arm: m for m in comparison.moves(comparison.read(a), comparison.read(b))}
     assert np.isnan(found["base"].change.point)
     assert found["x"].change.point == pytest.approx(1, rel=0.1)
     assert not found["x"].same_protocol

@@ -13,8 +13,9 @@ import yaml
 from planted_runs import plant, result, run
 
 from gan_ablate.formatting import place, slug
-from gan_ablate.report import again, load, page, report, write
-from gan_ablate.report.names import Names
+from gan_ablate.report import html as page_writer
+from gan_ablate.report import load, protocol, report, write
+from gan_ablate.report.section import Names, Scope
 
 TWO = {"base": 0.0, "helped": -0.8}
 
@@ -65,18 +66,24 @@ def test_a_second_table_of_a_model_keeps_clear_of_a_model_of_that_name(tmp_path)
     ],
 )
 def test_each_root_has_a_prefix_of_its_own(roots, prefixes):
-    names = Names()
-    assert [names.prefix(root, len(roots) > 1) for root in roots] == prefixes
+    runs = [Scope(root).name("runs") for root in roots]
+    names = Names(runs)
+    assert [names(name).removesuffix("runs") for name in runs] == prefixes
 
 
 def test_no_file_of_one_root_is_called_like_one_of_another():
-    names = Names()
-    prefixes = [names.prefix(root, True) for root in ("a", "a-b")]
-    assert names.section(prefixes[0], "b-runs", 1) == "b-runs-2"
-    assert names.section(prefixes[0], "dcgan", 2) == "dcgan"
-    assert names.section(prefixes[1], "dcgan", 2) == "dcgan"
-    assert names.section(prefixes[1], "dcgan-arm-1", 1) == "dcgan-arm-1-2"
-    assert names.section(prefixes[1], "dcgan-arm-2", 1) == "dcgan-arm-2"
+    a, b = Scope("a"), Scope("a-b")
+    models = [
+        Scope("b-runs", a),
+        Scope("dcgan", a),
+        Scope("dcgan", b),
+        Scope("dcgan-arm-1", b),
+        Scope("dcgan-arm-2", b),
+    ]
+    defined = [a.name("runs"), b.name("runs"), *(m.name(form) for m in models for form in ("{}", "{}-arm-0"))]
+    names = Names([*defined, models[2].name("{}-arm-1")])
+    stems = ["a-b-runs-2", "a-dcgan", "a-b-dcgan", "a-b-dcgan-arm-1-2", "a-b-dcgan-arm-2"]
+    assert [names(m.name("{}")) for m in models] == stems
 
 
 def test_a_long_name_makes_a_short_file(tmp_path):
@@ -109,7 +116,7 @@ def test_an_error_on_the_way_leaves_the_earlier_report(tmp_path, monkeypatch):
     root = plant(tmp_path / "r", models=("dcgan",), effects=TWO, seeds=2, pictures=False)
     out = report([root], tmp_path / "o").parent
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    monkeypatch.setattr(page, "render", lambda *_: 1 / 0)
+    monkeypatch.setattr(page_writer, "page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         report([plant(tmp_path / "s", models=("nsgan",), effects=TWO, seeds=2, pictures=False)], out)
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
@@ -166,7 +173,7 @@ def test_a_studys_file_is_named_only_where_it_is_the_one(tmp_path, monkeypatch, 
     (tmp_path / "sweeps").mkdir()
     if file:
         (tmp_path / "sweeps" / "planted.yaml").write_text(yaml.safe_dump(file))
-    assert again.sweep(load(root), "m/a/0").startswith(command)
+    assert protocol.repeat_sweep(load(root), "m/a/0").startswith(command)
 
 
 def test_single_runs_are_made_again_by_train(tmp_path):
@@ -176,16 +183,16 @@ def test_single_runs_are_made_again_by_train(tmp_path):
     loaded = load(root)
     for record in loaded.records.values():
         record["recipe"]["tricks"] = []
-    lines = again.study(loaded)
+    lines = protocol.repeat_study(loaded)
     assert lines[0].startswith("gan-ablate train --model dcgan --dataset shapes")
     assert [re.search(r"--seed (\d+)", line)[1] for line in lines] == [str(k) for k in range(11)]  # arms share recipes
     for k, record in enumerate(loaded.records.values()):
         record["recipe"] |= {"lr": 0.001 + k}
-    assert len(again.study(loaded)) == again.SHOWN + 1
-    assert again.study(loaded)[-1] == "# and 2 more: each arm says its own"
+    assert len(protocol.repeat_study(loaded)) == protocol.LINES + 1
+    assert protocol.repeat_study(loaded)[-1] == "# and 2 more: each arm says its own"
     loaded.records.clear()
     loaded.records["x"] = {"recipe": {}}
-    assert again.study(loaded) == [again.NO_COMMAND]
+    assert protocol.repeat_study(loaded) == [protocol.NO_COMMAND]
 
 
 def test_a_latex_table_fits_a_page_and_repeats_its_head(tmp_path):

@@ -12,8 +12,9 @@ import pytest
 from planted_runs import plant, plant_factorial
 
 from gan_ablate.claims.verdict import Verdict
-from gan_ablate.report import backmatter, compare, html, report
-from gan_ablate.report.palette import DARK, LIGHT, SERIES, STRONGEST, standalone
+from gan_ablate.report import claims, compare, html, report
+from gan_ablate.report.figures.svg import DARK, LIGHT, SERIES, STRONGEST, standalone
+from gan_ablate.report.section import Column, Table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ORDER = [
@@ -148,8 +149,8 @@ def test_paper_hides_nothing_but_the_arms_own_pages(page):
     paper = re.search(r"@media print\{html.*", page.read_text())[0]
     assert "details:not(.arm)::details-content{content-visibility:visible;block-size:auto}" in paper
     assert "tr[hidden]{display:table-row!important}" in paper
-    claim = backmatter._claim(Verdict("c1", "s", "src", "supported", "sum", (), 1.0))
-    assert "<details class='claim'>" in claim
+    section = claims.claims([Verdict("c1", "s", "src", "supported", "sum", (), 1.0)])
+    assert "<details class='claim'>" in html._Writer(str).section(section)
 
 
 def test_only_the_table_of_verdicts_marks_its_second_column(page):
@@ -159,7 +160,8 @@ def test_only_the_table_of_verdicts_marks_its_second_column(page):
     )
     assert numbers.count("<tr class='helps'>") == 2
     assert set(re.findall("<tr class='([^']+)'", stability)) == {"base"}
-    assert html.row("a", [], "x' onclick='y").startswith("<tr class='x&#x27; onclick=&#x27;y'>")
+    table = Table("", [Column("a", str)], ["a"], kind=lambda _: "x' onclick='y")
+    assert "<tr class='x&#x27; onclick=&#x27;y'>" in html._Writer(str).table(table)
 
 
 def test_nothing_can_be_loaded_or_run_but_our_own(page):

@@ -46,6 +46,6 @@ def compare(before: str | Path, after: str | Path, out: str | Path | None = None
 
     Returns the path of the page. Raises `InputError` where either is neither.
     """
-    from gan_ablate.report.moved import write
+    from gan_ablate.report.comparison import write
 
     return write(before, after, out)

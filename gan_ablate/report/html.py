@@ -1,98 +1,204 @@
-"""Pieces of HTML: everything that comes from a study goes through `escape`."""
-
-# ruff: noqa: E501 - lines of HTML and CSS, and captions
+"""A report as one self-contained HTML page that reads without JavaScript. All text goes through `escape`."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from html import escape
+from importlib.resources import files
 
-from gan_ablate.findings.summaries import BASE, ArmSummary
-from gan_ablate.report.columns import Column
-from gan_ablate.report.svg import Figure
+from gan_ablate.report import section as data
+from gan_ablate.report.figures.svg import FIGURE, NOT_XML, variables
 
-
-def section(anchor: str, title: str, intro: str, parts: Iterable[str]) -> str:
-    """A landmark with its heading."""
-    body = "".join(parts)
-    said = f"<p class='sub'>{escape(intro)}</p>" if intro else ""
-    return f"<section id='{anchor}' aria-labelledby='{anchor}-h'><h2 id='{anchor}-h'>{escape(title)}</h2>{said}{body}</section>\n"
+SHOWN = 5  # arms named in a card's list; the others are a click away
+ENLARGED = 1.35  # a panel that is drawn again
 
 
-def drawn(figure: Figure | Sequence[Figure], caption: str, cls: str = "") -> str:
-    """A figure with what to see in it; wide ones scroll by themselves, by keyboard too."""
-    parts = [figure] if isinstance(figure, Figure) else figure
-    inner = "".join(p.inline for p in parts)
-    return f"<figure class='{cls}'>{scroll(inner, parts[0].label)}<figcaption>{escape(caption)}</figcaption></figure>\n"
-
-
-def scroll(inner: str, label: str, more: str = "") -> str:
+def page(document: data.Document, names: Callable[[data.Name], str]) -> str:
+    """The whole page: its own style and script inside, nothing else allowed to run or load."""
+    home = files("gan_ablate.report")
+    css = variables() + home.joinpath("page.css").read_text(encoding="utf-8") + FIGURE
+    script = home.joinpath("page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    writer = _Writer(names)
+    notes = "".join(f"<p class='note' role='note'>{escape(note)}</p>" for note in document.notes)
+    facts = _definitions(document.facts) if document.facts else ""
+    links = "".join(f"<li><a href='#{names(s.anchor)}'>{escape(s.nav)}</a></li>" for s in document.sections if s.nav)
     return (
-        f"<div class='{f'scroll {more}'.strip()}' role='group' aria-label='{escape(label)}' tabindex='0'>{inner}</div>"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><link rel="icon" href="data:,">'
+        f"<title>{escape(document.title)} · gan_ablate</title><style>{css}</style></head>\n<body>"
+        f"<a class='skip' href='#main'>Skip to the findings</a>"
+        f"<header><p class='kicker'>{escape(document.kicker)}</p><h1>{escape(document.heading)}</h1>{notes}"
+        f"<p class='lead'>{escape(document.lead)}</p>{facts}</header>"
+        f"<nav aria-label='Sections'><ul>{links}</ul></nav><main id='main'>\n"
+        f"{''.join(map(writer.section, document.sections))}</main>"
+        "<footer><p>Made by gan_ablate from result files; the same files give the same page.</p></footer>"
+        f"<script>{script}</script></body></html>\n"
     )
 
 
-def disclosure(summary: str, inner: str) -> str:
-    """`summary` is text."""
-    return f"<details><summary>{escape(summary)}</summary>{inner}</details>\n"
+class _Writer:
+    """Parts as HTML. `depth` is the level of the next heading."""
+
+    def __init__(self, names: Callable[[data.Name], str]) -> None:
+        self.names = names
+
+    def section(self, s: data.Section) -> str:
+        """A landmark with its heading."""
+        anchor = self.names(s.anchor)
+        said = f"<p class='sub'>{escape(s.what_to_see)}</p>" if s.what_to_see else ""
+        return (
+            f"<section{_class(s.kind)} id='{anchor}' aria-labelledby='{anchor}-h'>"
+            f"<h2 id='{anchor}-h'>{escape(s.title)}</h2>{said}{self.parts(s.parts, 3)}</section>\n"
+        )
+
+    def parts(self, parts: Sequence[data.Part], depth: int) -> str:
+        return "".join(self.part(p, depth) for p in parts)
+
+    def part(self, part: data.Part, depth: int) -> str:
+        match part:
+            case data.Text():
+                note = " role='note'" if part.kind == "note" else ""
+                return f"<p{_class(part.kind)}{note}>{escape(part.text)}</p>"
+            case data.Items(kind="facts"):
+                return _definitions(part.items)
+            case data.Items():
+                return _items(part)
+            case data.Code():
+                return f"<pre>{escape(chr(10).join(part.lines))}</pre>"
+            case data.Table():
+                return self.table(part)
+            case data.Figure():
+                return _figure(part)
+            case data.Panels() | data.Pictures() | data.Cards():
+                return self.side_by_side(part)
+            case data.Group():
+                return self.group(part, depth)
+            case data.Fold():
+                return self.fold(part, depth)
+            case data.Only(medium="page"):
+                return self.parts(part.parts, depth)
+        return ""
+
+    def group(self, g: data.Group, depth: int) -> str:
+        inner = self.parts(g.parts, depth + 1)
+        if g.anchor is None:
+            return f"<h{depth}>{escape(g.title)}</h{depth}>{inner}"
+        anchor = self.names(g.anchor)
+        head = f"<h{depth} id='{anchor}-h'>{escape(g.title)}</h{depth}>"
+        return f"<section id='{anchor}' aria-labelledby='{anchor}-h'>{head}{inner}</section>"
+
+    def fold(self, f: data.Fold, depth: int) -> str:
+        tag = f"<span class='tag {escape(f.tag.replace(' ', '-'))}'>{escape(f.tag)}</span>" if f.tag else ""
+        aside = f"<span class='soft'>{escape(f.aside)}</span>" if f.aside else ""
+        if f.anchor is None:
+            head = " ".join(filter(None, (tag, escape(f.summary), aside)))
+            return f"<details{_class(f.kind)}><summary>{head}</summary>{self.parts(f.parts, depth)}</details>\n"
+        head = f"<h{depth}>{' '.join(filter(None, (f'<b>{escape(f.summary)}</b>', tag, aside)))}</h{depth}>"
+        own = f"{_class(f.kind)} id='{self.names(f.anchor)}'{' open' * f.open}"
+        return f"<details{own}><summary>{head}</summary>{self.parts(f.parts, depth + 1)}</details>\n"
+
+    def table(self, t: data.Table) -> str:
+        """Style `sorts` gets sort buttons and a filter where JavaScript runs."""
+        columns, sorts = t.shown, "sorts" in t.style
+        head = "".join(f"<th scope='col'>{escape(c.heading)}</th>" for c in columns)
+        rows = "".join(self.row(t, columns, row, sorts) for row in t.rows)
+        inner = (
+            f"<table{_class(t.style)}><caption>{escape(t.caption)}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
+        meanings = [(c.heading, c.meaning) for c in columns if c.meaning]
+        legend = f"<details><summary>What the columns mean</summary>{_definitions(meanings)}</details>\n"
+        return _scroll(inner, t.caption, "tall" if sorts else "") + "\n" + (legend if meanings else "")
+
+    def row(self, t: data.Table, columns: Sequence[data.Column], row: object, sorts: bool) -> str:
+        first, *rest = (c.cell(row) for c in columns)
+        link, kind = t.link(row), t.kind(row)
+        name = f"<a href='#{self.names(link)}'>{escape(first[0])}</a>" if link else escape(first[0])
+        body = "".join(f"<td{_key(key) if sorts else ''}>{escape(text)}</td>" for text, key in rest)
+        return f"<tr{_class(kind)}><th scope='row'>{name}</th>{body}</tr>"
+
+    def side_by_side(self, part: data.Panels | data.Pictures | data.Cards) -> str:
+        if isinstance(part, data.Cards):
+            return f"<div class='cards'>{''.join(map(self.card, part.cards))}</div>"
+        if isinstance(part, data.Pictures):
+            return f"<div class='grids'>{''.join(map(self.picture, part.pictures))}</div>"
+        panels = (f"<a href='#{self.names(to)}'>{drawn.marked(self.names(own))}</a>" for to, own, drawn in part.panels)
+        return f"<div class='panels'>{''.join(panels)}</div>"
+
+    def picture(self, p: data.Picture) -> str:
+        if isinstance(p.source, str):
+            shown = f"<img alt='{escape(p.alt)}' src='{p.source}' width='{p.width}' height='{p.height}' loading='lazy'>"
+        else:
+            box = f"viewBox='0 0 {p.width} {p.height}' width='{p.width * ENLARGED:g}'"
+            label = NOT_XML.sub("", escape(p.alt))
+            shown = (
+                f"<svg class='fig' {box} role='img' aria-label='{label}'><use href='#{self.names(p.source)}'/></svg>"
+            )
+        kind = "shot" if isinstance(p.source, str) else "chart"
+        return f"<figure class='{kind}'>{shown}<figcaption>{escape(p.caption)}</figcaption></figure>"
+
+    def card(self, card: data.Card) -> str:
+        link = f"<a href='#{self.names(card.link)}'>"
+        lists = "".join(self.card_list(each, link) for each in card.lists)
+        return (
+            f"<article class='card'><h3>{link}{escape(card.title)}</a></h3><p class='sub'>{escape(card.sub)}</p>"
+            f"{lists}</article>"
+        )
+
+    def card_list(self, each: data.CardList, link: str) -> str:
+        found = f"<h4{_class(each.kind)}>{escape(each.heading)}</h4>"
+        found += f"<p>{escape(each.note)}</p>" if each.note or each.how == "folded" else ""
+        named = [(f"<a href='#{self.names(i.link)}'>", i) for i in each.items]
+        if each.how == "folded":
+            arms = ", ".join(f"{to}{escape(i.name)}</a>" for to, i in named)
+            return f"{found}<details><summary>which</summary><p>{arms}</p></details>"
+        if each.how == "counted" or not named:
+            return found
+        lines = []
+        for to, i in named[:SHOWN]:
+            name = re.sub("([_:=,+])", r"\1<wbr>", escape(i.name))
+            asides = "".join(f" <small>{escape(a)}</small>" for a in i.asides)
+            lines.append(f"<li>{to}{name}</a><span><b>{escape(i.value)}</b>{asides}</span></li>")
+        more = f"<p>{link}and {len(named) - SHOWN} more</a></p>" if len(named) > SHOWN else ""
+        return f"{found}<ul>{''.join(lines)}</ul>{more}"
 
 
-def table(caption: str, heads: Sequence[str], rows: Iterable[str], cls: str = "sorts") -> str:
-    """`rows` are HTML of `row`; class `sorts` gets sort buttons and a filter where JavaScript runs."""
-    head = "".join(f"<th scope='col'>{escape(h)}</th>" for h in heads)
-    inner = (
-        f"<table{_class(cls)}><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
-    )
-    return scroll(inner, caption, "tall" if "sorts" in cls else "") + "\n"
+def _figure(f: data.Figure) -> str:
+    """With what to see in it; wide ones scroll by themselves, by keyboard too."""
+    inner = _scroll("".join(d.inline for d in f.drawings), f.drawings[0].label)
+    return f"<figure class='{f.kind}'>{inner}<figcaption>{escape(f.caption)}</figcaption></figure>\n"
 
 
-def row(head: str, cells: Iterable[tuple[str, float | None]], cls: str = "", link: str = "") -> str:
-    """`head` and the cells' texts are text; a cell's number is its place in an order."""
-    name = f"<a href='#{link}'>{escape(head)}</a>" if link else escape(head)
-    body = "".join(f"<td{_key(key)}>{escape(text)}</td>" for text, key in cells)
-    return f"<tr{_class(cls)}><th scope='row'>{name}</th>{body}</tr>"
+def _scroll(inner: str, label: str, more: str = "") -> str:
+    kind = f"scroll {more}".strip()
+    return f"<div class='{kind}' role='group' aria-label='{escape(label)}' tabindex='0'>{inner}</div>"
+
+
+def _items(part: data.Items) -> str:
+    lines = []
+    for name, text in part.items:
+        said = f"<code>{escape(text)}</code>" if part.kind == "code" else escape(text)
+        lines.append(f"<li>{f'<b>{escape(name)}</b> ' if name else ''}{said}</li>")
+    return f"<ul class='plain'>{''.join(lines)}</ul>"
+
+
+def _definitions(items: Sequence[tuple[str, str]]) -> str:
+    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in items) + "</dl>"
 
 
 def _class(name: str) -> str:
     return f" class='{escape(name)}'" if name else ""
 
 
-def _key(value: float | None) -> str:
-    return "" if value is None or not math.isfinite(value) else f" data-k='{value:.6g}'"
-
-
-def arms_table(caption: str, cols: Sequence[Column], arms: Iterable[ArmSummary], links: dict[str, str]) -> str:
-    """A line per arm, with a legend of the columns."""
-    rows = (
-        row(
-            a.arm,
-            ((c.cell(a), c.key(a) if c.key else None) for c in cols[1:]),
-            _kind(a, cols),
-            links.get(a.arm, ""),
-        )
-        for a in arms
-    )
-    return table(caption, [c.heading for c in cols], rows) + legend(cols)
-
-
-def _kind(a: ArmSummary, cols: Sequence[Column]) -> str:
-    """The row's class. The style marks a verdict in the second column: other tables only tell base apart."""
-    if a.arm == BASE:
-        return "base"
-    return a.verdict.replace(" ", "-") if cols[1].heading == "verdict" else ""
-
-
-def legend(cols: Sequence[Column]) -> str:
-    items = "".join(f"<dt>{escape(c.heading)}</dt><dd>{escape(c.meaning)}</dd>" for c in cols)
-    return disclosure("What the columns mean", f"<dl>{items}</dl>")
-
-
-def listing(items: Iterable[tuple[str, str]]) -> str:
-    """Bold name and text."""
-    return "<ul class='plain'>" + "".join(f"<li><b>{escape(a)}</b> {escape(b)}</li>" for a, b in items) + "</ul>"
-
-
-def definitions(items: Iterable[tuple[str, str]]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in items) + "</dl>"
+def _key(value: float) -> str:
+    return f" data-k='{value:.6g}'" if math.isfinite(value) else ""

@@ -1,19 +1,26 @@
-"""The protocol of a study as lines of text: what was measured, with what, on what."""
+"""What closes the report of a root: its protocol, the commands that repeat its runs, and what failed."""
 
 from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ALPHA, BASE, IS_BASE, ModelTable
-from gan_ablate.formatting import one_line, place
+from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.outcomes import explained
-from gan_ablate.report import again
+from gan_ablate.recipe import Recipe
+from gan_ablate.report.figures.svg import short
+from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part, Section, Text
+from gan_ablate.report.study import Study
+from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.frames import Results
 
+REASON, LISTED = 300, 500  # characters of a reason, and how many of them: 0.2 MB at the most
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
     "Lower FID is better.",
@@ -22,6 +29,38 @@ EXPLANATION = (
     f"A verdict is given where Holm's correction leaves p under {ALPHA}; an arm that fails more often than base is "
     "never said to help. Undecided names the smallest ratio that 80 % power could have found.",
 )
+
+
+def protocol(study: Study) -> Section:
+    """What was measured, with what, on what, and how to make it again."""
+    loaded = study.loaded
+    again = f"python -m gan_ablate.report {_quoted(place(loaded.root))}"
+    parts: tuple[Part, ...] = (
+        *map(Text, explanation(study.tables)),
+        Items(facts(loaded), "facts"),
+        Group("Base recipes", (Items([("", line) for line in settings(loaded)]),)),
+        Group("Again", (Code([*repeat_study(loaded), again]),)),
+    )
+    return Section(study.scope.name("protocol"), "Protocol", "Protocol", "", parts)
+
+
+def failures(study: Study) -> Section:
+    """The commonest reasons, then the runs in short: the table of runs has the whole of every reason."""
+    failed = failed_runs(study.loaded)
+    anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), study.loaded.runs)
+    if not failed:
+        return Section(anchor, "Failures", "What failed and why", "", (whole, Text("Nothing failed.")))
+    shown = sorted(failed, key=lambda f: f[0] != "file")[:LISTED]  # files first: no table names them
+    more = f"{len(failed) - len(shown)} more are not listed here. " if len(failed) > len(shown) else ""
+    listed = Fold(
+        f"{len(failed)} runs or files",
+        (
+            Items([(f"{run}:", short(said, REASON)) for run, said in shown]),
+            Text(f"{more}Each run stands with its whole reason in runs.csv under tables/.", "sub"),
+        ),
+    )
+    kinds = Items([(f"{n} ×", short(kind, REASON)) for kind, n in kinds_of(failed)])
+    return Section(anchor, "Failures", "What failed and why", "", (whole, kinds, Only("page", (listed,))))
 
 
 def explanation(tables: Sequence[ModelTable]) -> list[str]:
@@ -107,7 +146,7 @@ def settings(loaded: Results) -> list[str]:
     return [lines[m] for m in sorted(lines)]
 
 
-def failures(loaded: Results) -> list[tuple[str, str]]:
+def failed_runs(loaded: Results) -> list[tuple[str, str]]:
     """(run, why) of every run that failed, and of every file that cannot be read."""
     bad = loaded.runs[~loaded.runs["outcome"].isin(["ok", "missing"])]
     rows = [
@@ -117,12 +156,75 @@ def failures(loaded: Results) -> list[tuple[str, str]]:
     return rows + [("file", p) for p in loaded.problems]
 
 
-def kinds(loaded: Results) -> list[tuple[str, int]]:
+def kinds_of(failed: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
     """Reasons of failure with their numbers taken out, the commonest first."""
-    counts = Counter(f"{re.sub(r'[0-9.]+', '…', why)}" for _, why in failures(loaded))
+    counts = Counter(f"{re.sub(r'[0-9.]+', '…', why)}" for _, why in failed)
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12]
 
 
-def commands(loaded: Results) -> list[str]:
-    """How to make it again."""
-    return [*again.study(loaded), f"python -m gan_ablate.report {again.quoted(place(loaded.root))}"]
+TRAIN = "train"  # the study's name in a root of single runs: no sweep made it
+LINES = 20  # commands of a root of single runs
+NO_COMMAND = "# no command can say this recipe: put it into a study"
+
+
+def repeat_run(recipe: Mapping[str, Any]) -> str | None:
+    """`gan-ablate train ..`; `None` where its options cannot say the recipe."""
+    from gan_ablate.store.show import train_command
+
+    if not recipe:  # of a run that crashed: it would read as the recipe of all defaults
+        return None
+    try:
+        return train_command(Recipe.from_dict(recipe))
+    except (InputError, *UNREADABLE):
+        return None
+
+
+def repeat_sweep(loaded: Results, only: str = "") -> str:
+    """The study's sweep, or its cells `only`."""
+    root = _quoted(place(loaded.root))
+    chosen = f" --root {root}" + (f" --only {_quoted(only)}" if only else "")
+    path = f"sweeps/{loaded.name}.yaml"
+    if _is_source(path, loaded):
+        return f"gan-ablate sweep {path}{chosen}"
+    return f"gan-ablate sweep STUDY.yaml{chosen}  # STUDY.yaml: what {root}/study.yaml has as source"
+
+
+def repeat_study(loaded: Results) -> list[str]:
+    """Lines that train every run of a root again."""
+    if loaded.name != TRAIN:
+        return [repeat_sweep(loaded)]
+    lines = list(dict.fromkeys(repeat_run(r["recipe"]) or NO_COMMAND for r in loaded.records.values()))
+    left = len(lines) - LINES
+    return [*lines[:LINES], *([f"# and {left} more: each arm says its own"] if left > 0 else [])]
+
+
+def _quoted(text: object) -> str:
+    """One word of a shell's line."""
+    return shlex.quote(one_line(text))
+
+
+def _is_source(path: str, loaded: Results) -> bool:
+    """Whether that file of the current folder is the study as the root keeps it: names alone prove nothing."""
+    from gan_ablate.study.study import read
+
+    if loaded.name != slug(loaded.name):
+        return False
+    try:
+        return bool(read(path).source == loaded.source)
+    except (InputError, *UNREADABLE):
+        return False
+
+
+def repeat_arm(loaded: Results, table: ModelTable, arm: str, recipe: Mapping[str, Any], seeds: Sequence[int]) -> str:
+    """One line that trains each seed again: `train` where its options can say the recipe, else the study's cells."""
+    line = repeat_run(recipe)
+    if line and len(seeds) > 1:
+        loop = line.rpartition("--seed ")
+        rest = loop[2].partition(" ")[2]
+        return f"for seed in {' '.join(map(str, sorted(seeds)))}; do {loop[0]}--seed $seed {rest}; done"
+    if line:
+        return line
+    if loaded.name == TRAIN:
+        return NO_COMMAND
+    model = f"{table.model}@{table.dataset}" if table.title != table.model else table.model
+    return repeat_sweep(loaded, only=f"{model}/{arm}/*")

@@ -1,21 +1,39 @@
-"""Writes a report's files: report.html, report.md, tables/*.csv and *.tex, figures/*.svg."""
+"""From roots to the files of a report: report.html, report.md, tables/*.csv and *.tex, figures/*.svg."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from gan_ablate.claims import Verdict
 from gan_ablate.errors import InputError
-from gan_ablate.report import curves, folder, latex, markdown, page, records, svg
-from gan_ablate.report.columns import columns, stability_columns
-from gan_ablate.report.names import Names
-from gan_ablate.report.records import csv
-from gan_ablate.report.study import Section, Study, build
+from gan_ablate.findings.summaries import ALPHA
+from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
+from gan_ablate.report.arm_columns import all_arms
+from gan_ablate.report.figures.svg import stacked
+from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
+from gan_ablate.report.study import Study, study
 from gan_ablate.results.frames import Results, load
+from gan_ablate.untrusted import read_regular
+
+LEAD = (
+    "Each arm is compared with base, run on the same seeds. Percentages are the change of FID against base, less is "
+    "better, with 95 % intervals that are not corrected for the number of arms. A verdict is given where p stays "
+    f"under {ALPHA} after Holm’s correction over all arms of a model."
+)
+FINDINGS = (
+    sections.forest, sections.heat_map, sections.numbers, sections.stability, sections.interactions, sections.curves,
+    sections.profiles, sections.budget, arm_pages.arms,
+)  # fmt: skip
+CLOSING = (sections.signs, protocol.protocol, protocol.failures)
+LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
+OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
+UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # whatever the locale, and for lone surrogates too
 
 
 def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
@@ -25,79 +43,111 @@ def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = F
         if not one.records and not partial:
             left = f"{len(one.runs)} to go; --partial reports anyway"
             raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
-    names, labels = Names(), Names(())
-    prefixes = [names.prefix(one.name, len(loaded) > 1) for one in loaded]
-    studies = [
-        _shown(build(one, labels.take(one.name), pre, names), partial)
-        for one, pre in zip(loaded, prefixes, strict=True)
-    ]
-    texts = dict(_files(studies, judged(loaded), prefixes, partial))  # all of them before an older report is touched
+    labels = distinct(one.name for one in loaded)
+    studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
+    texts = dict(files(document(studies, judged(loaded), partial), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
-    try:
-        folder.replace(home, texts)
-    except OSError as error:
-        raise InputError(f"{home}: cannot be written: {error.strerror or error}") from None
+    with refusing(home):
+        _replace(home, texts)
     return home / "report.html"
 
 
-def judged(loaded: Sequence[Results]) -> tuple[Any, ...]:
+def judged(loaded: Sequence[Results]) -> tuple[Verdict, ...]:
     """The verdicts of the claims registry over all roots."""
     from gan_ablate.claims import judge
 
     return tuple(judge(loaded)) if any(one.records for one in loaded) else ()
 
 
-def _shown(study: Study, partial: bool) -> Study:
-    """With `partial`, without the arms that have not begun: they were counted, and need no line."""
-    if not partial:
-        return study
-    return replace(
-        study,
-        sections=tuple(
-            replace(
-                s,
-                table=replace(s.table, arms=tuple(a for a in s.table.arms if a.runs)),
-                pages=tuple(p for p, a in zip(s.pages, s.table.arms, strict=True) if a.runs),
-            )
-            for s in study.sections
-        ),
+def document(studies: Sequence[Study], found: Sequence[Verdict], partial: bool) -> Document:
+    """The whole report. Of several roots the verdicts all come first: they are what the page is opened for."""
+    made = [
+        *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
+        *(_titled(make(s), s, studies) for s in studies for make in FINDINGS),
+        claims.claims(found),
+        *(_titled(make(s), s, studies) for s in studies for make in CLOSING),
+    ]
+    shown = [s for s in made if any(not isinstance(part, Data) for part in s.parts)]
+    names = ", ".join(s.loaded.name for s in studies)
+    return Document(
+        title=names,
+        kicker="gan_ablate report",
+        heading=f"{names}: which tricks help?",
+        lead=LEAD,
+        notes=[note for s in studies if (note := verdicts.unfinished(s, partial))],
+        sections=shown,
+        data=[
+            all_arms(row for s in studies for row in s.rows),
+            *(part for s in made if s not in shown for part in s.parts),
+        ],
     )
 
 
-def _files(
-    studies: Sequence[Study], claims: Sequence[Any], prefixes: Sequence[str], partial: bool
-) -> Iterator[tuple[str, str]]:
-    """(path in the folder, text)."""
-    every = []
-    for study, pre in zip(studies, prefixes, strict=True):
-        yield f"tables/{pre}runs.csv", csv(study.loaded.runs)
-        for section in study.sections:
-            yield from _section(section, pre)
-            every.append(records.arms(section.table).assign(study=study.label))
-        for name, drawn in (("heatmap", svg.stacked(study.heatmap)), ("profiles", study.profiles)):
-            if drawn:
-                yield f"figures/{pre}{name}.svg", drawn.file
-        if study.over:
-            yield f"tables/{pre}over-models.csv", csv(records.over(study.over))
-        if signs := [s for x in study.sections for s in x.signs]:
-            yield f"tables/{pre}signs.csv", csv(records.signs(signs))
-    yield f"tables/{records.ALL}", csv(pd.concat(every, ignore_index=True) if every else pd.DataFrame())
-    if claims:
-        yield "tables/claims.csv", csv(records.claims(claims))
-    yield "report.md", markdown.render(studies, claims, prefixes, partial)
-    yield "report.html", page.render(studies, claims, prefixes, partial)
+def _titled(section: Section, study: Study, studies: Sequence[Study]) -> Section:
+    """With its root's name in its heading, where others have the same heading."""
+    if len(studies) == 1:
+        return section
+    nav = f"{section.nav} · {study.label}" if section.key else ""
+    return replace(section, title=f"{section.title} · {study.label}", nav=nav)
 
 
-def _section(s: Section, pre: str) -> Iterator[tuple[str, str]]:
-    t = s.table
-    yield f"tables/{pre}{s.name}.csv", csv(records.arms(t))
-    yield f"tables/{pre}{s.name}.tex", latex.numbers(columns(t), t)
-    yield f"tables/{pre}{s.name}-stability.tex", latex.stability(stability_columns(t), t)
-    drawn = {"forest": svg.stacked(s.forest), "effects": svg.stacked(s.effects_figure), "budget": s.budget_figure}
-    for kind, figure in (*drawn.items(), ("curves", curves.together(s.panels, t.title))):
-        if figure:
-            yield f"figures/{pre}{kind}-{s.name}.svg", figure.file
-    if s.effects:
-        yield f"tables/{pre}{s.name}-effects.csv", csv(records.effects(s.effects))
-    if s.budgets:
-        yield f"tables/{pre}{s.name}-budget.csv", csv(records.budgets(s.budgets))
+def files(document: Document, stem: str) -> Iterator[tuple[str, str]]:
+    """(path in the folder, text) of every file of a report."""
+    names = Names(document.defined())
+    yield from ((f"tables/{names(name)}.csv", text) for name, text in table_files.csv_files(document).items())
+    for part in document.walk():
+        if isinstance(part, Table) and part.tex:
+            yield f"tables/{names(part.tex)}.tex", table_files.latex(part)
+        elif isinstance(part, Figure) and part.file:
+            yield f"figures/{names(part.file)}.svg", stacked(part.drawings).file
+    yield f"{stem}.md", markdown.text(document, names)
+    yield f"{stem}.html", html.page(document, names)
+
+
+@contextmanager
+def refusing(folder: Path) -> Iterator[None]:
+    """Turns an `OSError` into an `InputError` of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+
+
+def put(path: Path, text: str) -> None:
+    """Writes a whole file or nothing. Raises `OSError`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, **UTF8)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _replace(folder: Path, texts: Mapping[str, str]) -> None:
+    """Writes a report's files; takes away the tables and figures of the report that was here.
+
+    A model that is gone must not look reported. Only what that report listed goes. Raises `OSError`.
+    """
+    for sub in ("tables", "figures"):
+        (folder / sub).mkdir(parents=True, exist_ok=True)
+    before = _listed(folder)
+    for name, text in texts.items():
+        put(folder / name, text)
+    for name in sorted(before - texts.keys()):
+        (folder / name).unlink(missing_ok=True)
+    put(folder / LIST, "\n".join(["file", *_own(texts), ""]))
+
+
+def _listed(folder: Path) -> set[str]:
+    """What the list of an earlier report names; nothing where there is no list, or one that cannot be read."""
+    try:
+        return set(_own(read_regular(folder / LIST).decode().splitlines()))
+    except (OSError, ValueError):
+        return set()
+
+
+def _own(names: Iterable[str]) -> list[str]:
+    """Those that can be a report's tables and figures: a list may come from anyone."""
+    return sorted(n for n in names if OURS.fullmatch(n))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import pandas as pd
 from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ALPHA, BASE, VERDICTS
 from gan_ablate.findings.tables import tables
-from gan_ablate.formatting import NOTHING, interval, number, p_value, place
-from gan_ablate.report import page, records
-from gan_ablate.report.folder import put
-from gan_ablate.report.html import definitions, row, section, table
-from gan_ablate.report.markdown import grid, safe
+from gan_ablate.formatting import NOTHING, number, p_value, place
+from gan_ablate.report.arm_columns import ALL, all_arms
+from gan_ablate.report.section import Column, Document, Name, Section, Table, Text
+from gan_ablate.report.study import ArmRow
+from gan_ablate.report.table_files import frame, unguarded
+from gan_ablate.report.write import files, put, refusing
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
@@ -67,30 +67,42 @@ class Move:
     def moved(self) -> bool:
         return self.q < ALPHA
 
+    @property
+    def rank(self) -> int:
+        """Its place in the table: what moved, what is new or gone, what has another verdict, the rest."""
+        return 0 if self.moved else 1 if self.kind != "both" else 2 if self.verdict_changed else 3
+
+    @property
+    def what(self) -> str:
+        """In words."""
+        changes = ", ".join(w for w, so in (("moved", self.moved), ("verdict changed", self.verdict_changed)) if so)
+        return self.kind if self.kind != "both" else changes or "same"
+
 
 def read(source: str | Path) -> pd.DataFrame:
     """A row per arm, of a root or of a report's folder. Raises `InputError` where it is neither."""
     path = Path(source)
     if (path / "study.yaml").exists():
         loaded = load(path)
-        return pd.concat([records.arms(t) for t in tables(loaded)], ignore_index=True).assign(study=loaded.name)
+        return frame(all_arms(ArmRow(a, t, loaded.name) for t in tables(loaded) for a in t.arms))
+    table = path / "tables" / f"{ALL}.csv"
     try:
-        text = read_regular(path / "tables" / records.ALL)
-        frame = pd.read_csv(io.BytesIO(text), keep_default_na=False, dtype=str)
+        text = read_regular(table)
+        found = pd.read_csv(io.BytesIO(text), keep_default_na=False, dtype=str)
     except FileNotFoundError:
-        raise InputError(f"{source}: neither a root (no study.yaml) nor a report (no tables/{records.ALL})") from None
+        raise InputError(f"{source}: neither a root (no study.yaml) nor a report (no tables/{ALL}.csv)") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path / 'tables' / records.ALL}: cannot be read: {' '.join(str(error).split())}") from None
-    if lacking := [k for k in (*TEXTS, *NUMBERS) if k not in frame.columns]:
-        raise InputError(f"{path / 'tables' / records.ALL}: not a report's table: no column {lacking[0]}")
-    frame = frame.reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")
+        raise InputError(f"{table}: cannot be read: {' '.join(str(error).split())}") from None
+    if lacking := [k for k in (*TEXTS, *NUMBERS) if k not in found.columns]:
+        raise InputError(f"{table}: not a report's table: no column {lacking[0]}")
+    found = found.reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")
     for name in ("study", *TEXTS):
-        frame[name] = frame[name].map(records.unguarded)
+        found[name] = found[name].map(unguarded)
     for name in (*NUMBERS, *LATER):
-        frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    if unknown := sorted(set(frame["verdict"]) - {"", *VERDICTS}):
-        raise InputError(f"{path / 'tables' / records.ALL}: not a report's table: verdict {unknown[0][:80]!r}")
-    return frame
+        found[name] = pd.to_numeric(found[name], errors="coerce")
+    if unknown := sorted(set(found["verdict"]) - {"", *VERDICTS}):
+        raise InputError(f"{table}: not a report's table: verdict {unknown[0][:80]!r}")
+    return found
 
 
 def moves(before: pd.DataFrame, after: pd.DataFrame) -> list[Move]:
@@ -100,11 +112,7 @@ def moves(before: pd.DataFrame, after: pd.DataFrame) -> list[Move]:
     found = [_move(key, a.get(key), b.get(key)) for key in dict.fromkeys([*b, *a])]
     q = benjamini_hochberg([m.p for m in found])
     found = [replace(m, q=float(x)) for m, x in zip(found, q, strict=True)]
-    return sorted(found, key=lambda m: (_rank(m), math.inf if math.isnan(m.p) else m.p))
-
-
-def _rank(m: Move) -> int:
-    return 0 if m.moved else 1 if m.kind != "both" else 2 if m.verdict_changed else 3
+    return sorted(found, key=lambda m: (m.rank, math.inf if math.isnan(m.p) else m.p))
 
 
 def _by_key(frame: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -163,26 +171,25 @@ def summary(found: Sequence[Move]) -> str:
     )
 
 
-HEADS = ["arm", "what", "verdict A", "verdict B", "× base, A", "× base, B", "B over A", "q", "failed A", "failed B"]
-
-
-def _cells(m: Move) -> list[tuple[str, float | None]]:
-    changes = ", ".join(w for w, so in (("moved", m.moved), ("verdict changed", m.verdict_changed)) if so)
-    return [
-        (m.kind if m.kind != "both" else changes or "same", _rank(m)),
-        (m.before or NOTHING, None),
-        (m.after or NOTHING, None),
-        (interval(m.ratio_before), m.ratio_before.point),
-        (interval(m.ratio_after), m.ratio_after.point),
-        (interval(m.change), m.change.point),
-        (p_value(m.q), m.q),
-        (m.failed[0], None),
-        (m.failed[1], None),
-    ]
-
-
-def _name(m: Move) -> str:
-    return f"{m.study} · {m.model} on {m.dataset}: {m.arm}".removeprefix(" · ")
+COLUMNS = (
+    Column(
+        "arm",
+        lambda m: (m.study, m.model, m.dataset, m.arm),
+        csv=("study", "model", "dataset", "arm"),
+        text=lambda m: f"{m.study} · {m.model} on {m.dataset}: {m.arm}".removeprefix(" · "),
+    ),
+    Column("what", lambda m: m.kind, "", ("kind",), lambda m: m.what, lambda m: m.rank),
+    Column("verdict A", lambda m: m.before, "", ("verdict_before",), lambda m: m.before or NOTHING),
+    Column("verdict B", lambda m: m.after, "", ("verdict_after",), lambda m: m.after or NOTHING),
+    Column("× base, A", lambda m: m.ratio_before, csv=("ratio_before",)),
+    Column("× base, B", lambda m: m.ratio_after, csv=("ratio_after",)),
+    Column("B over A", lambda m: m.change, csv=("change", "change_low", "change_high")),
+    Column("", lambda m: m.p, csv=("p",)),
+    Column("q", lambda m: m.q, "", ("q",), lambda m: p_value(m.q)),
+    Column("failed A", lambda m: m.failed[0]),
+    Column("failed B", lambda m: m.failed[1]),
+    Column("", lambda m: m.same_protocol, csv=("same_protocol",)),
+)
 
 
 def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path:
@@ -190,57 +197,38 @@ def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path
     found = moves(read(before), read(after))
     root = Path(after)
     folder = Path(out) if out else root / "report" if (root / "study.yaml").exists() else root
-    try:
+    table = Table(
+        "Every arm of A and of B, what moved first",
+        COLUMNS,
+        found,
+        Name("compare"),
+        kind=lambda m: m.after.replace(" ", "-") if m.moved else "",
+    )
+    document = Document(
+        title="What moved",
+        kicker="gan_ablate report · two reports compared",
+        heading="What moved",
+        lead=summary(found),
+        notes=(),
+        facts=[("A", place(before)), ("B", place(after))],
+        sections=[Section(Name("moved"), "Arm by arm", "Arm by arm", SAID, [*_warnings(found), table])],
+    )
+    with refusing(folder):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
-        put(folder / "tables" / "compare.csv", _csv(found))
-        put(folder / "compare.md", _markdown(found, place(before), place(after)))
-        put(folder / "compare.html", _html(found, place(before), place(after)))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        for name, text in files(document, "compare"):
+            put(folder / name, text)
     return folder / "compare.html"
 
 
-def _csv(found: Sequence[Move]) -> str:
-    rows = [
-        {"study": m.study, "model": m.model, "dataset": m.dataset, "arm": m.arm, "kind": m.kind}
-        | {"verdict_before": m.before, "verdict_after": m.after}
-        | {"ratio_before": m.ratio_before.point, "ratio_after": m.ratio_after.point}
-        | {"change": m.change.point, "change_low": m.change.low, "change_high": m.change.high, "p": m.p, "q": m.q}
-        | {"same_protocol": m.same_protocol}
-        for m in found
-    ]
-    return records.csv(pd.DataFrame(rows))
-
-
-def _warning(found: Sequence[Move]) -> str:
-    other = sum(m.kind == "both" and not m.same_protocol for m in found)
-    untold = sum(math.isnan(m.p) and not math.isnan(m.change.low) for m in found)
-    said = [
-        f"{other} arms were measured or trained in another way in B: only their ratios to their own base are compared."
-        if other
-        else "",
-        f"{untold} arms have no q: an older version wrote A or B without degrees of freedom. Report it again."
-        if untold
-        else "",
-    ]
-    return " ".join(filter(None, said))
-
-
-def _markdown(found: Sequence[Move], before: str, after: str) -> str:
-    head = [f"# What moved: {safe(before)} (A) → {safe(after)} (B)", "", safe(summary(found)), ""]
-    said = [f"> {safe(_warning(found))}", ""] if _warning(found) else []
-    rows = grid(HEADS, ([_name(m), *(t for t, _ in _cells(m))] for m in found))
-    return "\n".join([*head, *said, *rows, "", safe(SAID), ""])
-
-
-def _html(found: Sequence[Move], before: str, after: str) -> str:
-    title = "What moved"
-    header = (
-        f"<header><p class='kicker'>gan_ablate report · two reports compared</p><h1>{title}</h1>"
-        f"<p class='lead'>{escape(summary(found))}</p>{definitions([('A', before), ('B', after)])}</header>"
-    )
-    note = f"<p class='note' role='note'>{escape(_warning(found))}</p>" if _warning(found) else ""
-    rows = (row(_name(m), _cells(m), m.after.replace(" ", "-") if m.moved else "") for m in found)
-    listed = table("Every arm of A and of B, what moved first", HEADS, rows)
-    body = section("moved", "Arm by arm", SAID, [note, listed])
-    return page.document(title, header, page.navigation([("moved", "Arm by arm")]), body)
+def _warnings(found: Sequence[Move]) -> Iterator[Text]:
+    if other := sum(m.kind == "both" and not m.same_protocol for m in found):
+        yield Text(
+            f"{other} arms were measured or trained in another way in B: only their ratios to their own base are "
+            "compared.",
+            "note",
+        )
+    if untold := sum(math.isnan(m.p) and not math.isnan(m.change.low) for m in found):
+        yield Text(
+            f"{untold} arms have no q: an older version wrote A or B without degrees of freedom. Report it again.",
+            "note",
+        )

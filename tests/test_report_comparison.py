@@ -8,7 +8,7 @@ import pytest
 from planted_runs import plant
 from scipy import stats as oracle
 
-from gan_ablate.report import compare, moved, report
+from gan_ablate.report import compare, comparison, report
 from gan_ablate.stats.intervals import Interval, geometric_mean_interval, quotient
 
 TWO = {"base": 0.0, "x": -0.3}
@@ -37,9 +37,9 @@ def test_without_degrees_of_freedom_there_is_no_p(tmp_path):
     frame = pd.read_csv(table)
     assert frame["fid_dof"].tolist() == [4, 4]
     assert frame["ratio_dof"].dropna().between(4, 8).all()
-    assert moved.moves(moved.read(tmp_path / "o"), moved.read(b))[0].p > 0
-    frame.drop(columns=moved.LATER).to_csv(table, index=False)
-    found = moved.moves(moved.read(tmp_path / "o"), moved.read(b))
+    assert comparison.moves(comparison.read(tmp_path / "o"), comparison.read(b))[0].p > 0
+    frame.drop(columns=comparison.LATER).to_csv(table, index=False)
+    found = comparison.moves(comparison.read(tmp_path / "o"), comparison.read(b))
     assert all(math.isnan(m.p) and m.change.low > 0 for m in found)
     page = compare(tmp_path / "o", b, tmp_path / "c").read_text()
     assert "2 arms have no q: an older version wrote A or B" in page
@@ -54,7 +54,7 @@ def test_a_changed_verdict_alone_is_neither_first_nor_coloured(tmp_path):
     frame.loc["turns", ["ratio", "ratio_low", "ratio_high"]] /= 4
     frame.loc["turns", "verdict"] = "helps"
     frame.reset_index().to_csv(table, index=False)
-    found = moved.moves(*(moved.read(f) for f in folders))
+    found = comparison.moves(*(comparison.read(f) for f in folders))
     assert [m.arm for m in found][:2] == ["turns", "x"]
     page = compare(*folders, tmp_path / "c").read_text()
     assert (
@@ -68,9 +68,11 @@ def test_a_changed_verdict_alone_is_neither_first_nor_coloured(tmp_path):
 def test_a_report_of_two_roots_loses_no_arm(tmp_path):
     roots = [plant(tmp_path / k, models=("dcgan",), effects=TWO, pictures=False, draw=d) for d, k in enumerate("ab")]
     both = report(roots, tmp_path / "o").parent
-    found = moved.moves(moved.read(both), moved.read(both))
+    found = comparison.moves(comparison.read(both), comparison.read(both))
     assert sorted((m.study, m.arm) for m in found) == [(s, a) for s in ("planted", "planted-2") for a in ("base", "x")]
     assert all(m.change.point == pytest.approx(1) for m in found)
     text = (roots[1] / "study.yaml").read_text()
     (roots[1] / "study.yaml").write_text(text.replace("name: planted", "name: another"))
-    assert {m.kind for m in moved.moves(*map(moved.read, roots))} == {"both"}  # one study each: the names do not matter
+    assert {m.kind for m in comparison.moves(*map(comparison.read, roots))} == {
+        "both"
+    }  # one study each: the names do not matter

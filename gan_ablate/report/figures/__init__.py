@@ -1,0 +1,1 @@
+"""The figures of a report: SVG by hand, and pictures of samples."""
