@@ -4,7 +4,7 @@
 | --- | --- |
 | is this arm better than its control, and by how much | `paired`: `compare`, `compare_family` |
 | the same without a distribution, exact at any size | `exact` |
-| is it as good as | `equivalence` |
+| is it as good as; is a mean near a number | `equivalence` |
 | what could we have missed, how many seeds do we need | `power` |
 | many tests | `corrections` |
 | one arm's mean, a proportion | `intervals` |
