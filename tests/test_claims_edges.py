@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from test_claims import Root, health, verdicts
 
@@ -9,13 +10,14 @@ from gan_ablate.claims.checkpoints import jobs
 from gan_ablate.claims.claim import MARGIN, Contrast
 from gan_ablate.claims.comparisons import compare_scores
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.planned_tests import Correction, Measure, PlannedTest, planned_tests
 from gan_ablate.claims.trends import d_loss_spread
-from gan_ablate.formatting import number
+from gan_ablate.formatting import interval, number, p_value, rate
 from gan_ablate.recipe import TrickSpec
-from gan_ablate.results.tables import Run, Table
-from gan_ablate.stats.equivalence import equivalence
-from gan_ablate.stats.t_test import break_even
+from gan_ablate.results.tables import Run, Table, tables
+from gan_ablate.stats.equivalence import equivalence, margin_p, two_sided
+from gan_ablate.stats.intervals import wilson
+from gan_ablate.stats.t_test import break_even, one_sample
 
 CURVE = [{"step": s, "fid": 300.0 - s} for s in range(10, 101, 10)]
 PROBABILITIES = {"d_loss_near_zero": None}
@@ -133,8 +135,8 @@ def test_norms_of_the_critic_alone_come_before_norms_of_both_players(tmp_path):
 
 
 def test_base_stands_for_the_learning_rate_that_it_has(tmp_path):
-    for k, (rate, verdict) in enumerate([(0.0002, "supported"), (0.0005, "not tested")]):
-        root = Root(tmp_path / str(k)).arm("dcgan", "base", recipe={"lr": rate}).arm("dcgan", "adam_lr:lr=0.001", 0.7)
+    for k, (held, verdict) in enumerate([(0.0002, "supported"), (0.0005, "not tested")]):
+        root = Root(tmp_path / str(k)).arm("dcgan", "base", recipe={"lr": held}).arm("dcgan", "adam_lr:lr=0.001", 0.7)
         assert verdicts(root)["opt.lr"].verdict == verdict
 
 
@@ -275,3 +277,44 @@ def test_planned_tests_count_before_their_runs_are_in(tmp_path):
     root = Root(tmp_path / "some").arm("dcgan", "base").arm("dcgan", "max_pooling", 0.8, seeds=6)
     root.add("dcgan", "max_pooling", 6, None, "missing")
     assert "16 of 17 runs are in" in verdicts(root)["arch.strided"].evidence[0].note
+
+
+# -- a measure holds its test, and numbers are printed in one way --------------------------------------------------
+
+
+def test_a_new_measure_is_one_entry(tmp_path):
+    """Seconds per run as a measure: planned, named and tested without a word about it anywhere else."""
+    read = lambda run: run.record["train_seconds"]  # noqa: E731
+    measures = {"seconds": Measure("seconds", "lower", compare_scores, read=read, quality=False)}
+    root = Root(tmp_path).arm("dcgan", "base", train_seconds=lambda s: 20 + s / 10)
+    root.arm("dcgan", "r1", train_seconds=lambda s: 40 + s / 10)
+    contrast = Contrast("DN", "r1", "base", "higher", "seconds")
+    test, absent = planned_tests(contrast, measures, tables([root]))
+    found = test.measure.test(test, Correction(0.05))
+    assert (test.measure.name(test), found.supports, found.n) == ("r1 v base", 1, (10, 10))
+    assert found.effect.point == pytest.approx(2, rel=0.02)
+    assert absent.missing == "no runs of nsgan"
+
+
+def test_one_sample_is_scipys_and_the_two_answers_share_one_p():
+    from scipy.stats import ttest_1samp
+
+    x = np.random.default_rng(0).normal(0.3, 1.0, 12)
+    estimate, expected = one_sample(x), ttest_1samp(x, 0)
+    assert float(estimate.p()) == pytest.approx(expected.pvalue)
+    assert [*map(float, estimate.bounds())] == pytest.approx([*expected.confidence_interval()])
+    assert one_sample([0.1 + 0.2, 0.3, 0.3]).error == 0  # alike but for rounding
+    for margin in (0.1, 0.5, 1.0, 3.0):  # p under 0.05 is a 95 % interval within the margin, or outside of it
+        p, within = two_sided(*margin_p(*map(float, estimate), margin=margin))
+        low, high = map(float, estimate.bounds())
+        inside, outside = low > -margin and high < margin, low > margin or high < -margin
+        assert (p < 0.05) == (inside or outside)
+        assert within == (1 if inside else -1) or p >= 0.05
+
+
+def test_one_verdict_prints_its_numbers_as_reports_do(tmp_path):
+    root = Root(tmp_path).arm("dcgan", "base").arm("dcgan", "max_pooling", 0.8)
+    found = verdicts(root)["arch.strided"]
+    (e,) = found.evidence
+    assert f"ratio {interval(e.effect)}, p {p_value(e.p_holm)} after Holm" in found.summary
+    assert [rate(x) for x in (wilson(2, 5), wilson(0, 0))] == ["40 % [12, 77]", "–"]
