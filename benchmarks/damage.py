@@ -27,10 +27,10 @@ from typing import Any
 import torch
 
 from gan_ablate.evaluate.callback import EvaluationCallback
+from gan_ablate.publishing import read_lines
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import Stopped, carry_out
 from gan_ablate.store.merge import differing
-from gan_ablate.store.publishing import read_lines
 
 RECIPE = Recipe(
     dataset="ring",

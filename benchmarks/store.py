@@ -21,8 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gan_ablate.publishing import to_json
 from gan_ablate.recipe import SCHEMA, Recipe
-from gan_ablate.store.publishing import to_json
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool

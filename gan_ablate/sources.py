@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import put
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -43,9 +44,7 @@ def identity(path: Path) -> dict[str, str]:
     content = _content(path)
     with suppress(OSError):  # without a cache it is read again the next time
         kept.parent.mkdir(parents=True, exist_ok=True)
-        temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
-        temporary.write_text(content)
-        temporary.replace(kept)
+        put(kept, content.encode())
     return {"listing": listing, "content": content}
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
+
+from gan_ablate.errors import InputError
 
 LARGEST = 64_000_000  # bytes of a study or a result; ours have a few thousand, and a million for 10,000 cells
 LONGEST_LOG = 1_000_000_000  # bytes of a metrics.jsonl
@@ -39,6 +43,24 @@ def open_lock(path: Path, *, create: bool) -> IO[bytes]:
         file.close()
         raise
     return file
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds the lock of `path`, a file that is made where it is missing; waits for whoever holds it.
+
+    The file is never emptied: in a shared folder anyone may have put it there. Raises `InputError` for a link or a
+    pipe, `OSError` where it cannot be opened.
+    """
+    try:
+        file = open_lock(path, create=True)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise InputError(f"{path}: is a link where a lock file should be: remove it") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _open(path: Path, how: int) -> int:

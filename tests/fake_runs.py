@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import identity
-from gan_ablate.store.publishing import publish
 
 
 class Stopped(Exception):

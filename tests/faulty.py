@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
 from gan_ablate.store import claim as claiming
 from gan_ablate.store import store as store_module
 from gan_ablate.store.gc import find, remove
 from gan_ablate.store.merge import essence, merge
-from gan_ablate.store.publishing import publish
 from gan_ablate.store.store import Store
 from gan_ablate.sweep import server
 

@@ -30,7 +30,7 @@ FREE_OF_TORCH = [
 PLAIN = {"errors", "outcomes", "recipe", "__init__"}
 BUILD = PLAIN | {"blueprint", "trick", "presets"}
 MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
-FILES = {"untrusted", "locks", "trust", "sources"}
+FILES = {"untrusted", "publishing", "trust", "sources"}
 EXPAND = BUILD | {"tricks", "study", "trust"}
 READ = EXPAND | FILES | {"results"}
 JUDGE = READ | {"stats", "formatting"}
@@ -42,9 +42,9 @@ MAY_IMPORT = {
     "blueprint": PLAIN,
     "presets": PLAIN | {"blueprint"},
     "trust": {"errors"},
-    "untrusted": set(),
-    "locks": {"errors"},
-    "sources": {"errors"},
+    "untrusted": {"errors"},
+    "publishing": {"errors"},
+    "sources": {"errors", "publishing"},
     "stats": set(),
     "formatting": {"stats"},
     # a game and its training
@@ -56,9 +56,9 @@ MAY_IMPORT = {
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},
-    "data": PLAIN | {"locks", "sources"},
+    "data": PLAIN | {"publishing", "sources", "untrusted"},
     "models": MODELS,
-    "evaluate": PLAIN | {"data", "locks", "trust"},
+    "evaluate": PLAIN | {"data", "publishing", "trust", "untrusted"},
     # from a study to verdicts: data flows down this list, imports go up
     "study": EXPAND,
     "results": READ,

@@ -17,13 +17,12 @@ from typing import Any
 
 import pytest
 
-from gan_ablate import untrusted
+from gan_ablate import publishing, untrusted
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
-from gan_ablate.store import publishing
 from gan_ablate.store.merge import differing
-from gan_ablate.store.publishing import publish
 from gan_ablate.store.status import overview, pace
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
@@ -200,7 +199,7 @@ def test_each_entrance_to_a_root_that_refuses_says_so(
         return open(path, mode, *rest, **more)
 
     monkeypatch.setattr("gan_ablate.untrusted._open", refuse)
-    monkeypatch.setattr("gan_ablate.store.publishing.open", refuse_open, raising=False)
+    monkeypatch.setattr("gan_ablate.publishing.open", refuse_open, raising=False)
     said = publishing.TROUBLES[code].split(":")[0]
     with pytest.raises(InputError, match=said), store.claim(run_id):
         raise AssertionError("claimed")

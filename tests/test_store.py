@@ -16,9 +16,9 @@ import pytest
 import yaml
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
 from gan_ablate.store.claim import Claim
-from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.store.status import Status, overview
 from gan_ablate.store.store import Store
 from gan_ablate.study.cells import ties

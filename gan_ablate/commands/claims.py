@@ -23,7 +23,7 @@ def _claims(args: Namespace) -> int:
     chosen = [find(args.id)] if args.id else list(registry().values())
     verdicts = {v.id: v for v in judge([load(root) for root in args.root])} if args.root else {}
     if args.json:
-        from gan_ablate.store.publishing import to_json
+        from gan_ablate.publishing import to_json
 
         data = [_as_data(claim, verdicts.get(claim.id)) for claim in chosen]
         print(to_json(data[0] if args.id else data).decode(), end="")
@@ -124,8 +124,8 @@ def _as_data(claim: Claim, verdict: Verdict | None) -> dict[str, Any]:
 
 def _measure(args: Namespace) -> int:
     from gan_ablate.claims.checkpoints import FILE, jobs, joined
+    from gan_ablate.publishing import publish, refusing, to_json
     from gan_ablate.results.frames import load
-    from gan_ablate.store.publishing import publish, refusing, to_json
     from gan_ablate.store.store import Store
 
     todo = list(jobs(load(args.root), args.all))

@@ -13,7 +13,7 @@ from gan_ablate.untrusted import printable
 
 
 def _status(args: Namespace) -> int:
-    from gan_ablate.store.publishing import to_json
+    from gan_ablate.publishing import to_json
     from gan_ablate.store.status import overview, table, watch
     from gan_ablate.store.store import Store
 

@@ -114,8 +114,8 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
 
     threads = args.threads or len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    from gan_ablate.publishing import refusing
     from gan_ablate.run.carry_out import Stopped, carry_out
-    from gan_ablate.store.publishing import refusing
     from gan_ablate.store.store import Store
 
     def should_stop() -> bool:

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import whole
 from gan_ablate.sources import SUFFIXES, is_image, walk
 
 # raster formats only: by its content PIL would also take an EPS, and call Ghostscript to draw it
@@ -184,34 +184,25 @@ def _decode_all(
 ) -> NDArray[np.uint8]:
     """Decode into a temporary file and rename it into place; without a writable cache, decode into memory."""
     with ExitStack() as stack:
-        temporary: str | None = None
-        try:
+        out: IO[bytes] | None = None
+        with suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(suffix=".tmp", prefix=file.stem, dir=file.parent)
-            os.close(handle)
-            stack.callback(lambda: Path(temporary or "").unlink(missing_ok=True))
             # written by `write`, not through a mapping: a full disk is then an error and not a SIGBUS
-            out = stack.enter_context(open(temporary, "wb"))
-        except OSError:
-            temporary = None
-        pixels = np.empty(shape, np.uint8) if temporary is None else None
-        if temporary is not None:
+            out = stack.enter_context(whole(file))
+        pixels = np.empty((0,) if out else shape, np.uint8)
+        if out is not None:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(out, header)
         archive = stack.enter_context(zipfile.ZipFile(source)) if source.is_file() else None
         for row, entry in enumerate(_bar(entries, source, progress)):
             where = f"{source}!{entry.path}" if archive else str(source / entry.path)
             image = _decode_one(source, archive, entry, where, shape)
-            if pixels is not None:
+            if out is None:
                 pixels[row] = image
             else:
                 out.write(image.tobytes())
-        if pixels is not None or temporary is None:
-            assert pixels is not None
+        if out is None:
             return pixels
-        out.flush()
-        os.fsync(out.fileno())
-        os.replace(temporary, file)
     mapped = _cached(file, shape)
     if mapped is None:
         raise InputError(

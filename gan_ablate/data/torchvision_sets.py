@@ -25,8 +25,8 @@ from torchvision import datasets
 
 from gan_ablate.data.images import ImageSet, convert
 from gan_ablate.errors import InputError
-from gan_ablate.locks import exclusive
 from gan_ablate.recipe import seed_for
+from gan_ablate.untrusted import exclusive
 
 NETWORK_TIMEOUT = 30.0  # seconds without an answer after which a download is given up
 

@@ -9,14 +9,14 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
 from gan_ablate.errors import InputError
-from gan_ablate.locks import exclusive
+from gan_ablate.publishing import put
+from gan_ablate.untrusted import exclusive
 
 T = TypeVar("T")
 
@@ -36,19 +36,6 @@ def cache_folder(kind: str) -> Path:
             f"{folder}: no cache can be kept there ({reason}); set GAN_ABLATE_CACHE to a folder"
         ) from error
     return folder
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary path beside `path`, then move it there: readers see all of the file or none."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp gives 0600: others may share the cache
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -108,5 +95,5 @@ def read_or_make(
         made = make()
         content = io.BytesIO()
         write(made, content)
-        write_atomically(path, lambda temporary: temporary.write_bytes(seal(content.getvalue(), key)))
+        put(path, seal(content.getvalue(), key))
         return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,11 @@ from torch import Tensor, nn
 
 from gan_ablate.data import ImageSet
 from gan_ablate.data.images import to_uint8
-from gan_ablate.evaluate.cache import write_atomically
 from gan_ablate.evaluate.extractors import Extractor
 from gan_ablate.evaluate.metrics import NOTHING, evaluate_images, measured_by, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid, save_points
+from gan_ablate.publishing import put
 from gan_ablate.recipe import Evaluation, seed_for
 
 GRID = 64  # images in a sample grid: 8 x 8
@@ -149,7 +148,7 @@ class EvaluationCallback(lightning.Callback):
         else:
             save_grid(to_uint8(images) if images.is_floating_point() else images, path)
         if step == self.total_steps:
-            write_atomically(folder / "final.png", lambda temporary: shutil.copyfile(path, temporary))
+            put(folder / "final.png", path.read_bytes())
 
     def _real(self) -> RealStatistics:
         if self._statistics is None:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from gan_ablate.evaluate.cache import write_atomically
+from gan_ablate.publishing import whole
 
 CELL = 48  # pixels: smaller images are enlarged by a whole factor to at least this
 GAP = 2  # pixels of white between cells
@@ -69,4 +69,5 @@ def _save(sheet: Tensor, path: Path) -> None:
     """Write uint8 (1 or 3, H, W) to `path`."""
     picture = Image.fromarray(sheet[0].numpy() if len(sheet) == 1 else sheet.permute(1, 2, 0).contiguous().numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
+    with whole(path, sync=False) as file:
+        picture.save(file, format="PNG")

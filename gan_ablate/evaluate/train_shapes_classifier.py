@@ -12,8 +12,8 @@ import time
 import torch
 
 from gan_ablate.data import load
-from gan_ablate.evaluate.cache import write_atomically
 from gan_ablate.evaluate.classifier import WEIGHTS, SmallCNN, accuracy_of, train
+from gan_ablate.publishing import whole
 
 SIZE, CHANNELS = 16, 3
 BUDGET = 600_000  # ten passes over the training split
@@ -35,7 +35,8 @@ def main() -> int:
         print("not written: the accuracy has to be over 99 %", file=sys.stderr)
         return 1
     path = WEIGHTS / f"shapes-{SIZE}x{SIZE}x{CHANNELS}.pt"
-    write_atomically(path, lambda temporary: torch.save(checkpoint, temporary))
+    with whole(path) as file:
+        torch.save(checkpoint, file)
     print(f"written: {path} ({path.stat().st_size / 1024:.0f} KiB)")
     return 0
 

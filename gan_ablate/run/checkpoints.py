@@ -21,8 +21,8 @@ from lightning.fabric.plugins.io import CheckpointIO
 
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import GANModule
+from gan_ablate.publishing import sync_folder, whole
 from gan_ablate.run.log import START, RunLog
-from gan_ablate.store.publishing import sync_folder, whole
 
 PREVIOUS = "previous.ckpt"  # in the same folder: what the last checkpoint replaced
 SEAL = b"gan_ablate sha256 "

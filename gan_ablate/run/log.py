@@ -16,6 +16,7 @@ from lightning.pytorch.loggers.logger import DummyExperiment
 
 from gan_ablate.evaluate import health
 from gan_ablate.outcomes import SIGNS
+from gan_ablate.publishing import publish
 from gan_ablate.results.files import parse_lines
 
 START = {"bytes": 0, "sha256": hashlib.sha256().hexdigest()}  # the position of an empty log
@@ -86,12 +87,8 @@ class RunLog(Logger):
         self.records = [row for row in rows if "evaluation" not in row]
         self.signs = health.signs(self.records, probabilities=self.probabilities)  # said in an earlier life
         self._bytes, self._digest = len(head), hashlib.sha256(head)
-        whole = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._file = open(whole, "wb")  # noqa: SIM115 - the run's until `close`
-        self._file.write(head)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        whole.replace(self.path)  # a run killed here again has the lines of before or those kept
+        publish(self.path, head)  # a run killed here again has the lines of before or those kept
+        self._file = open(self.path, "ab")  # noqa: SIM115 - the run's until `close`
 
     def close(self) -> None:
         """No lines come after this."""

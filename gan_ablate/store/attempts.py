@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate import __version__
+from gan_ablate.publishing import append
 from gan_ablate.results.files import json_lines
-from gan_ablate.store.publishing import append
 
 NAME = "attempts.jsonl"
 TRACEBACK = 20_000  # characters kept

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import discard, publish, refusing, to_json
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.results.files import find_record, read_recipe
 from gan_ablate.store import attempts
-from gan_ablate.store.publishing import discard, publish, refusing, to_json
 from gan_ablate.untrusted import not_its_own
 
 log = logging.getLogger("gan_ablate.sweep")
@@ -124,9 +124,8 @@ def is_file_of(file: IO[bytes], path: Path) -> bool:
 
 def stale_files(folder: Path) -> list[Path]:
     """Temporary files of a run that writers left who were killed. Only the holder of its lock may remove them."""
-    hidden = ((folder, ".*.tmp"), (folder / "checkpoints", ".*.tmp"), (folder / "samples", ".*.png"))
-    own = [(place, pattern) for place, pattern in hidden if not place.is_symlink()]
-    return sorted(path for place, pattern in own for path in place.glob(pattern))
+    places = (folder, folder / "checkpoints", folder / "samples")
+    return sorted(path for place in places if not place.is_symlink() for path in place.glob(".*.tmp"))
 
 
 def _same_recipe(held: Mapping[str, Any], recipe: Recipe) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import discard, refusing, sync_folder
 from gan_ablate.store.claim import stale_files
-from gan_ablate.store.publishing import discard, refusing, sync_folder
 from gan_ablate.store.store import Store
 
 KINDS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import append, copy, discard, refusing, sync_folder
 from gan_ablate.results.files import json_lines, read_recipe
 from gan_ablate.results.study_file import Cell, StudyFile
 from gan_ablate.store import attempts
 from gan_ablate.store.claim import Claim
-from gan_ablate.store.publishing import append, copy, discard, refusing, sync_folder
 from gan_ablate.store.store import Store
 from gan_ablate.untrusted import open_lock
 

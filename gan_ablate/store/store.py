@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import copy, publish, refusing, trouble
 from gan_ablate.recipe import Recipe, run_id_of
 from gan_ablate.results.files import read_recipe, read_record
 from gan_ablate.results.study_file import NAME, Cell, Damaged, StudyFile, read_study
 from gan_ablate.store.claim import Claim, is_file_of
-from gan_ablate.store.publishing import copy, publish, refusing, trouble
 from gan_ablate.store.study_writer import study_bytes
 from gan_ablate.study.cells import NotApplicable, Tie, ties
 from gan_ablate.untrusted import open_lock, read_regular

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 
 from gan_ablate import __version__
+from gan_ablate.publishing import plain
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.results.study_file import CELLS, Cell, StudyFile
-from gan_ablate.store.publishing import plain
 
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 

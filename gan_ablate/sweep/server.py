@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import trouble
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.claim import Claim, LockLost
-from gan_ablate.store.publishing import trouble
 from gan_ablate.store.store import Store
 from gan_ablate.trust import trust
 

@@ -22,9 +22,9 @@ from typing import Any
 
 from gan_ablate import trust
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
-from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.store.store import Store, seconds_of
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
-from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.sweep.display import Plain
 from gan_ablate.sweep.pool import STOP_SIGNALS, Way, carry_out_share
 from gan_ablate.trust import trust

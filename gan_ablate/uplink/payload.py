@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.results.files import read_log
-from gan_ablate.store.publishing import publish, to_json
 from gan_ablate.untrusted import read_regular
 from gan_ablate.uplink.client import Ended
 

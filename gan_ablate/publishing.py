@@ -58,6 +58,12 @@ def publish(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def put(path: Path, data: bytes) -> None:
+    """As `publish` without a sync, for what can be made again: a power cut may undo it. Raises `OSError`."""
+    with whole(path, sync=False) as file:
+        file.write(data)
+
+
 def copy(source: Path, target: Path) -> None:
     """A whole copy of a file, or nothing; streams, so size does not matter. Raises `OSError`."""
     with open(source, "rb") as held, whole(target) as file:
@@ -65,7 +71,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def whole(path: Path, keep: Path | None = None) -> Iterator[IO[bytes]]:
+def whole(path: Path, keep: Path | None = None, *, sync: bool = True) -> Iterator[IO[bytes]]:
     """A temporary file that takes the place of `path`, synced, once it is written; it is removed where that fails.
 
     keep: where the file that was there goes. Both names then change, one after the other: a reader tries both.
@@ -75,7 +81,8 @@ def whole(path: Path, keep: Path | None = None) -> Iterator[IO[bytes]]:
         with open(temporary, "xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.rename(temporary, path)
