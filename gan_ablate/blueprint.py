@@ -107,7 +107,7 @@ class Blueprint:
     d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
     g_gate: Build | None = None
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
-    lr_schedule: Build | None = None  # (share of training done) -> factor of both learning rates
+    lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
 

@@ -7,9 +7,10 @@ norm, and the random generator of the tricks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -31,7 +32,17 @@ class Game:
     chain: Chain
     objective: Any  # of gan_ablate.losses
     generator: nn.Module  # z (N, latent_dim), labels (N,) -> images (N, C, H, W) in [-1, 1]
-    discriminator: Callable[..., Critique]  # images, labels -> Critique
+    discriminator: nn.Module  # images (N, C, H, W), labels (N,) -> Critique
+
+    @cached_property
+    def g_parameters(self) -> Mapping[str, Tensor]:
+        """G's parameters by name."""
+        return dict(self.generator.named_parameters())
+
+    @cached_property
+    def d_parameters(self) -> Mapping[str, Tensor]:
+        """D's parameters by name."""
+        return dict(self.discriminator.named_parameters())
 
     def uses(self, hook: str) -> bool:
         """Whether the blueprint consults a hook and some trick changes it."""

@@ -160,8 +160,8 @@ class Training(Sampler):
             fake=None,
             critique=self.discriminator,
             noise=self.streams["tricks"],
-            g_parameters=dict(self.generator.named_parameters()),
-            d_parameters=dict(self.discriminator.named_parameters()),
+            g_parameters=self.game.g_parameters,
+            d_parameters=self.game.d_parameters,
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
         )
@@ -178,12 +178,13 @@ class Training(Sampler):
 
     def _state(self, step: Step) -> States:
         """The state of the tricks, as buffers; before the first step it is made."""
-        if not any(self._states()):
+        states = self._states()
+        if not any(states):
             with torch.no_grad():
                 for trick, tensors in zip(self.state, self.chain.init(step), strict=True):
                     for name, value in tensors.items():
                         trick.register_buffer(name, value.clone())
-        return self._states()
+        return states
 
     # -- training health ---------------------------------------------------------------------------------------
 
