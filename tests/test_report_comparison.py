@@ -74,4 +74,6 @@ def test_a_report_of_two_roots_loses_no_arm(tmp_path):
     assert all(m.change.point == pytest.approx(1) for m in found)
     text = (roots[1] / "study.yaml").read_text()
     (roots[1] / "study.yaml").write_text(text.replace("name: planted", "name: another"))
-    assert {m.kind for m in comparison.moves(*map(comparison.read, roots))} == {"both"}  # one study each: the names do not matter
+    assert {m.kind for m in comparison.moves(*map(comparison.read, roots))} == {
+        "both"
+    }  # one study each: the names do not matter

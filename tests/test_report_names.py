@@ -13,8 +13,8 @@ import yaml
 from planted_runs import plant, result, run
 
 from gan_ablate.formatting import place, slug
-from gan_ablate.report import load, protocol, report, write
 from gan_ablate.report import html as page_writer
+from gan_ablate.report import load, protocol, report, write
 from gan_ablate.report.section import Names, Scope
 
 TWO = {"base": 0.0, "helped": -0.8}
@@ -73,7 +73,13 @@ def test_each_root_has_a_prefix_of_its_own(roots, prefixes):
 
 def test_no_file_of_one_root_is_called_like_one_of_another():
     a, b = Scope("a"), Scope("a-b")
-    models = [Scope("b-runs", a), Scope("dcgan", a), Scope("dcgan", b), Scope("dcgan-arm-1", b), Scope("dcgan-arm-2", b)]
+    models = [
+        Scope("b-runs", a),
+        Scope("dcgan", a),
+        Scope("dcgan", b),
+        Scope("dcgan-arm-1", b),
+        Scope("dcgan-arm-2", b),
+    ]
     defined = [a.name("runs"), b.name("runs"), *(m.name(form) for m in models for form in ("{}", "{}-arm-0"))]
     names = Names([*defined, models[2].name("{}-arm-1")])
     stems = ["a-b-runs-2", "a-dcgan", "a-b-dcgan", "a-b-dcgan-arm-1-2", "a-b-dcgan-arm-2"]
