@@ -15,7 +15,7 @@ from planted_runs import VERDICTS, plant, plant_factorial, result, run
 from scipy import stats as oracle
 
 from gan_ablate.findings import effects as designs
-from gan_ablate.findings import signs, tasks
+from gan_ablate.findings import tasks
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
 from gan_ablate.report.figures import curves, ratios
 from gan_ablate.stats.factorial import factorial
@@ -206,7 +206,7 @@ def test_a_study_without_factors_has_no_effects(tmp_path):
 
 def test_signs_are_counted_over_failed_and_good_runs(tmp_path):
     (table,) = tables(load(plant(tmp_path, models=("dcgan",))))
-    rows = {s.sign: s for s in signs.announced(table)}
+    rows = {s.sign: s for s in designs.announced(table)}
     # every diverged run exploded at step 10 of 1000; the crashed one left no record; no good run did
     exploded = rows["gradient_over_100"]
     assert exploded.failed == (4, 4)

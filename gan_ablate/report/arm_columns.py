@@ -172,9 +172,7 @@ NUMBERS: tuple[Column, ...] = (
         paper=True,
     ),
     _mean(
-        "assigned_modes",
-        "any q.",
-        "modes with a quarter of their real share of samples, good or not; mean over seeds",
+        "assigned_modes", "any q.", "modes with a quarter of their real share of samples, good or not; mean over seeds"
     ),
     _mean("kid", "KID", "mean over seeds; lower is better", paper=True),
     _mean("precision", "prec.", "precision: share of generated images among the real ones; higher is better"),

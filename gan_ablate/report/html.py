@@ -65,29 +65,28 @@ class _Writer:
         return "".join(self.part(p, depth) for p in parts)
 
     def part(self, part: data.Part, depth: int) -> str:
+        found = ""
         match part:
             case data.Text():
                 note = " role='note'" if part.kind == "note" else ""
-                return f"<p{_class(part.kind)}{note}>{escape(part.text)}</p>"
-            case data.Items(kind="facts"):
-                return _definitions(part.items)
+                found = f"<p{_class(part.kind)}{note}>{escape(part.text)}</p>"
             case data.Items():
-                return _items(part)
+                found = _definitions(part.items) if part.kind == "facts" else _items(part)
             case data.Code():
-                return f"<pre>{escape(chr(10).join(part.lines))}</pre>"
+                found = f"<pre>{escape(chr(10).join(part.lines))}</pre>"
             case data.Table():
-                return self.table(part)
+                found = self.table(part)
             case data.Figure():
-                return _figure(part)
+                found = _figure(part)
             case data.Panels() | data.Pictures() | data.Cards():
-                return self.side_by_side(part)
+                found = self.side_by_side(part)
             case data.Group():
-                return self.group(part, depth)
+                found = self.group(part, depth)
             case data.Fold():
-                return self.fold(part, depth)
+                found = self.fold(part, depth)
             case data.Only(medium="page"):
-                return self.parts(part.parts, depth)
-        return ""
+                found = self.parts(part.parts, depth)
+        return found
 
     def group(self, g: data.Group, depth: int) -> str:
         inner = self.parts(g.parts, depth + 1)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
-from gan_ablate.findings.signs import SignRow, announced
+from gan_ablate.findings.effects import SignRow, announced
 from gan_ablate.findings.summaries import ALPHA, BASE
 from gan_ablate.formatting import p_value
 from gan_ablate.report import arm_columns
