@@ -9,17 +9,14 @@ failed for sharing a batch-norm batch, WGAN's clipping for the networks around i
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
 
+from gan_ablate.recipe import BASE
+from gan_ablate.results.frames import load
+
 STUDY = Path(__file__).parents[1] / "sweeps" / "battery.yaml"
-
-
-def results(root: Path) -> list[dict]:
-    """The finished runs of a root."""
-    return [json.loads(path.read_text()) for path in sorted(root.glob("runs/*/result.json"))]
 
 
 def main() -> int:
@@ -29,13 +26,12 @@ def main() -> int:
     args = parser.parse_args()
     command = [sys.executable, "-m", "gan_ablate", "sweep", str(STUDY), "--root", str(args.root)]
     subprocess.run([*command, "--workers", args.workers], check=True)
-    found = sorted(results(args.root), key=lambda r: r["recipe"]["arm"])
-    base = next(r["metrics"]["fid"] for r in found if r["recipe"]["arm"] == "base")
-    failed = [r for r in found if r["outcome"] != "ok"]
-    for r in found:
-        fid = r["metrics"].get("fid") or float("nan")
-        print(f"{r['recipe']['arm']:28} {r['outcome']:12} {fid:8.1f}  x{fid / base:.2f}  {r['note']}")
-    print(f"{len(found) - len(failed)} of {len(found)} alive")
+    runs = sorted(load(args.root).each, key=lambda run: run.arm)  # of the study: a root may hold runs of an earlier one
+    base = next(run.fid for run in runs if run.arm == BASE)
+    failed = [run for run in runs if run.outcome != "ok"]
+    for run in runs:
+        print(f"{run.arm:28} {run.outcome:12} {run.fid:8.1f}  x{run.fid / base:.2f}  {run.note}")
+    print(f"{len(runs) - len(failed)} of {len(runs)} alive")
     return 1 if failed else 0
 
 

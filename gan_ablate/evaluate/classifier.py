@@ -1,8 +1,8 @@
 """The `classifier` extractor: a small CNN trained on the dataset itself. Its features make FIDs for small images.
 
 Its figures are labelled with its name, "FID (mnist classifier)": they compare arms on one dataset, and cannot be
-compared with published FIDs. The one for `shapes` at 16 px ships with the package (train_shapes_classifier.py); any
-other is trained once with a fixed seed and kept in the cache, under a name that hashes what it was trained on.
+compared with published FIDs. The one for `shapes` at 16 px ships with the package, made by
+benchmarks/train_shapes_classifier.py; any other is trained once with a fixed seed and kept in the cache, under a name that hashes what it was trained on.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         if shipped.exists():
             checkpoint = read(shipped)
             if checkpoint is None:
-                raise InputError(
-                    f"{shipped}: damaged; python -m gan_ablate.evaluate.train_shapes_classifier makes it anew"
-                )
+                raise InputError(f"{shipped}: damaged; python benchmarks/train_shapes_classifier.py makes it anew")
             if tuple(checkpoint["meta"]["classes"]) == dataset.classes:
                 return ClassifierExtractor(checkpoint).to(device)
         elif dataset.classes:  # its training split can always be made: one classifier whatever part is measured

@@ -1,10 +1,26 @@
 """The three models as LightningModules."""
 
 from gan_ablate.models.base import GANModule
-from gan_ablate.models.dcgan import DCGAN
-from gan_ablate.models.nsgan import NSGAN
-from gan_ablate.models.wgan_gp import WGANGP
 
-BY_NAME: dict[str, type[GANModule]] = {"dcgan": DCGAN, "nsgan": NSGAN, "wgan_gp": WGANGP}
+
+class DCGAN(GANModule):
+    """Strided convolutions, batch norm, N(0, 0.02) weights, Adam(2e-4, 0.5): see `presets.dcgan` (Radford et al.)."""
+
+    model = "dcgan"
+
+
+class NSGAN(GANModule):
+    """The plain game without DCGAN's guidelines: see `presets.nsgan` (Goodfellow et al. 2014, non-saturating loss)."""
+
+    model = "nsgan"
+
+
+class WGANGP(GANModule):
+    """Wasserstein loss, gradient penalty, five critic steps: see `presets.wgan_gp` (Gulrajani et al. 2017)."""
+
+    model = "wgan_gp"
+
+
+BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP)}
 
 __all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule"]

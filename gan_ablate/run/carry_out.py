@@ -24,10 +24,9 @@ from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
-from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
-from gan_ablate.run.log import RunLog
+from gan_ablate.run.log import RunLog, quiet_lightning
 from gan_ablate.run.loggers import conclude, outside_loggers
 from gan_ablate.sources import identity
 

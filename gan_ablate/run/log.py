@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -115,3 +117,10 @@ class RunLog(Logger):
         self._bytes += len(line)
         self._digest.update(line)
         return plain
+
+
+def quiet_lightning() -> None:
+    """From now on Lightning shows only errors: no devices, tips, hints or deprecations."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")

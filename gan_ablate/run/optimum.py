@@ -13,8 +13,8 @@ from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.models import GANModule
 from gan_ablate.models.networks import gradient_norm
-from gan_ablate.models.quiet import quiet_lightning
 from gan_ablate.recipe import seed_for
+from gan_ablate.run.log import quiet_lightning
 
 D_STEPS = 500  # Arjovsky & Bottou 2017, figure 2, train D for up to 4,000 steps on 64 px; D's loss here is flat before
 

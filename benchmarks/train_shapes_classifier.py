@@ -1,4 +1,4 @@
-"""Train the classifier of `shapes` that ships: `python -m gan_ablate.evaluate.train_shapes_classifier`.
+"""Train the classifier of `shapes` that ships: `python benchmarks/train_shapes_classifier.py`.
 
 One process, one thread, a few minutes. The weights differ in their last bits from machine to machine, so their digest
 (part of what makes figures comparable) changes with them: retrain only when `shapes` itself changes.
