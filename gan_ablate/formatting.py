@@ -84,7 +84,7 @@ def some(names: Sequence[str], most: int = 6) -> str:
 
 
 def slug(text: str) -> str:
-    """A name that is safe in file names and anchors. Texts may share one: `names.Names` tells them apart."""
+    """A name that is safe in file names and anchors. Texts may share one: `report.section.Names` tells them apart."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:LONGEST_SLUG].rstrip("-") or "study"
 
 

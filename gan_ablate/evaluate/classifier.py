@@ -2,7 +2,8 @@
 
 Its figures are labelled with its name, "FID (mnist classifier)": they compare arms on one dataset, and cannot be
 compared with published FIDs. The one for `shapes` at 16 px ships with the package, made by
-benchmarks/train_shapes_classifier.py; any other is trained once with a fixed seed and kept in the cache, under a name that hashes what it was trained on.
+benchmarks/train_shapes_classifier.py; any other is trained once with a fixed seed and kept in the cache, under
+a name that hashes what it was trained on.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import numpy as np
 
 from gan_ablate.findings.summaries import ModelTable, Rows, known, scores, where
 from gan_ablate.results.frames import Results
-from gan_ablate.stats.association import Association, auc
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
+from gan_ablate.stats.failures import Association, auc
 
 
 @dataclass(frozen=True)

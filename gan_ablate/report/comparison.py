@@ -15,11 +15,12 @@ from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ALPHA, BASE, VERDICTS
 from gan_ablate.findings.tables import tables
 from gan_ablate.formatting import NOTHING, number, p_value, place
+from gan_ablate.publishing import put
 from gan_ablate.report.arm_columns import ALL, all_arms
 from gan_ablate.report.section import Column, Document, Name, Section, Table, Text
 from gan_ablate.report.study import ArmRow
 from gan_ablate.report.table_files import frame, unguarded
-from gan_ablate.report.write import files, put, refusing
+from gan_ablate.report.write import encoded, files, refusing
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
@@ -216,7 +217,7 @@ def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path
     with refusing(folder):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         for name, text in files(document, "compare"):
-            put(folder / name, text)
+            put(folder / name, encoded(text))
     return folder / "compare.html"
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gan_ablate.claims import Verdict
 from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ALPHA
+from gan_ablate.publishing import put
 from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
@@ -33,7 +32,6 @@ FINDINGS = (
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
 OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
-UTF8: Any = {"encoding": "utf-8", "errors": "backslashreplace"}  # whatever the locale, and for lone surrogates too
 
 
 def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
@@ -113,16 +111,9 @@ def refusing(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
-def put(path: Path, text: str) -> None:
-    """Writes a whole file or nothing. Raises `OSError`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, **UTF8)
-        temporary.replace(path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+def encoded(text: str) -> bytes:
+    """UTF-8, whatever the locale, and for half a surrogate pair too."""
+    return text.encode(errors="backslashreplace")
 
 
 def _replace(folder: Path, texts: Mapping[str, str]) -> None:
@@ -134,10 +125,10 @@ def _replace(folder: Path, texts: Mapping[str, str]) -> None:
         (folder / sub).mkdir(parents=True, exist_ok=True)
     before = _listed(folder)
     for name, text in texts.items():
-        put(folder / name, text)
+        put(folder / name, encoded(text))
     for name in sorted(before - texts.keys()):
         (folder / name).unlink(missing_ok=True)
-    put(folder / LIST, "\n".join(["file", *_own(texts), ""]))
+    put(folder / LIST, encoded("\n".join(["file", *_own(texts), ""])))
 
 
 def _listed(folder: Path) -> set[str]:
