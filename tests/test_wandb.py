@@ -206,7 +206,7 @@ def test_every_cell_as_an_agent_runs_it(small, tmp_path, outside, capsys):
     swept(read(study), tmp_path / "other", run=f"{fake.__module__}:carry_out", workers=1)
     ours, others = Store.open(root), Store.open(tmp_path / "other")
     assert ours.cells == others.cells
-    assert ours.not_applicable == others.not_applicable
+    assert ours.study.not_applicable == others.study.not_applicable
     assert {p.name for p in (root / "runs").iterdir()} == {c.run_id for c in others.cells}
     assert all(ours.state(cell.run_id) == "done" for cell in ours.cells)
     capsys.readouterr()
