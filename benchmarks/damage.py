@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.publishing import read_lines
 from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.results.files import json_lines
 from gan_ablate.run.carry_out import Stopped, carry_out
 from gan_ablate.store.merge import differing
 
@@ -99,7 +99,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
-    rows = read_lines(folder / LOG)
+    rows = json_lines(folder / LOG)
     for row in rows:
         row.get("evaluation", {}).pop("seconds", None)
     return rows

@@ -266,14 +266,14 @@ def test_levels_of_the_store_rebuild_the_matrix(tmp_path: Path) -> None:
         factors=made.factors,
     )
     out = Store.open(tmp_path)
-    assert (out.design, out.factors) == (made.design, made.factors)
-    names = list(out.design["factors"])
+    assert (out.study.design, out.study.factors) == (made.design, made.factors)
+    names = list(out.study.design["factors"])
     arms = [c.arm for c in out.cells if c.model == "dcgan" and c.seed == 0]
-    matrix = np.array([[1 if out.factors[a][n] else -1 for n in names] for a in arms])
+    matrix = np.array([[1 if out.study.factors[a][n] else -1 for n in names] for a in arms])
     assert orthogonal(matrix)
     assert (matrix == fraction(12, 4).matrix()).all()
-    assert out.design["aliases"] == alias_chains(matrix, names)
-    assert out.design["models"]["nsgan"]["resolution"] == 4
+    assert out.study.design["aliases"] == alias_chains(matrix, names)
+    assert out.study.design["models"]["nsgan"]["resolution"] == 4
 
 
 def test_a_factor_that_means_nothing_on_a_model_leaves_its_design_and_that_stays_orthogonal() -> None:
@@ -285,7 +285,7 @@ def test_a_factor_that_means_nothing_on_a_model_leaves_its_design_and_that_stays
         arms = [r.arm for r in out.recipes if r.model == model]
         names = out.design["models"][model]["factors"]
         assert (len(arms), len(names)) == (runs, k)
-        assert orthogonal(np.array([[1 if out.factors[a][n] else -1 for n in names] for a in arms]))
+        assert orthogonal(np.array([[1 if out.study.factors[a][n] else -1 for n in names] for a in arms]))
     assert not any(out.factors[r.arm]["label_smoothing"] for r in out.recipes if r.model == "wgan_gp")
     assert out.design["models"]["dcgan"]["generators"] == [
         "gradient_clipping = -label_smoothing * instance_noise * minibatch_stddev * lecam"

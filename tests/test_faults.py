@@ -22,6 +22,7 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
+from gan_ablate.results.files import json_lines
 from gan_ablate.store.merge import differing
 from gan_ablate.store.status import overview, pace
 from gan_ablate.store.store import Store
@@ -282,9 +283,9 @@ def test_a_line_cut_short_by_a_kill_does_not_spoil_the_next(tmp_path: Path) -> N
     publishing.append(path, {"n": 1})
     path.write_bytes(path.read_bytes() + b'{"n": 2, "te')
     publishing.append(path, {"n": 3})
-    assert [row["n"] for row in publishing.read_lines(path)] == [1, 3]
+    assert [row["n"] for row in json_lines(path)] == [1, 3]
     publish(path, b"")
-    assert publishing.read_lines(path) == []
+    assert json_lines(path) == []
 
 
 def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each_line_once(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_the_log_of_a_run_that_died_between_two_d_steps_of_one_g_step_holds_each
     resumed = carry_out(recipe, tmp_path / "b", threads=1)
     assert resumed["resumed"] == 1
     assert differing(unbroken, resumed) == []
-    rows = [publishing.read_lines(tmp_path / name / "metrics.jsonl") for name in "ab"]
+    rows = [json_lines(tmp_path / name / "metrics.jsonl") for name in "ab"]
     for row in (r for half in rows for r in half if "evaluation" in r):
         del row["evaluation"]["seconds"]
     assert rows[0] == rows[1]

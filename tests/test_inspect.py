@@ -291,7 +291,7 @@ def test_merge_takes_the_union_and_the_better_half_of_each_run(tmp_path: Path, c
     assert lines(capsys) == [f"{tmp_path / 'c'}: 3 runs copied, 0 there before, 1 not begun"]
     c = Store.open(tmp_path / "c")
     assert [cell.run_id for cell in c.cells] == [r.run_id for r in RECIPES]
-    assert c.factors == {"noise": {"std": 1}}
+    assert c.study.factors == {"noise": {"std": 1}}
     assert [r["outcome"] for r in c.results()] == ["ok"] * 3
     for recipe, source in zip(RECIPES[:3], (a, a, b), strict=True):
         one, two = c.folder(recipe.run_id), source.folder(recipe.run_id)

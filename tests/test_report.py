@@ -69,7 +69,8 @@ def test_an_arm_that_is_base_takes_no_place_in_the_family_and_one_of_bases_weigh
     assert "4 arms against base" in text
     assert "1 that is base by construction left out" in text
     for wrong in ([], {"a": 1}, 3):  # a stranger's study
-        assert root(f"wrong{wrong}", flipped={"same_as_base": wrong, "shares_weights": "yes"})[0].family == 5
+        with pytest.raises(InputError, match=r"a field of another kind|aliases"):
+            root(f"wrong{wrong}", flipped={"same_as_base": wrong, "shares_weights": "yes"})
 
 
 def test_the_page_is_safe_self_contained_and_the_same_twice(tmp_path):
@@ -203,7 +204,7 @@ def test_a_malformed_cell_is_said_in_one_line(tmp_path, cell):
     root = plant(tmp_path, models=("dcgan",))
     study = yaml.safe_load((root / "study.yaml").read_text())
     (root / "study.yaml").write_text(yaml.safe_dump(study | {"cells": [*study["cells"], cell]}))
-    with pytest.raises(InputError, match="each cell needs"):
+    with pytest.raises(InputError, match="not a study's file"):
         load(root)
 
 
@@ -289,7 +290,7 @@ def test_one_seed_says_that_nothing_can_be_tested(tmp_path):
         (lambda r: r / "none", "no such folder"),
         (lambda r: r, "no study here"),
         (lambda r: (r / "study.yaml").write_text("a: [") and r, "cannot be read"),
-        (lambda r: (r / "study.yaml").write_text("schema: 99") and r, f"schema {SCHEMA}"),
+        (lambda r: (r / "study.yaml").write_text("schema: 99") and r, "schema 99"),
         (
             lambda r: (
                 (r / "study.yaml").write_text(

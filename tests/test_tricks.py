@@ -350,7 +350,7 @@ def test_a_loss_that_replaces_runs_before_those_that_add():
     now = step(critique=lambda x: features, fake_critique=Critique(torch.zeros(8), features.features + 1))
     for names in (("feature_matching", "auxiliary_generator_loss"), ("auxiliary_generator_loss", "feature_matching")):
         chain = combine({n: trick(n) for n in names}, preset(Recipe()))
-        losses.append(chain.g_loss(torch.tensor(1e9), now, {}))
+        losses.append(chain.g_loss(torch.tensor(1e9), now, ({}, {})))
     matching = trick("feature_matching").g_loss(torch.tensor(0.0), now, {})
     assert losses[0] == losses[1] > matching
 

@@ -145,7 +145,10 @@ def _row(run: Run) -> dict[str, Any]:
 def _points(run: Run) -> list[dict[str, Any]]:
     """A run's evaluations, as lines of the frame of curves."""
     keys = {k: getattr(run, k) for k in KEYS}
-    return [{**keys, "step": int(p["step"]), **_metrics(p), "seconds": as_number(p.get("seconds"))} for p in run.points]
+    return [
+        {**keys, "step": int(p["step"]), **_metrics(p), "seconds": as_number(p.get("seconds"))}
+        for p in run.record.get("curve") or ()
+    ]
 
 
 def _metrics(source: Mapping[str, Any] | None) -> dict[str, float]:
