@@ -17,7 +17,7 @@ from gan_ablate.evaluate.extractors import CustomExtractor
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out as run
 from gan_ablate.run.carry_out import carry_out
-from gan_ablate.run.checkpoints import Damaged, read_sealed, write_sealed
+from gan_ablate.run.checkpoints import DamagedCheckpoint, read_sealed, write_sealed
 from gan_ablate.run.log import START, RunLog
 from gan_ablate.sources import Sources, identity
 from gan_ablate.store.merge import differing
@@ -57,14 +57,14 @@ def test_any_flipped_bit_and_any_cut_of_a_checkpoint_shows(tmp_path: Path) -> No
         data = bytearray(whole)
         data[bit // 8] ^= 1 << bit % 8
         path.write_bytes(data)
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedCheckpoint):
             read_sealed(path)
     for length in (0, 1, 40, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedCheckpoint):
             read_sealed(path)
     torch.save({"weights": torch.randn(20)}, path)  # whole, but not sealed: of another program, or an older version
-    with pytest.raises(Damaged, match="not a checkpoint of a run"):
+    with pytest.raises(DamagedCheckpoint, match="not a checkpoint of a run"):
         read_sealed(path)
 
 

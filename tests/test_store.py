@@ -18,7 +18,7 @@ import yaml
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
-from gan_ablate.store.claim import Claim
+from gan_ablate.store.claim import RunClaim
 from gan_ablate.store.status import Status, overview
 from gan_ablate.store.store import Store
 from gan_ablate.study.cells import ties
@@ -236,7 +236,7 @@ def test_a_claim_excludes_others_and_dies_with_its_process(tmp_path: Path) -> No
     holder.wait()
     assert not store.is_running(run_id)
     with store.claim(run_id) as claim:
-        assert isinstance(claim, Claim)
+        assert isinstance(claim, RunClaim)
 
 
 def test_status_and_results(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from gan_ablate.report.section import (
     Text,
 )
 from gan_ablate.report.sections import panel_anchor
-from gan_ablate.report.study import Model, Study
+from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.results.files import UNREADABLE
 
 INTRO = (
@@ -44,7 +44,7 @@ LEFT_OUT = ("seed", "arm", "classes", "model", "dataset")  # of a recipe
 RUN = ("seed", "outcome", "fid", "best_fid", "seconds", "run_id")
 
 
-def arms(study: Study) -> Section:
+def arms(study: ReportedStudy) -> Section:
     """A fold per arm. Only on the page: of hundreds of arms the text would be too long."""
     grids, explained = _grids(study), _Explained()
     groups = []
@@ -56,7 +56,7 @@ def arms(study: Study) -> Section:
     return Section(anchor, "Arms and samples", "Arm by arm, with samples", INTRO, (Only("page", groups),), key=True)
 
 
-def _grids(study: Study) -> dict[Any, list[samples.Grid]]:
+def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
     """Grids by the arm's anchor. Where not all fit, base comes first, then arms with a verdict, then the others, each
     from the clearest result on: a rule that no one's taste enters."""
     queue = []

@@ -16,7 +16,7 @@ from gan_ablate.outcomes import explained
 from gan_ablate.recipe import Recipe
 from gan_ablate.report.figures.svg import short
 from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part, Section, Text
-from gan_ablate.report.study import Study
+from gan_ablate.report.study import ReportedStudy
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.frames import Results
 
@@ -31,7 +31,7 @@ EXPLANATION = (
 )
 
 
-def protocol(study: Study) -> Section:
+def protocol(study: ReportedStudy) -> Section:
     """What was measured, with what, on what, and how to make it again."""
     loaded = study.loaded
     again = f"python -m gan_ablate.report {_quoted(place(loaded.root))}"
@@ -44,7 +44,7 @@ def protocol(study: Study) -> Section:
     return Section(study.scope.name("protocol"), "Protocol", "Protocol", "", parts)
 
 
-def failures(study: Study) -> Section:
+def failures(study: ReportedStudy) -> Section:
     """The commonest reasons, then the runs in short: the table of runs has the whole of every reason."""
     failed = failed_runs(study.loaded)
     anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), study.loaded.runs)

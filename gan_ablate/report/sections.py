@@ -32,7 +32,7 @@ from gan_ablate.report.section import (
     Table,
     Text,
 )
-from gan_ablate.report.study import ArmRow, Model, Study
+from gan_ablate.report.study import ArmRow, Model, ReportedStudy
 
 FOREST = (
     "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals that are not corrected: of many "
@@ -78,7 +78,7 @@ SIGNS = (
 )
 
 
-def forest(study: Study) -> Section:
+def forest(study: ReportedStudy) -> Section:
     """Ratios to base, and what to know of each model's runs."""
 
     def group(m: Model) -> Group:
@@ -91,7 +91,7 @@ def forest(study: Study) -> Section:
     return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", "", _each(study, group))
 
 
-def heat_map(study: Study) -> Section:
+def heat_map(study: ReportedStudy) -> Section:
     """Trick by model at a glance."""
     hatch = Name("hatch-map" if not study.place else f"hatch-map-{study.place + 1}")
     drawings = ratios.heatmap(study.tables, hatch.form)
@@ -99,7 +99,7 @@ def heat_map(study: Study) -> Section:
     return Section(study.scope.name("map"), "Heat map", "Trick by model", "", (figure,) if drawings else ())
 
 
-def numbers(study: Study) -> Section:
+def numbers(study: ReportedStudy) -> Section:
     """Every figure of every arm."""
 
     def group(m: Model) -> Group:
@@ -114,7 +114,7 @@ def numbers(study: Study) -> Section:
     return Section(study.scope.name("numbers"), "Numbers", "Every arm in numbers", "", _each(study, group), key=True)
 
 
-def stability(study: Study) -> Section:
+def stability(study: ReportedStudy) -> Section:
     """Failure, drift and the size of gradients."""
 
     def group(m: Model) -> Group:
@@ -145,7 +145,7 @@ def _arms(  # noqa: PLR0917
     )
 
 
-def interactions(study: Study) -> Section:
+def interactions(study: ReportedStudy) -> Section:
     """Main effects and interactions of a factor design."""
     groups = []
     for m in study.models:
@@ -183,7 +183,7 @@ def design_line(e: designs.Effects) -> str:
     return said + (f" Not two-level, left out: {', '.join(e.left_out)}." if e.left_out else "")
 
 
-def curves(study: Study) -> Section:
+def curves(study: ReportedStudy) -> Section:
     """A panel per arm: base and arms with a verdict first."""
 
     def group(m: Model) -> Group:
@@ -205,7 +205,7 @@ def panel_anchor(m: Model, arm: str) -> Name:
     return m.scope.name(f"{m.anchors[arm].form}-c")
 
 
-def profiles(study: Study) -> Section:
+def profiles(study: ReportedStudy) -> Section:
     """Performance profiles and interquartile means over models and datasets."""
     over = tasks.over(study.tables)
     what = tasks.measured(study.tables)
@@ -225,7 +225,7 @@ def profiles(study: Study) -> Section:
     return Section(study.scope.name("profiles"), "Profiles", "Performance profiles", "", parts)
 
 
-def budget(study: Study) -> Section:
+def budget(study: ReportedStudy) -> Section:
     """What few runs can buy."""
     parts: list[Part] = []
     for m in study.models:
@@ -264,7 +264,7 @@ def _budgets(found: Sequence[tasks.Budget]) -> pd.DataFrame:
     )
 
 
-def signs(study: Study) -> Section:
+def signs(study: ReportedStudy) -> Section:
     """Signs of failure, and whether they announced one."""
     rows = [row for m in study.models for row in announced(m.table)]
     columns = (
@@ -291,5 +291,5 @@ def _share(heading: str, value: Callable[[SignRow], tuple[int, int]], csv: tuple
     return Column(heading, value, "", csv, lambda s: "{}/{}".format(*value(s)), key)
 
 
-def _each(study: Study, group: Callable[[Model], Group]) -> list[Group]:
+def _each(study: ReportedStudy, group: Callable[[Model], Group]) -> list[Group]:
     return [group(m) for m in study.models]

@@ -50,7 +50,7 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Study:
+class ReportedStudy:
     """One root's part of a report."""
 
     loaded: Results
@@ -73,10 +73,10 @@ class Study:
         return int((self.loaded.runs["outcome"] == "missing").sum())
 
 
-def study(loaded: Results, label: str, place: int, partial: bool) -> Study:
+def study(loaded: Results, label: str, place: int, partial: bool) -> ReportedStudy:
     """A root's findings. partial: without the arms that have not begun; they were counted, and need no line."""
     scope, models = Scope(loaded.name), []
     for table in tables(loaded):
         kept = replace(table, arms=tuple(a for a in table.arms if a.runs)) if partial else table
         models.append(Model(loaded, kept, Scope(table.title, scope), label))
-    return Study(loaded, label, scope, place, tuple(models))
+    return ReportedStudy(loaded, label, scope, place, tuple(models))

@@ -9,13 +9,13 @@ from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.formatting import number
 from gan_ablate.report.arm_columns import change
 from gan_ablate.report.section import Card, CardItem, CardList, Cards, Section
-from gan_ablate.report.study import Model, Study
+from gan_ablate.report.study import Model, ReportedStudy
 
 WORDS = {"helps": "helped", "hurts": "hurt", "undecided": "undecided", "not tested": "not tested"}
 MARKS = {"helps": "●", "hurts": "■", "undecided": "○", "not tested": "·"}
 
 
-def verdicts(study: Study) -> Section:
+def verdicts(study: ReportedStudy) -> Section:
     """A card per model."""
     cards = Cards([_card(m) for m in study.models])
     anchor = study.scope.name("verdicts")
@@ -38,7 +38,7 @@ def summary(tables: Sequence[ModelTable]) -> str:
     return f"Of {n - untested} tests of an arm on a model, over {over} seeds: {said}.{rest}"
 
 
-def unfinished(study: Study, partial: bool) -> str:
+def unfinished(study: ReportedStudy, partial: bool) -> str:
     """What a reader of an unfinished sweep must know first; empty when all runs are in."""
     if not study.left:
         return ""

@@ -16,7 +16,7 @@ from gan_ablate.report import arm_pages, claims, html, markdown, protocol, secti
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
-from gan_ablate.report.study import Study, study
+from gan_ablate.report.study import ReportedStudy, study
 from gan_ablate.results.frames import Results, load
 from gan_ablate.untrusted import read_regular
 
@@ -57,7 +57,7 @@ def judged(loaded: Sequence[Results]) -> tuple[Verdict, ...]:
     return tuple(judge(loaded)) if any(one.records for one in loaded) else ()
 
 
-def document(studies: Sequence[Study], found: Sequence[Verdict], partial: bool) -> Document:
+def document(studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool) -> Document:
     """The whole report. Of several roots the verdicts all come first: they are what the page is opened for."""
     made = [
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
@@ -81,7 +81,7 @@ def document(studies: Sequence[Study], found: Sequence[Verdict], partial: bool) 
     )
 
 
-def _titled(section: Section, study: Study, studies: Sequence[Study]) -> Section:
+def _titled(section: Section, study: ReportedStudy, studies: Sequence[ReportedStudy]) -> Section:
     """With its root's name in its heading, where others have the same heading."""
     if len(studies) == 1:
         return section

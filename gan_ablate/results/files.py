@@ -24,7 +24,7 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRecord:
     """What a run's folder says of how the run ended.
 
     name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: one line per
@@ -36,14 +36,14 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
-def find_record(folder: Path, run_id: str) -> Found:
+def find_record(folder: Path, run_id: str) -> FoundRecord:
     """The record of the run `run_id` in its folder. A folder that is a link is not the root's own, so it has none."""
     problems: list[str] = []
     if folder.is_symlink():
-        return Found(problems=("the folder is a link, which may lead out of the root",))
+        return FoundRecord(problems=("the folder is a link, which may lead out of the root",))
     for name in NEEDED:
         try:
-            return Found(name, read_record(folder / name, run_id), tuple(problems))
+            return FoundRecord(name, read_record(folder / name, run_id), tuple(problems))
         except FileNotFoundError:
             continue
         except Refused as error:
@@ -51,7 +51,7 @@ def find_record(folder: Path, run_id: str) -> Found:
         except UNREADABLE as error:
             why = f" ({error.strerror})" if isinstance(error, OSError) else ""
             problems.append(f"{name} cannot be read{why}")
-    return Found(problems=tuple(problems))
+    return FoundRecord(problems=tuple(problems))
 
 
 def read_record(path: Path, run_id: str) -> dict[str, Any]:

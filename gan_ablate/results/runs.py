@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.outcomes import MEANINGS, MEASURED
-from gan_ablate.results.files import UNREADABLE, Found, find_record, number, read_log, read_measured
+from gan_ablate.results.files import UNREADABLE, FoundRecord, find_record, number, read_log, read_measured
 from gan_ablate.results.study_file import Cell
 
 MISSING = "missing"  # the outcome of a run without a record
@@ -95,10 +95,10 @@ def read_run(folder: Path, cell: Cell) -> Run:
         return _run(folder, cell, found)
     except UNREADABLE:
         problem = f"{found.name} cannot be read"
-        return _run(folder, cell, Found(problems=(*found.problems, problem)))
+        return _run(folder, cell, FoundRecord(problems=(*found.problems, problem)))
 
 
-def _run(folder: Path, cell: Cell, found: Found) -> Run:
+def _run(folder: Path, cell: Cell, found: FoundRecord) -> Run:
     record = found.record
     outcome = record.get("outcome") or ("crashed" if record else MISSING)
     outcome = outcome if outcome in OUTCOMES else "crashed"

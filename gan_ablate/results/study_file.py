@@ -28,7 +28,7 @@ AGAIN = (
 )
 
 
-class Damaged(InputError):
+class DamagedStudy(InputError):
     """A study.yaml that is empty or broken."""
 
 
@@ -61,7 +61,7 @@ class StudyFile:
 
 def read_study(root: Path) -> StudyFile:
     """The study of a root. Raises `InputError` if there is none, one of another schema, or one whose run ids lead out
-    of the root, and `Damaged` where the file is empty or broken."""
+    of the root, and `DamagedStudy` where the file is empty or broken."""
     path = root / NAME
     data = _load(root, path)
     schema = data.get("schema") if isinstance(data, Mapping) else None
@@ -73,7 +73,7 @@ def read_study(root: Path) -> StudyFile:
         kept = {key: dict(data.get(key) or {}) for key in ("source", "design", "factors")}
         name = str(data["name"])
     except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{path}: not a study's file: {error}; {AGAIN}") from None
+        raise DamagedStudy(f"{path}: not a study's file: {error}; {AGAIN}") from None
     for run_id in cells:
         if not run_id or run_id != Path(run_id).name or run_id.startswith("."):
             raise InputError(f"{path}: run id {run_id!r} leads out of the root")
@@ -91,9 +91,9 @@ def _load(root: Path, path: Path) -> Any:
         raise InputError(f"{root}: no study here (no {NAME}): give the root of a sweep") from None
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        raise Damaged(f"{path}: cannot be read: {' '.join(str(why).split())}; {AGAIN}") from None
+        raise DamagedStudy(f"{path}: cannot be read: {' '.join(str(why).split())}; {AGAIN}") from None
     if data is None:
-        raise Damaged(f"{path}: cannot be read: is empty; {AGAIN}")
+        raise DamagedStudy(f"{path}: cannot be read: is empty; {AGAIN}")
     if not is_tree(data):
         raise InputError(f"{path}: cannot be read: aliases (*) are not allowed")
     return data

@@ -29,7 +29,7 @@ SEAL = b"gan_ablate sha256 "
 LENGTH = len(SEAL) + 64  # bytes of the comment
 
 
-class Damaged(ValueError):
+class DamagedCheckpoint(ValueError):
     """A file that is not, bit for bit, a checkpoint as this package writes them. The message says why."""
 
 
@@ -50,17 +50,17 @@ def write_sealed(path: Path, checkpoint: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """A sealed checkpoint, on the CPU. Raises `Damaged`, and `OSError` where the disk refuses."""
+    """A sealed checkpoint, on the CPU. Raises `DamagedCheckpoint`, and `OSError` where the disk refuses."""
     data = path.read_bytes()
     body, seal = memoryview(data)[:-LENGTH], data[-LENGTH:]
     if not seal.startswith(SEAL):
-        raise Damaged("cut short, or not a checkpoint of a run")
+        raise DamagedCheckpoint("cut short, or not a checkpoint of a run")
     if seal != SEAL + hashlib.sha256(body).hexdigest().encode():
-        raise Damaged("damaged: its content does not have the digest that it was written with")
+        raise DamagedCheckpoint("damaged: its content does not have the digest that it was written with")
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # sealed, but not by this package
-        raise Damaged(f"cannot be read ({type(error).__name__})") from error
+        raise DamagedCheckpoint(f"cannot be read ({type(error).__name__})") from error
 
 
 class SealedCheckpoints(CheckpointIO):
@@ -129,7 +129,7 @@ class Checkpoints(lightning.Callback):
                 run: Any = read_sealed(path).get("run")
             except FileNotFoundError:
                 continue
-            except Damaged as error:
+            except DamagedCheckpoint as error:
                 reason = str(error)
             else:
                 reason = self._objection(run)

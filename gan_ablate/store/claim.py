@@ -24,7 +24,7 @@ class LockLost(InputError):
 
 
 @dataclass
-class Claim:
+class RunClaim:
     """A run's folder while its lock is held by this process: the only way to write into it."""
 
     folder: Path

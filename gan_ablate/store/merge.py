@@ -14,7 +14,7 @@ from gan_ablate.publishing import append, copy, discard, refusing, sync_folder
 from gan_ablate.results.files import json_lines, read_recipe
 from gan_ablate.results.study_file import Cell, StudyFile
 from gan_ablate.store import attempts
-from gan_ablate.store.claim import Claim
+from gan_ablate.store.claim import RunClaim
 from gan_ablate.store.store import Store
 from gan_ablate.untrusted import open_lock
 
@@ -186,7 +186,7 @@ def _held_still(store: Store, run_id: str) -> Iterator[bool]:
         yield True
 
 
-def _copy_run(store: Store, claim: Claim) -> None:
+def _copy_run(store: Store, claim: RunClaim) -> None:
     """All files of a run, the marker last: killed at any point, the run is still open and can be merged or trained.
 
     The checkpoints go first and come whole, so that none ever stands beside a log that is not its own.

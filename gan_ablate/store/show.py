@@ -22,7 +22,7 @@ SAID_APART = ("model", "dataset", "tricks", "evaluation")  # fields of a recipe 
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRun:
     """A run's folder in its store, with its cell where the study has one."""
 
     store: Store
@@ -34,7 +34,7 @@ class Found:
         return self.store.folder(self.run_id)
 
 
-def find(run: str, root: str | Path | None = None) -> Found:
+def find(run: str, root: str | Path | None = None) -> FoundRun:
     """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`.
 
     Without a root, ids are looked for in all roots under `runs/`. Raises `InputError` for none and for several.
@@ -42,18 +42,18 @@ def find(run: str, root: str | Path | None = None) -> Found:
     folder = Path(run)
     if root is None and (folder / "recipe.json").exists():
         store = _store(folder.resolve().parent.parent)
-        return Found(store, folder.resolve().name, _cell(store, folder.resolve().name))
+        return FoundRun(store, folder.resolve().name, _cell(store, folder.resolve().name))
     roots = [Path(root)] if root is not None else sorted(p.parent for p in Path().glob(f"{LOOK}/runs"))
-    hits: dict[Path, Found] = {}
+    hits: dict[Path, FoundRun] = {}
     for place in roots:
         store = _store(place)
         for cell in store.cells:
             names = (f"{cell.model}/{cell.arm}/{cell.seed}", f"{cell.dataset}/{cell.model}/{cell.arm}/{cell.seed}")
             if run in names or cell.run_id.startswith(run):
-                hits[store.folder(cell.run_id)] = Found(store, cell.run_id, cell)
+                hits[store.folder(cell.run_id)] = FoundRun(store, cell.run_id, cell)
         for path in store.folder("").glob(f"{_literal(run)}*") if "/" not in run else ():
             if path.is_dir() and not path.name.startswith("."):
-                hits.setdefault(path, Found(store, path.name, None))
+                hits.setdefault(path, FoundRun(store, path.name, None))
     if len(hits) > 1:
         some = ", ".join(str(path) for path in list(hits)[:4])
         raise InputError(f"run {run!r} could be any of {len(hits)}: {some}{', ..' if len(hits) > 4 else ''}")
@@ -86,7 +86,7 @@ def _cell(store: Store, run_id: str) -> Cell | None:
     return next((cell for cell in store.cells if cell.run_id == run_id), None)
 
 
-def describe(found: Found) -> str:
+def describe(found: FoundRun) -> str:
     """All there is to know of a run, as text. Raises `InputError` where its recipe cannot be read."""
     state, _ = found.store.glance(found.run_id)
     record = found.store.finished(found.run_id) or {}
@@ -114,7 +114,7 @@ def describe(found: Found) -> str:
     return "\n".join(lines)
 
 
-def _recipe(found: Found) -> Recipe:
+def _recipe(found: FoundRun) -> Recipe:
     path = found.folder / "recipe.json"
     try:
         return Recipe.from_dict(read_recipe(found.folder), str(path)).validate()
@@ -189,7 +189,7 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
-def _attempts(found: Found, state: str) -> Iterator[str]:
+def _attempts(found: FoundRun, state: str) -> Iterator[str]:
     tried = attempts.read(found.folder)
     for k, a in enumerate(tried):
         going = state == "running" and k == len(tried) - 1
@@ -203,7 +203,7 @@ def _attempts(found: Found, state: str) -> Iterator[str]:
             yield f"   {a['error']}"
 
 
-def command(recipe: Recipe, found: Found | None = None) -> str:
+def command(recipe: Recipe, found: FoundRun | None = None) -> str:
     """The command that trains the same run: equal recipe, equal run id. `train` where it can say all of it."""
     if (line := train_command(recipe)) is not None:
         return line

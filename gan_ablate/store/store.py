@@ -22,8 +22,8 @@ from gan_ablate.errors import InputError
 from gan_ablate.publishing import copy, publish, refusing, trouble
 from gan_ablate.recipe import Recipe, run_id_of
 from gan_ablate.results.files import read_recipe, read_record
-from gan_ablate.results.study_file import NAME, Cell, Damaged, StudyFile, read_study
-from gan_ablate.store.claim import Claim, is_file_of
+from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study
+from gan_ablate.store.claim import RunClaim, is_file_of
 from gan_ablate.store.study_writer import study_bytes
 from gan_ablate.study.cells import NotApplicable, Tie, ties
 from gan_ablate.untrusted import open_lock, read_regular
@@ -53,7 +53,7 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store of a swept study. Raises `InputError` and `Damaged` as `read_study` does."""
+        """The store of a swept study. Raises `InputError` and `DamagedStudy` as `read_study` does."""
         return cls(Path(root), read_study(Path(root)))
 
     @classmethod
@@ -124,7 +124,7 @@ class Store:
         """
         try:
             Store.open(self.root)
-        except Damaged as error:
+        except DamagedStudy as error:
             runs, mine = _found(self.root), {cell.run_id for cell in self.cells}
             if keep:
                 raise
@@ -141,7 +141,7 @@ class Store:
         return self.root / "runs" / run_id
 
     @contextmanager
-    def claim(self, run_id: str) -> Iterator[Claim | None]:
+    def claim(self, run_id: str) -> Iterator[RunClaim | None]:
         """Holds the run's lock; None if another process holds it. Never waits for a run to end.
 
         Raises `InputError` where the disk refuses (full, read-only).
@@ -152,7 +152,7 @@ class Store:
             yield None
             return
         with file:
-            claim = Claim(self.folder(run_id), run_id, file)
+            claim = RunClaim(self.folder(run_id), run_id, file)
             try:
                 yield claim
             finally:

@@ -26,7 +26,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import trouble
 from gan_ablate.recipe import Recipe
-from gan_ablate.store.claim import Claim, LockLost
+from gan_ablate.store.claim import LockLost, RunClaim
 from gan_ablate.store.store import Store
 from gan_ablate.trust import trust
 
@@ -270,7 +270,7 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
         return Message("said", task.run_id, "ok", facts=facts_of(result))
 
 
-def _unfinished(task: Task, claim: Claim, error: BaseException, stop: _Stop) -> Message:
+def _unfinished(task: Task, claim: RunClaim, error: BaseException, stop: _Stop) -> Message:
     """Records how an attempt ended that gave no result: refused, stopped or crashed. Raises `LockLost`."""
     refused = _one_line(error) if isinstance(error, InputError) else None
     if refused is None and (_is_stop(error) or stop.should_stop()):
@@ -292,7 +292,7 @@ def _unfinished(task: Task, claim: Claim, error: BaseException, stop: _Stop) -> 
     return Message("said", task.run_id, "crashed", error=text[-2000:], traceback=lines[-20_000:])
 
 
-def _asked(claim: Claim, stop: _Stop) -> bool:
+def _asked(claim: RunClaim, stop: _Stop) -> bool:
     """Asked by the run after each step, before it writes a checkpoint. Raises `LockLost`."""
     claim.check()
     return stop.should_stop()
