@@ -285,7 +285,7 @@ def test_a_factor_that_means_nothing_on_a_model_leaves_its_design_and_that_stays
         arms = [r.arm for r in out.recipes if r.model == model]
         names = out.design["models"][model]["factors"]
         assert (len(arms), len(names)) == (runs, k)
-        assert orthogonal(np.array([[1 if out.study.factors[a][n] else -1 for n in names] for a in arms]))
+        assert orthogonal(np.array([[1 if out.factors[a][n] else -1 for n in names] for a in arms]))
     assert not any(out.factors[r.arm]["label_smoothing"] for r in out.recipes if r.model == "wgan_gp")
     assert out.design["models"]["dcgan"]["generators"] == [
         "gradient_clipping = -label_smoothing * instance_noise * minibatch_stddev * lecam"
