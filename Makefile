@@ -34,7 +34,7 @@ report: install
 	$(BIN)/gan-ablate report $(ROOT)
 
 test: install
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .

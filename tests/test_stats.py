@@ -15,6 +15,12 @@ from gan_ablate.stats.paired import compare, least_rank_p
 from gan_ablate.stats.ranks import improvement
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _same_draws_in_any_order():
+    RNG.bit_generator.state = START
 
 
 def by_seed(x):
