@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from gan_ablate.commands import add_run_options, command, run_options, say
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
@@ -80,7 +81,7 @@ def _train(args: Namespace) -> int:
         raise InputError(reason)
     options = run_options(args)
     root = Path(args.root)
-    if (root / "study.yaml").exists() and Store.open(root).name != TRAIN:
+    if (root / "study.yaml").exists() and Store.open(root).name != SINGLE_RUNS:
         raise InputError(f"{root} belongs to study {Store.open(root).name!r}: give single runs another --root")
     with Store(root).claim(recipe.run_id) as claim:
         if claim is None:
@@ -96,9 +97,6 @@ def _train(args: Namespace) -> int:
         folder = claim.prepare(recipe)
         print(f"{recipe.model}/{recipe.arm}/seed {recipe.seed} in {folder}", flush=True)
         return _carry_out(recipe, folder, claim, args, options)
-
-
-TRAIN = "train"  # the name of the study that single runs are cells of
 
 
 def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, options: dict[str, Any]) -> int:
@@ -135,11 +133,13 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
                 **options,
             )
     except Stopped as stopped:
-        Store.add(args.root, TRAIN, recipe)
+        Store.add(args.root, SINGLE_RUNS, recipe)
         claim.ended("stopped")
         print(stopped)
         return 130
-    Store.add(args.root, TRAIN, recipe)  # not before: bad input must leave nothing behind for `status` to wait for
+    Store.add(
+        args.root, SINGLE_RUNS, recipe
+    )  # not before: bad input must leave nothing behind for `status` to wait for
     claim.publish_result(result)
     _tell(result)
     return 0

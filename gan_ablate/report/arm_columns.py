@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from gan_ablate.findings.summaries import BASE, ArmSummary, ModelTable
+from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.formatting import NOTHING, interval, number, p_value, percent, whole
 from gan_ablate.outcomes import listed
+from gan_ablate.recipe import BASE
 from gan_ablate.report.section import Column, Name, Table
 from gan_ablate.report.study import ArmRow
 from gan_ablate.stats.intervals import NONE, Interval

@@ -9,9 +9,9 @@ from operator import itemgetter
 from typing import Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.findings.summaries import BASE, ArmSummary
+from gan_ablate.findings.summaries import ArmSummary
 from gan_ablate.formatting import number, one_line
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.report.arm_columns import change, verdict
 from gan_ablate.report.figures import samples
 from gan_ablate.report.figures.curves import PANEL

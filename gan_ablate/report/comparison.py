@@ -12,17 +12,18 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError
-from gan_ablate.findings.summaries import ALPHA, BASE, VERDICTS
+from gan_ablate.findings.summaries import VERDICTS
 from gan_ablate.findings.tables import tables
 from gan_ablate.formatting import NOTHING, number, p_value, place
 from gan_ablate.publishing import put
+from gan_ablate.recipe import BASE
 from gan_ablate.report.arm_columns import ALL, all_arms
 from gan_ablate.report.section import Column, Document, Name, Section, Table, Text
 from gan_ablate.report.study import ArmRow
 from gan_ablate.report.table_files import frame, unguarded
 from gan_ablate.report.write import encoded, files, refusing
 from gan_ablate.results.frames import load
-from gan_ablate.stats.corrections import benjamini_hochberg
+from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
 from gan_ablate.untrusted import read_regular
 

@@ -10,15 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.errors import InputError
-from gan_ablate.findings.summaries import ALPHA, BASE, IS_BASE, ModelTable
+from gan_ablate.findings.summaries import IS_BASE, ModelTable
 from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.outcomes import explained
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.report.figures.svg import short
 from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part, Section, Text
 from gan_ablate.report.study import ReportedStudy
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.frames import Results
+from gan_ablate.results.study_file import SINGLE_RUNS
+from gan_ablate.stats.corrections import ALPHA
 
 REASON, LISTED = 300, 500  # characters of a reason, and how many of them: 0.2 MB at the most
 EXPLANATION = (
@@ -162,7 +164,6 @@ def kinds_of(failed: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:12]
 
 
-TRAIN = "train"  # the study's name in a root of single runs: no sweep made it
 LINES = 20  # commands of a root of single runs
 NO_COMMAND = "# no command can say this recipe: put it into a study"
 
@@ -191,7 +192,7 @@ def repeat_sweep(loaded: Results, only: str = "") -> str:
 
 def repeat_study(loaded: Results) -> list[str]:
     """Lines that train every run of a root again."""
-    if loaded.name != TRAIN:
+    if loaded.name != SINGLE_RUNS:
         return [repeat_sweep(loaded)]
     lines = list(dict.fromkeys(repeat_run(r["recipe"]) or NO_COMMAND for r in loaded.records.values()))
     left = len(lines) - LINES
@@ -224,7 +225,7 @@ def repeat_arm(loaded: Results, table: ModelTable, arm: str, recipe: Mapping[str
         return f"for seed in {' '.join(map(str, sorted(seeds)))}; do {loop[0]}--seed $seed {rest}; done"
     if line:
         return line
-    if loaded.name == TRAIN:
+    if loaded.name == SINGLE_RUNS:
         return NO_COMMAND
     model = f"{table.model}@{table.dataset}" if table.title != table.model else table.model
     return repeat_sweep(loaded, only=f"{model}/{arm}/*")

@@ -11,8 +11,8 @@ import pandas as pd
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
 from gan_ablate.findings.effects import SignRow, announced
-from gan_ablate.findings.summaries import ALPHA, BASE
 from gan_ablate.formatting import p_value
+from gan_ablate.recipe import BASE
 from gan_ablate.report import arm_columns
 from gan_ablate.report.arm_columns import SIGN_WORDS, STABILITY
 from gan_ablate.report.figures import curves as lines
@@ -33,6 +33,7 @@ from gan_ablate.report.section import (
     Text,
 )
 from gan_ablate.report.study import ArmRow, Model, ReportedStudy
+from gan_ablate.stats.corrections import ALPHA
 
 FOREST = (
     "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals that are not corrected: of many "

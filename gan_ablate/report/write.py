@@ -10,7 +10,6 @@ from pathlib import Path
 
 from gan_ablate.claims import Verdict
 from gan_ablate.errors import InputError
-from gan_ablate.findings.summaries import ALPHA
 from gan_ablate.publishing import put
 from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
@@ -18,6 +17,7 @@ from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
 from gan_ablate.report.study import ReportedStudy, study
 from gan_ablate.results.frames import Results, load
+from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.untrusted import read_regular
 
 LEAD = (

@@ -27,40 +27,41 @@ class Refused(ValueError):
 class FoundRecord:
     """What a run's folder says of how the run ended.
 
-    name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: one line per
-    file that is there and does not count.
+    name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: file name ->
+    why it does not count though it is there.
     """
 
     name: str = ""
     record: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    problems: tuple[str, ...] = ()
+    problems: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def find_record(folder: Path, run_id: str) -> FoundRecord:
-    """The record of the run `run_id` in its folder. A folder that is a link is not the root's own, so it has none."""
-    problems: list[str] = []
-    if folder.is_symlink():
-        return FoundRecord(problems=("the folder is a link, which may lead out of the root",))
+    """The record of the run `run_id` in its folder."""
+    problems: dict[str, str] = {}
     for name in NEEDED:
         try:
-            return FoundRecord(name, read_record(folder / name, run_id), tuple(problems))
+            return FoundRecord(name, read_record(folder / name, run_id), problems)
         except FileNotFoundError:
             continue
         except Refused as error:
-            problems.append(f"{name} is refused ({error})")
+            problems[name] = f"is refused ({error})"
         except UNREADABLE as error:
             why = f" ({error.strerror})" if isinstance(error, OSError) else ""
-            problems.append(f"{name} cannot be read{why}")
-    return FoundRecord(problems=tuple(problems))
+            problems[name] = f"cannot be read{why}"
+    return FoundRecord(problems=problems)
 
 
 def read_record(path: Path, run_id: str) -> dict[str, Any]:
     """A result.json or failed.json of the run `run_id`; figures that are not finite (NaN, 1e999) become `None`.
 
-    Raises `OSError` where there is no regular file, `Refused` for another run's or schema's record, and `ValueError` or
-    `RecursionError` for what is no JSON.
+    Raises `OSError` where there is no regular file, `Refused` for another run's or schema's record and for one in a
+    folder that is a link, and `ValueError` or `RecursionError` for what is no JSON.
     """
-    found = json.loads(read_regular(path), parse_constant=lambda _: None, parse_float=_finite)
+    text = read_regular(path)
+    if path.parent.is_symlink():
+        raise Refused("the folder is a link, which may lead out of the root")
+    found = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     if (why := foreign(found, run_id, NEEDED[path.name])) is not None:
         raise Refused(why)
     return found  # type: ignore[no-any-return]

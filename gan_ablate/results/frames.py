@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.results.runs import LONGEST, MISSING, Run, as_number, read_run, setting
-from gan_ablate.results.study_file import NAME, StudyFile, read_study
+from gan_ablate.results.study_file import NAME, SINGLE_RUNS, Cell, StudyFile, read_study
 from gan_ablate.study.cells import Tie
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
@@ -23,7 +23,6 @@ MEASURES = (
     "steps", "seconds", "train_seconds", "evaluation_seconds", "images_seen", "peak_memory_bytes", "resumed",
     "diverged_at",
 )  # fmt: skip
-SINGLE_RUNS = "train"  # the study's name in a root of `gan-ablate train`: runs of many settings share it
 
 
 @dataclass(frozen=True)
@@ -105,17 +104,16 @@ def load(root: str | Path) -> Results:
     )
 
 
-def _read(folder: Path, cell: Any) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
+def _read(folder: Path, cell: Cell) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
     """A run, its row and the rows of its curve. One with a figure of another kind counts as missing."""
     run = read_run(folder, cell)
     try:
         return run, _row(run), _points(run)
     except UNREADABLE:
         problem = f"{'failed' if 'error' in run.record else 'result'}.json cannot be read"
-        missing = Run(
-            folder, run.model, run.arm, run.seed, MISSING, math.nan, {}, run.dataset, run.run_id,
-            problems=(*run.problems, problem),
-        )  # fmt: skip
+        missing = replace(
+            run, outcome=MISSING, fid=math.nan, record={}, note="", protocol="", problems=(*run.problems, problem)
+        )
         return missing, _row(missing), []
 
 

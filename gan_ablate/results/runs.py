@@ -94,8 +94,7 @@ def read_run(folder: Path, cell: Cell) -> Run:
     try:
         return _run(folder, cell, found)
     except UNREADABLE:
-        problem = f"{found.name} cannot be read"
-        return _run(folder, cell, FoundRecord(problems=(*found.problems, problem)))
+        return _run(folder, cell, FoundRecord(problems={**found.problems, found.name: "cannot be read"}))
 
 
 def _run(folder: Path, cell: Cell, found: FoundRecord) -> Run:
@@ -118,7 +117,7 @@ def _run(folder: Path, cell: Cell, found: FoundRecord) -> Run:
         run_id=cell.run_id,
         note=note,
         protocol=protocol(record),
-        problems=found.problems,
+        problems=tuple(f"{name} {why}" for name, why in found.problems.items()),
     )
 
 

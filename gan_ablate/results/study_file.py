@@ -20,6 +20,7 @@ from gan_ablate.study.cells import NotApplicable
 from gan_ablate.untrusted import is_tree, load_yaml, read_regular
 
 NAME = "study.yaml"
+SINGLE_RUNS = "train"  # the study's name in a root of `gan-ablate train`: runs of many settings share it
 CELLS = "cells:\n"  # the line that the cells follow, each a JSON object on a line of its own
 LONGEST_NAME = 255  # bytes of a folder's name
 AGAIN = (

@@ -41,10 +41,10 @@ class RunClaim:
     def finished(self) -> dict[str, Any] | None:
         """The published result or failure, read again under the lock. A damaged one is moved aside to `*.corrupt`."""
         found = find_record(self.folder, self.run_id)
-        for problem in found.problems:
-            path = self.folder / problem.partition(" ")[0]
-            log.warning("%s: damaged; moved aside to %s.corrupt, the run is done again", path, path.name)
-            os.replace(path, path.with_name(f"{path.name}.corrupt"))
+        for name in found.problems:
+            path = self.folder / name
+            log.warning("%s: damaged; moved aside to %s.corrupt, the run is done again", path, name)
+            os.replace(path, path.with_name(f"{name}.corrupt"))
         return dict(found.record) or None
 
     def prepare(self, recipe: Recipe) -> Path:

@@ -44,7 +44,7 @@ def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
             continue
         if store.is_running(folder.name):
             continue
-        finished = store.state(folder.name) == "done"
+        finished = store.read(folder.name, warn=False) is not None
         if folder.name not in asked and "strays" in kinds:
             yield Waste("strays", folder, size(folder), folder.name, finished)
             continue

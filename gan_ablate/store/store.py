@@ -208,16 +208,14 @@ class Store:
 
     def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
         """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
-        folder = self.folder(run_id)
-        if folder.is_symlink():
-            return None
+        path = self.folder(run_id) / name
         try:
-            return read_record(folder / name, run_id)
+            return read_record(path, run_id)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
             if warn:
-                log.warning("%s: damaged (%s); the run counts as not done", folder / name, error)
+                log.warning("%s: damaged (%s); the run counts as not done", path, error)
             return None
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:

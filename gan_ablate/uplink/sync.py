@@ -9,12 +9,12 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
-from gan_ablate.results.study_file import Cell
+from gan_ablate.results.study_file import SINGLE_RUNS, Cell
 from gan_ablate.store.store import Store
 from gan_ablate.uplink import payload
 from gan_ablate.uplink.client import Link
 
-OF_SINGLE_RUNS = {"train": "gan_ablate"}  # the project that `gan-ablate train --wandb` uses
+OF_SINGLE_RUNS = {SINGLE_RUNS: "gan_ablate"}  # the project that `gan-ablate train --wandb` uses
 
 
 @dataclass

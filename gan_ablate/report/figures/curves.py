@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from gan_ablate.findings import tasks
-from gan_ablate.findings.summaries import BASE
 from gan_ablate.findings.tasks import Budget, OverTasks
 from gan_ablate.formatting import number
+from gan_ablate.recipe import BASE
 from gan_ablate.report.figures.svg import Drawing, Log, doublings, line, polygon, polyline, short, text, times
 from gan_ablate.stats.intervals import t_interval
 

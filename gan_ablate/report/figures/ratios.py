@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gan_ablate.findings.summaries import BASE, ArmSummary, ModelTable
+from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.formatting import percent
+from gan_ablate.recipe import BASE
 from gan_ablate.report.figures.svg import STRONGEST, Drawing, Log, blocks, doublings, line, mark, short, text, times
 from gan_ablate.stats.factorial import Factorial
 from gan_ablate.stats.intervals import Interval
