@@ -137,9 +137,8 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
         claim.ended("stopped")
         print(stopped)
         return 130
-    Store.add(
-        args.root, SINGLE_RUNS, recipe
-    )  # not before: bad input must leave nothing behind for `status` to wait for
+    # not before: bad input must leave nothing behind for `status` to wait for
+    Store.add(args.root, SINGLE_RUNS, recipe)
     claim.publish_result(result)
     _tell(result)
     return 0
