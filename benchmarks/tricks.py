@@ -1,10 +1,10 @@
 """Cost of each trick: seconds per generator step relative to base, per model, as a Markdown table.
 
-    python benchmarks/tricks.py [--rounds 3] [--steps 20] [--only PATTERN]
+    python benchmarks/tricks.py [--rounds 3] [--steps 20] [--only PATTERN] [--models dcgan,wgan_gp] [--device cuda]
 
 Base and the trick run in turn within each round, so that a machine whose speed drifts slows both; a cell is the median
 of the rounds' ratios. The size is that of sweeps/ablation.yaml (16 px, width 24, batch 32), bf16, one thread. A G step
-counts with its D steps (five on wgan_gp), so n_critic costs what it costs.
+counts with its D steps (five on wgan_gp), so n_critic costs what it costs. On a GPU the step is captured as a graph.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import MODELS, Recipe
 from gan_ablate.tricks import not_applicable, trick_names
 
-WARMUP = 3  # G steps before the clock starts
+WARMUP = {"cpu": 3, "cuda": 52}  # G steps before the clock starts; on a GPU all graphs are captured by then
 STUDY = {"size": 16, "channels": 3, "width": 24, "batch_size": 32}
 
 
@@ -36,22 +36,27 @@ def images() -> ImageSet:
     return ImageSet(pixels, torch.arange(2048) % 10, tuple("0123456789"), "noise", "")
 
 
-def seconds(model: str, tricks: tuple[str, ...], steps: int, data: ImageSet) -> float:
+def seconds(model: str, tricks: tuple[str, ...], steps: int, data: ImageSet, device: str) -> float:
     """Seconds per G step under a Trainer."""
     times: dict[int, float] = {}
+    warm_up = WARMUP[device]
 
     class Clock(lightning.Callback):
         def on_train_batch_end(self, trainer: object, pl_module: GANModule, *_: object) -> None:
-            times.setdefault(pl_module.g_steps, time.perf_counter())
+            if pl_module.g_steps >= warm_up and (not times or pl_module.g_steps >= warm_up + steps):
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                times.setdefault(pl_module.g_steps, time.perf_counter())
 
-    module = BY_NAME[model](steps=steps + WARMUP, tricks=tricks, classes=10, **STUDY)
-    module.limit = steps + WARMUP  # a trick that trains fewer or more steps is timed per step like the others
+    module = BY_NAME[model](steps=steps + warm_up, tricks=tricks, classes=10, **STUDY)
+    module.limit = steps + warm_up  # a trick that trains fewer or more steps is timed per step like the others
+    module.step, module.pauses = "auto", frozenset([warm_up])
     trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[Clock()],
+        accelerator={"cpu": "cpu", "cuda": "gpu"}[device], devices=1, max_epochs=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[Clock()],
     )  # fmt: skip
     trainer.fit(module, GANDataModule(data, batch_size=module.blueprint.batch_size, batches=10**6))
-    first, last = min(g for g in times if g >= WARMUP), max(times)
+    first, last = min(times), max(times)
     return (times[last] - times[first]) / (last - first)
 
 
@@ -60,16 +65,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--only", default="*", help="tricks whose name fits the pattern")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    data, bases = images(), {model: [] for model in MODELS}
-    print(f"| trick | {' | '.join(MODELS)} |\n|---|{'---|' * len(MODELS)}", flush=True)
+    models = args.models.split(",")
+    data, bases = images(), {model: [] for model in models}
+    print(f"| trick | {' | '.join(models)} |\n|---|{'---|' * len(models)}", flush=True)
     for trick in (name for name in trick_names() if fnmatchcase(name, args.only)):
         cells = []
-        for model in MODELS:
+        for model in models:
             # a parameter that is the model's own changes nothing: time another one, the cost is the same
             level = {"adam_beta1": "adam_beta1:beta1=0.3", "adam_lr": "adam_lr:lr=0.002"}.get(trick, trick)
             if not_applicable(Recipe(model=model, tricks=(level,))):
@@ -77,17 +85,16 @@ def main() -> None:
                 continue
             ratios = []
             for _ in range(args.rounds):
-                base = seconds(model, (), args.steps, data)
+                base = seconds(model, (), args.steps, data, args.device)
                 bases[model].append(base)
-                ratios.append(seconds(model, (level,), args.steps, data) / base)
+                ratios.append(seconds(model, (level,), args.steps, data, args.device) / base)
             cells.append(f"{statistics.median(ratios):.2f}")
         print(f"| `{level}` | {' | '.join(cells)} |", flush=True)
+    name = torch.cuda.get_device_name() if args.device == "cuda" else platform.machine()
     for model, times in bases.items():
         if times:
             print(f"\n{model}: base {1000 * statistics.median(times):.1f} ms per G step (median of {len(times)})")
-    print(
-        f"\ntorch {torch.__version__}, {platform.machine()}, one thread, {args.rounds} rounds of {args.steps} G steps"
-    )
+    print(f"\ntorch {torch.__version__}, {name}, one thread, {args.rounds} rounds of {args.steps} G steps")
 
 
 if __name__ == "__main__":

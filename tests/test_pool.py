@@ -21,7 +21,7 @@ from fake_runs import carry_out, count
 
 from gan_ablate.errors import InputError
 from gan_ablate.formatting import clock
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
@@ -482,3 +482,17 @@ def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert [left.expect("dcgan", arm) for arm in ("base", "a", "new")] == [10.0, 30.0, 20.0]
     assert left.left(plan.recipes, [(plan.recipes[0], 4.0)], 2) == (3 * 10 + 3 * 30 + 6) / 2
     assert clock(None) == "?"
+
+
+@pytest.mark.gpu
+def test_a_sweep_on_a_gpu_trains_several_runs_at_a_time_on_it(tmp_path: Path) -> None:
+    if not workers.gpus():
+        pytest.skip("no GPU")
+    recipes = [
+        Recipe(size=16, width=4, batch_size=8, steps=40, seed=s, evaluation=Evaluation(samples=64)) for s in (0, 1, 2)
+    ]
+    summary = pool.sweep(STUDY, tmp_path, per_gpu=2, display=Quiet(), expansion=Expansion(tuple(recipes), ()))
+    assert (summary.done, summary.failed) == (3, 0)
+    results = Store.open(tmp_path).results()
+    assert all(r["hardware"]["gpu"] for r in results)
+    print([(r["seconds"], r["train_seconds"], r["evaluation_seconds"]) for r in results])

@@ -49,7 +49,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(tmp_path):
         return len(calls) == 7
 
     with pytest.raises(Stopped):
-        carry_out(recipe, tmp_path / "b", threads=1, should_stop=soon)
+        carry_out(recipe, tmp_path / "b", threads=1, step="eager", should_stop=soon)
     with pytest.raises(Stopped):
         carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: True)
     resumed = carry_out(recipe, tmp_path / "b", threads=1)
@@ -75,8 +75,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):
     recipe = tiny()
     carry_out(recipe, tmp_path / "a", threads=1)
     calls = []
+    soon = lambda: calls.append(1) or len(calls) == 9  # noqa: E731
     with pytest.raises(Stopped):
-        carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: calls.append(1) or len(calls) == 9)
+        carry_out(recipe, tmp_path / "b", threads=1, step="eager", should_stop=soon)
     last = tmp_path / "b" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     result = carry_out(recipe, tmp_path / "b", threads=1)
@@ -210,8 +211,9 @@ def test_a_conditional_run_is_sampled_from_its_checkpoint_and_resumed(tmp_path):
     whole = carry_out(recipe, tmp_path / "a", threads=1)
     assert whole["recipe"]["classes"] == 64
     calls = []
+    soon = lambda: calls.append(1) or len(calls) == 7  # noqa: E731
     with pytest.raises(Stopped):
-        carry_out(recipe, tmp_path / "b", threads=1, should_stop=lambda: calls.append(1) or len(calls) == 7)
+        carry_out(recipe, tmp_path / "b", threads=1, step="eager", should_stop=soon)
     assert carry_out(recipe, tmp_path / "b", threads=1)["metrics"] == whole["metrics"]
     assert same(tmp_path / "a", tmp_path / "b")
     module = open_checkpoint(tmp_path / "a" / "checkpoints" / "last.ckpt")

@@ -12,6 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
+STEP_MODES = ("auto", "captured", "eager")
+
 
 class Parser(ArgumentParser):
     """Bad arguments raise `InputError`: one line, and exit code 2."""
@@ -45,6 +47,10 @@ def add_run_options(command: ArgumentParser, logger: str) -> None:
     command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
     command.add_argument("--weights", default=None, help="path of Inception's weights file")
     command.add_argument("--accelerator", default="auto", help="auto or cpu")
+    command.add_argument(
+        "--step", default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a check "
+        "passes (results do not depend on it)",
+    )  # fmt: skip
     command.add_argument("--wandb", default="disabled", help="online, offline or disabled")
     command.add_argument("--logger", default=logger, help="csv, tensorboard or none")
 
@@ -53,8 +59,9 @@ def run_options(args: Namespace) -> dict[str, Any]:
     """What `run.carry_out` is told by them. Raises `InputError` for a choice that does not exist."""
     from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
-    for name, options in (("wandb", WANDB_MODES), ("logger", LOGGERS), ("accelerator", ("auto", "cpu"))):
+    choices = {"wandb": WANDB_MODES, "logger": LOGGERS, "accelerator": ("auto", "cpu"), "step": STEP_MODES}
+    for name, options in choices.items():
         if args[name] not in options:
             raise unknown(f"--{name}", args[name], options)
-    names = ("data_root", "weights", "accelerator", "wandb", "logger")
+    names = ("data_root", "weights", *choices)
     return {name: args[name] for name in names}

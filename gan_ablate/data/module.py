@@ -31,14 +31,31 @@ class Batches:
 
     def __getitem__(self, k: int) -> Batch:
         """Batch k, a pure function of (seed, k): what was drawn before does not matter."""
-        epoch, place = divmod(k, self.per_epoch)
+        return self.at(self.rows(k, 1)[0])
+
+    def at(self, rows: Tensor) -> Batch:
+        """The batch of these images; rows: (B,) int64 on their device."""
+        labels = self._none if self.labels is None else self.labels.index_select(0, rows)
+        return self.images.index_select(0, rows), labels
+
+    def rows(self, first: int, count: int) -> Tensor:
+        """(count, B) int64 the images of the batches from `first` on, on their device."""
+        parts = []
+        while count:
+            epoch, place = divmod(first, self.per_epoch)
+            n = min(count, self.per_epoch - place)
+            order = self._epoch(epoch)[place * self.batch_size : (place + n) * self.batch_size]
+            parts.append(order.view(n, self.batch_size))
+            first, count = first + n, count - n
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def _epoch(self, epoch: int) -> Tensor:
+        """(images,) the order of an epoch."""
         if self._order[0] != epoch:
             generator = torch.Generator().manual_seed(seed_for(self.seed, "data", epoch))
             order = torch.randperm(len(self.images), generator=generator)  # on the CPU: one order for every device
             self._order = (epoch, order.to(self.images.device))
-        rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        labels = self._none if self.labels is None else self.labels.index_select(0, rows)
-        return self.images.index_select(0, rows), labels
+        return self._order[1]
 
 
 class _Loader:
@@ -50,10 +67,15 @@ class _Loader:
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | Batches]:
         start = self.start()
         # a run resumed inside an epoch draws the rest of it: Lightning counts the batches before as fetched
-        for k in range(start, start + self.length - start % self.length):
+        end = start + self.length - start % self.length
+        if self.trainer is not None and getattr(self.trainer.lightning_module, "draws_batches", False):
+            while self.start() < end:
+                yield self.batches
+            return
+        for k in range(start, end):
             yield self.batches[k]
 
     def start(self) -> int:
@@ -71,6 +93,7 @@ class GANDataModule(lightning.LightningDataModule):
     batches: batches in the one "epoch" that Lightning sees, for a run counted in steps; None: one pass, N // B.
     Batch k is a pure function of (seed, k). Iteration begins at the module's `d_steps` (batches consumed so far), so
     a resumed run goes on with the batches that the unbroken one would have drawn. Images are scaled in the step.
+    A module that `draws_batches` is given `Batches` instead, of which it takes as many as it likes at a time.
     """
 
     def __init__(

@@ -84,6 +84,9 @@ class EvaluationCallback(lightning.Callback):
         self.seconds += time.perf_counter() - started
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        pauses: Any = getattr(pl_module, "pauses", None)
+        if pauses is not None:  # a module that plays many steps per call
+            pl_module.pauses = pauses | self.points
         self.evaluate_if_due(pl_module)  # resumed from a checkpoint that was written just before an evaluation
 
     def on_train_batch_end(

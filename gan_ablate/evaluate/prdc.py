@@ -130,8 +130,8 @@ class RandomCNN(nn.Module):
     @classmethod
     @torch.no_grad()
     def fitted(cls, images: Tensor) -> RandomCNN:
-        """With the statistics of the first `FIT` real images, uint8 (N, C, H, W)."""
-        network = cls(images.shape[1])
+        """With the statistics of the first `FIT` real images, uint8 (N, C, H, W), on their device."""
+        network = cls(images.shape[1]).to(images.device)
         x, found = _scaled(images[:FIT]), []
         for layer in network.convolutions:
             made = layer(x)

@@ -8,6 +8,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from gan_ablate.data.module import Batches
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
@@ -71,6 +72,7 @@ class GANModule(Training):
         self.game = Game(bp, chain, bp.objective(), self.generator, self.discriminator)
         self.streams = {}
         self._saved_random: dict[str, Tensor] | None = None
+        self.step, self.pauses, self._rounds = "eager", frozenset(), None
 
     # -- Lightning's hooks -------------------------------------------------------------------------------------
 
@@ -120,8 +122,21 @@ class GANModule(Training):
             if "layers_cuda" in self._saved_random and self.device.type == "cuda":
                 torch.cuda.set_rng_state(self._saved_random["layers_cuda"].cpu(), self.device)
 
-    def on_train_batch_start(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> int | None:
-        shape, bp = tuple(batch[0].shape[1:]), self.blueprint
+    @property
+    def draws_batches(self) -> bool:
+        """Whether a call of `training_step` plays many rounds, on batches that it draws itself.
+
+        It needs to know where training ends, and losses that need no scaling (16-mixed does).
+        """
+        scaler = None if self._trainer is None else getattr(self.trainer.precision_plugin, "scaler", None)
+        return self.step != "eager" and self.limit is not None and scaler is None
+
+    def on_train_end(self) -> None:
+        self._rounds = None  # with the memory of its graphs
+
+    def on_train_batch_start(self, batch: tuple[Tensor, Tensor] | Batches, batch_idx: int) -> int | None:
+        images = batch.images if isinstance(batch, Batches) else batch[0]
+        shape, bp = tuple(images.shape[1:]), self.blueprint
         if shape != (bp.channels, bp.size, bp.size):
             got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))
             raise InputError(f"images are {got} but the model was built for {want}: give both the same size, channels")

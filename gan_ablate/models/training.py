@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from gan_ablate.data.images import to_float
+from gan_ablate.data.module import Batches
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
+from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
@@ -18,6 +21,14 @@ from gan_ablate.trick import States, Step
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
 RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
+
+
+class DiscriminatorTurn(NamedTuple):
+    """What D's turn leaves to G's."""
+
+    step: Step  # with what was found, detached
+    z: Tensor  # (N, latent_dim)
+    record: Record
 
 
 class Training(Sampler):
@@ -32,6 +43,9 @@ class Training(Sampler):
     g_steps: int
     d_steps: int
     round_d_steps: int  # D steps since the last G step
+    step: str  # eager: a call for each batch | captured: many rounds a call, on a GPU as CUDA graphs | auto
+    pauses: frozenset[int]  # G steps at which something looks at the run: several rounds never stride over them
+    _rounds: Rounds | None  # while it trains so
     diverged_at: int  # G steps done, plus 1, when a loss was found not to be finite; 0: it was not
     _recorded = 0, LOG_EVERY  # `total_steps`, and what `log_every` is for so many
 
@@ -43,69 +57,86 @@ class Training(Sampler):
             self._recorded = self.total_steps, min(LOG_EVERY, max(10, d_steps // RECORDS))
         return self._recorded[1]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """One D update and, after the last one of a round, the round's G updates."""
+    def training_step(self, batch: tuple[Tensor, Tensor] | Batches, batch_idx: int) -> None:
+        """One D step and, after the last one of a round, its G steps. Given `Batches`: as many rounds as may pass."""
+        if isinstance(batch, Batches):
+            if not self.round_d_steps:
+                self._play_rounds(batch)
+                return
+            batch = batch[self.d_steps]  # resumed inside a round: its rest comes batch by batch
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
-        recorded = (self.d_steps + 1) % self.log_every == 0
-        step, z, states = self._begin(batch)
-        step = self._discriminator_step(d_optimizer, z, step, states, recorded)
-        if self.round_d_steps >= self.blueprint.critic_steps(self.g_steps):
+        players = Players(d_optimizer, g_optimizer, backward=self.manual_backward)
+        turn = self.discriminator_turn(players, batch, self.is_first, self.is_recorded(self.d_steps))
+        self._log(turn.record)
+        self.d_steps += 1
+        self.round_d_steps += 1
+        if self.round_d_steps >= (needed := self.blueprint.critic_steps(self.g_steps)):
             self.round_d_steps = 0
-            for _ in range(self.blueprint.n_generator):
-                if not self._is_done:
-                    self._generator_step(g_optimizer, z, step, states)
-        self._stop(check_finite=recorded)
+            for _ in range(self._round_g_steps):
+                record = self.generator_turn(players, turn, self.is_recorded_g(self.g_steps))
+                self.g_steps += 1
+                self._log(record)
+            self._stop(check_finite=any(map(self.is_recorded, range(self.d_steps - needed, self.d_steps))))
 
-    def _begin(self, batch: tuple[Tensor, Tensor]) -> tuple[Step, Tensor, States]:
-        """The step of a batch, z (N, latent_dim) of D's turn, and the state of the tricks."""
+    def _play_rounds(self, batches: Batches) -> None:
+        """Rounds up to the next record, pause or end of training."""
+        if self._rounds is None:
+            self._rounds = Rounds(self, batches, self.trainer.optimizers, strict=self.step == "captured")
+        before = self.d_steps + self.g_steps
+        found = self._rounds.play()
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.total.ready += self.d_steps + self.g_steps - before  # which `trainer.global_step` counts by
+        progress.total.completed += self.d_steps + self.g_steps - before
+        for g_steps, record in found:
+            self._log(record, g_steps)
+        self._stop(check_finite=bool(found))
+
+    # -- a player's turn: it changes tensors only, so that a graph can replay it --------------------------------------
+
+    def discriminator_turn(
+        self, players: Players, batch: tuple[Tensor, Tensor], first: bool, recorded: bool
+    ) -> DiscriminatorTurn:
+        """D's turn. first: it is the first of the training."""
         self.t.copy_(self._share(self.t))
         step = self._step(to_float(batch[0]), batch[1])
         z = self._z("latents_d", len(step.real))
-        if not (self.d_steps or self.g_steps):
+        if first:
             self._first_values(step, z)
-        return step, z, self._state(step)
-
-    def _discriminator_step(self, optimizer: Any, z: Tensor, step: Step, states: States, recorded: bool) -> Step:
-        """D's turn; returns what it found."""
+        states = self._state(step)
         if self.blueprint.d_finish:
             advance(self.discriminator)
-        played = self._play(discriminator_loss, optimizer, z, step, states)
+        played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
         norm = gradient_norm(self.discriminator) if recorded else None
-        self._update(optimizer, played.loss, self.blueprint.d_gate)
+        self._update(players.discriminator, played.loss, self.blueprint.d_gate)
         found = played.step.detached()
         if self.game.uses("project"):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), found, states)
-        self.d_steps += 1
-        self.round_d_steps += 1
-        if recorded:
-            self._record_discriminator(played.loss, found, norm)
-        return found
+        return DiscriminatorTurn(found, z, _discriminator_record(played.loss, found, norm) if recorded else {})
 
-    def _generator_step(self, optimizer: Any, z: Tensor, step: Step, states: States) -> None:
+    def generator_turn(self, players: Players, turn: DiscriminatorTurn, recorded: bool) -> Record:
         """G's turn, on z of its own or on that of D's turn. The state of the tricks moves on with it."""
-        bp = self.blueprint
-        recorded = (self.g_steps + 1) % max(1, self.log_every // bp.n_critic) == 0
+        bp, step, states = self.blueprint, turn.step, self._states()
         if bp.g_finish:
             advance(self.generator)
-        z = self._z("latents_g", len(step.real)) if bp.fresh_latents else z
+        z = self._z("latents_g", len(step.real)) if bp.fresh_latents else turn.z
         with frozen(self.discriminator):
-            played = self._play(generator_loss, optimizer, z, step, states)
+            played = self._play(generator_loss, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
-        self._update(optimizer, played.loss, bp.g_gate)
+        self._update(players.generator, played.loss, bp.g_gate)
         found = played.step.detached()
         self._advance(found, states)
-        self.g_steps += 1
         self.g_count += 1
-        if recorded:
-            self._record_generator(played.loss, found, norm)
+        return _generator_record(played.loss, found, norm) if recorded else {}
 
-    def _play(self, player: Any, optimizer: Any, z: Tensor, step: Step, states: States) -> Played:
+    def _play(  # noqa: PLR0917
+        self, loss_of: Any, optimizer: Any, backward: Callable[[Tensor], None], z: Tensor, step: Step, states: States
+    ) -> Played:
         """A player's loss, with its gradients in place."""
         with self._precision():
-            played: Played = player(self.game, z, step, states)
+            played: Played = loss_of(self.game, z, step, states)
         optimizer.zero_grad()
-        self.manual_backward(played.loss)
+        backward(played.loss)
         self.finite &= torch.isfinite(played.loss.detach())
         return played
 
@@ -134,9 +165,29 @@ class Training(Sampler):
                 for name, value in new.items():
                     buffers[name].copy_(value)
 
+    # -- where the run stands ----------------------------------------------------------------------------------
+
+    @property
+    def is_first(self) -> bool:
+        return not (self.d_steps or self.g_steps)
+
     @property
     def _is_done(self) -> bool:
         return self.limit is not None and self.g_steps >= self.limit
+
+    @property
+    def _round_g_steps(self) -> int:
+        """G steps of the round that is being played: the last one ends where training does."""
+        n = self.blueprint.n_generator
+        return n if self.limit is None else min(n, self.limit - self.g_steps)
+
+    def is_recorded(self, d_steps: int) -> bool:
+        """Whether the D step after `d_steps` of them is recorded."""
+        return (d_steps + 1) % self.log_every == 0
+
+    def is_recorded_g(self, g_steps: int) -> bool:
+        """The same for G's steps."""
+        return (g_steps + 1) % max(1, self.log_every // self.blueprint.n_critic) == 0
 
     def _stop(self, check_finite: bool) -> None:
         """Ask the Trainer to stop where all steps are done, or where a loss was not finite."""
@@ -186,20 +237,26 @@ class Training(Sampler):
                         trick.register_buffer(name, value.clone())
         return states
 
-    # -- training health ---------------------------------------------------------------------------------------
-
-    def _record_discriminator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
-        assert found.real_critique is not None
-        assert found.fake_critique is not None
-        real, fake = (c.logits.sigmoid().mean() for c in (found.real_critique, found.fake_critique))
-        self._log({"d_loss": loss, "d_of_real": real, "d_of_fake": fake, "d_gradient": norm})
-
-    def _record_generator(self, loss: Tensor, found: Step, norm: Tensor | None) -> None:
-        assert found.fake_critique is not None
-        self._log({"g_loss": loss, "d_of_fake_g": found.fake_critique.logits.sigmoid().mean(), "g_gradient": norm})
-
-    def _log(self, values: dict[str, Tensor | None]) -> None:
+    def _log(self, record: Record, step: int | None = None) -> None:
+        """Write a record of training health, if there is one. step: G steps at the time, if not those of now."""
+        if not record:
+            return
         # straight to the loggers: `self.log` on every step costs more than a small step
-        row = {name: float(v.detach()) for name, v in values.items() if v is not None}
+        values = torch.stack([v.float() for v in record.values()]).tolist()  # one transfer
+        row = dict(zip(record, values, strict=True))
         for logger in self.loggers:
-            logger.log_metrics(row, step=self.g_steps)
+            logger.log_metrics(row, step=self.g_steps if step is None else step)
+
+
+def _discriminator_record(loss: Tensor, found: Step, norm: Tensor | None) -> Record:
+    assert found.real_critique is not None
+    assert found.fake_critique is not None
+    assert norm is not None
+    real, fake = (c.logits.sigmoid().mean() for c in (found.real_critique, found.fake_critique))
+    return {"d_loss": loss.detach(), "d_of_real": real, "d_of_fake": fake, "d_gradient": norm}
+
+
+def _generator_record(loss: Tensor, found: Step, norm: Tensor | None) -> Record:
+    assert found.fake_critique is not None
+    assert norm is not None
+    return {"g_loss": loss.detach(), "d_of_fake_g": found.fake_critique.logits.sigmoid().mean(), "g_gradient": norm}

@@ -135,7 +135,7 @@ def _colours(x: Tensor, noise: Noise, p: Tensor) -> Tensor:
     eye = torch.eye(3, device=x.device)
     along = torch.full((3, 3), 1 / 3, device=x.device)  # projection on the grey axis
     # Rodrigues' formula: cross is the cross product with the grey axis
-    cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=x.device) / math.sqrt(3)
+    cross = (eye.roll(-1, 1) - eye.roll(1, 1)) / math.sqrt(3)  # not from a list: a graph cannot copy from the host
     around = hue.cos().view(n, 1, 1) * (eye - along) + hue.sin().view(n, 1, 1) * cross
     matrix = flipped.view(n, 1, 1) * along + saturation.view(n, 1, 1) * around  # (N, 3, 3)
     return torch.einsum("nij,njhw->nihw", matrix, x)

@@ -16,7 +16,6 @@ from zipfile import BadZipFile
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import RichProgressBar
 
 import gan_ablate
 from gan_ablate.data import NAMES, ImageSet, load
@@ -26,7 +25,7 @@ from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
-from gan_ablate.run.log import RunLog, quiet_lightning
+from gan_ablate.run.log import RunLog, StepBar, quiet_lightning
 from gan_ablate.run.loggers import conclude, outside_loggers
 from gan_ablate.sources import identity
 
@@ -43,6 +42,7 @@ def carry_out(
     weights: str | None = None,
     threads: int | None = None,
     accelerator: str = "auto",
+    step: str = "auto",
     wandb: str = "disabled",
     logger: str = "none",
     group: str = "gan_ablate",
@@ -55,6 +55,7 @@ def carry_out(
         data_root: where torchvision's dataset files lie.
         weights: path of Inception's weights file.
         threads: for torch in this process; `None` leaves torch's choice.
+        step: captured | eager | auto, how rounds are played (see `models.rounds`); results do not depend on it.
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
         logger: csv | tensorboard | none, in `folder`.
         should_stop: asked after every step; once true, a checkpoint is written and `Stopped` raised.
@@ -70,6 +71,7 @@ def carry_out(
     quiet_lightning()
     started = time.perf_counter()
     run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress)
+    run.module.step = step
     run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group)
     fit_seconds = _train(run, progress)
     seconds = time.perf_counter() - started  # without the last upload, which is no part of the run
@@ -135,7 +137,7 @@ def _prepare(  # noqa: PLR0917
 def _train(run: _Run, progress: bool) -> float:
     """Train from the newest checkpoint, if there is one; returns the seconds that it took."""
     checkpoint = run.checkpoints.latest()
-    bars = [RichProgressBar(refresh_rate=20)] if progress else []
+    bars = [StepBar()] if progress else []
     trainer = lightning.Trainer(
         accelerator="gpu" if run.device.type == "cuda" else "cpu",
         devices=1,

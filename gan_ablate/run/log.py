@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
 
@@ -117,6 +118,13 @@ class RunLog(Logger):
         self._bytes += len(line)
         self._digest.update(line)
         return plain
+
+
+class StepBar(RichProgressBar):
+    """Lightning's bar, by D's steps: several of them may pass in one call of the training step."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, pl_module.d_steps - 1)
 
 
 def quiet_lightning() -> None:
