@@ -357,10 +357,12 @@ def test_a_run_on_a_gpu_is_stopped_resumed_and_evaluated(tmp_path):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_memory_of_graphs_goes_with_the_training():
-    torch.cuda.empty_cache()
-    before = torch.cuda.memory_reserved()
-    module = train(small(DCGAN, steps=ROUNDS), "captured", accelerator="gpu")[0]
-    copy.deepcopy(module.cpu())
-    del module
-    torch.cuda.empty_cache()
-    assert torch.cuda.memory_reserved() <= before + 2**22
+    def reserved():
+        module = train(small(DCGAN, steps=ROUNDS), "captured", accelerator="gpu")[0]
+        copy.deepcopy(module.cpu())
+        del module
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_reserved()
+
+    before = reserved()  # the libraries' own buffers stay
+    assert reserved() <= before + 2**20
