@@ -7,6 +7,8 @@ WORKERS ?= 0
 
 .PHONY: install ablation smoke report test lint clean
 export OMP_NUM_THREADS ?= 1
+# uv compiles nothing, and where this is set Python keeps nothing: each of the tests' processes would compile torch anew
+export PYTHONDONTWRITEBYTECODE :=
 
 install: .venv/installed
 

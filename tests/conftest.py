@@ -11,6 +11,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
 
 
+@pytest.fixture(autouse=True)
+def _own_permissions():
+    """Modules that a test permits by name are the process's: the next test must not find them permitted."""
+    from gan_ablate import trust
+
+    with trust.for_a_while():
+        yield
+
+
 @pytest.fixture(scope="session")
 def random_weights(tmp_path_factory) -> Path:
     """A file of torch-fidelity's form for its Inception, with random weights that keep the activations' variance."""

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gan_ablate.tricks  # noqa: F401 - the store does so late: here once, before hundreds of forks
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe

@@ -118,7 +118,8 @@ def test_inceptions_figures_are_torch_fidelitys_from_the_same_file(random_weight
     # with fewer images than features they take roots of 2,000 eigenvalues that are 0 but for rounding of 1e-17
     agree(found["metrics"], expected, rounding=1e-4)
     images = [load(path, size=16, channels=3).images for path in (real, made)]
-    x, y = (extract(inception.inception_for(random_weights), i).features.double() for i in images)
+    network = inception.inception_for(random_weights)
+    x, y = (extract(network, i).features.double() for i in images)
     centred = [f - f.mean(0) for f in (x, y)]
     overlap = torch.linalg.matrix_norm(centred[0] @ centred[1].T, "nuc") / 23  # of rank 23: exact, and another way
     spreads = sum(f.square().sum() / 23 for f in centred)

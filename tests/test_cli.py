@@ -1,5 +1,6 @@
 """The command line: wrong input is one line and exit code 2, and help has an example."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 from PIL import Image
 
 from gan_ablate.cli import COMMANDS, main
+from gan_ablate.commands import importing
 from gan_ablate.tricks import trick_names
 
 TINY = ["--steps", "4", "--width", "4", "--batch-size", "8", "--samples", "16", "--points", "1", "--threads", "1"]
@@ -180,6 +182,7 @@ def test_train_report_and_sample_and_again(capsys, tmp_path):
 
 def test_a_zip_of_images_trains(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("GAN_ABLATE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("gan_ablate.evaluate.classifier.BUDGET", 6400)  # however good its classifier is
     noise = torch.randint(0, 256, (24, 20, 20, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         for k, pixels in enumerate(noise):
@@ -188,6 +191,12 @@ def test_a_zip_of_images_trains(capsys, tmp_path, monkeypatch):
     argv = ["train", "--dataset", str(tmp_path / "z.zip"), "--root", str(tmp_path / "r"), "--logger", "none", *TINY]
     assert main(argv) == 0
     assert "FID@16 (" in capsys.readouterr().out
+
+
+def test_garbage_is_collected_again_once_all_is_imported():
+    with importing():
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_the_map_of_the_tricks_is_what_the_command_prints(capsys):

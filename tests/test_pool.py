@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -289,7 +290,7 @@ def limits(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
     """How the kernel would choose this process when memory runs out, and what signals it does not hear."""
     status = Path("/proc/self/status").read_text()
     blocked = int(next(line for line in status.splitlines() if line.startswith("SigBlk")).split()[1], 16)
-    facts = {"oom": int(Path("/proc/self/oom_score_adj").read_text()), "blocked": blocked}
+    facts = {"oom": int(Path("/proc/self/oom_score_adj").read_text()), "blocked": blocked, "gc": gc.isenabled()}
     return {"recipe": recipe.to_dict(), "outcome": "ok", "parent": os.getppid(), **facts}
 
 
@@ -298,6 +299,7 @@ def test_where_memory_runs_out_a_run_dies_and_not_the_sweeper(tmp_path: Path) ->
     (record,) = Store.open(tmp_path).results()
     assert record["oom"] > int(Path("/proc/self/oom_score_adj").read_text())
     assert record["blocked"] == 1 << (signal.SIGTERM - 1)  # which `should_stop` sees, and Lightning does not
+    assert record["gc"]  # which the server does without while it imports
 
 
 def deaf_once(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:

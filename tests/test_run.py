@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.outcomes import MEANINGS
@@ -133,22 +134,19 @@ def test_wandb_offline_writes_a_run(tmp_path):
     assert list((tmp_path / "wandb").rglob("run-*.wandb"))
 
 
-def _train(root, wait=True):
-    argv = [sys.executable, "-m", "gan_ablate", "train", "--root", str(root), "--steps", "300", "--width", "8"]
-    argv += ["--batch-size", "16", "--precision", "fp32", "--samples", "64", "--points", "2", "--threads", "1"]
-    argv += ["--trick", "generator_ema", "--trick", "generator_dropout", "--trick", "soft_labels", "--logger", "none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if wait:
-        _, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-    return process
+def _argv(root):
+    options = "--steps 300 --width 8 --batch-size 16 --precision fp32 --samples 64 --points 2 --threads 1 --logger none"
+    tricks = "--trick generator_ema --trick generator_dropout --trick soft_labels"
+    return ["train", "--root", str(root), *options.split(), *tricks.split()]
 
 
 @pytest.mark.slow
 def test_killed_with_kill_9_and_started_again_equals_unbroken(tmp_path):
-    _train(tmp_path / "unbroken")
-    process = _train(tmp_path / "killed", wait=False)
+    """Only what is killed needs a process of its own, which takes seconds to start."""
+    assert main(_argv(tmp_path / "unbroken")) == 0
+    argv = [sys.executable, "-m", "gan_ablate", *_argv(tmp_path / "killed")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 200
     while not list((tmp_path / "killed").rglob("previous.ckpt")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
@@ -156,7 +154,7 @@ def test_killed_with_kill_9_and_started_again_equals_unbroken(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not list((tmp_path / "killed").rglob("result.json"))
-    _train(tmp_path / "killed")
+    assert main(_argv(tmp_path / "killed")) == 0
     (a,), (b,) = ([*(tmp_path / name / "runs").iterdir()] for name in ("unbroken", "killed"))
     assert a.name == b.name
     assert json.loads((b / "result.json").read_text())["resumed"] == 1
@@ -167,18 +165,9 @@ def test_killed_with_kill_9_and_started_again_equals_unbroken(tmp_path):
 
 @pytest.mark.slow
 def test_sweep_and_report_end_to_end(tmp_path):
-    argv = [
-        sys.executable,
-        "-m",
-        "gan_ablate",
-        "sweep",
-        "sweeps/smoke.yaml",
-        "--root",
-        str(tmp_path / "r"),
-        "--steps",
-        "12",
-    ]
-    argv += ["--samples", "128", "--seeds", "2", "--only", "*/base/*", "--only", "dcgan/instance_noise/*"]
+    options = "--steps 4 --samples 128 --seeds 2 --only */base/* --only dcgan/instance_noise/*"
+    argv = [sys.executable, "-m", "gan_ablate", "sweep", "sweeps/smoke.yaml", "--root", str(tmp_path / "r")]
+    argv += options.split()
     done = subprocess.run(argv, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "r" / "runs").glob("*/result.json"))) == 8

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_trust, command, say
+from gan_ablate.commands import add_trust, command, importing, say
 from gan_ablate.errors import InputError
 from gan_ablate.trust import trust_typed
 
@@ -16,7 +16,8 @@ from gan_ablate.trust import trust_typed
 def _sample(args: Namespace) -> int:
     if args.count < 1:
         raise InputError(f"--count {args.count}: needs at least 1")
-    from gan_ablate.run.sampling import sample
+    with importing():
+        from gan_ablate.run.sampling import sample
 
     print(sample(Path(args.checkpoint), args.count, args.seed, Path(args.out)))
     return 0
@@ -25,7 +26,8 @@ def _sample(args: Namespace) -> int:
 def _evaluate(args: Namespace) -> int:
     if args.samples < 0 or args.samples == 1 or args.size < 0:
         raise InputError(f"--samples {args.samples}, --size {args.size}: give 2 samples or more, and a size over 0")
-    from gan_ablate.run import measure
+    with importing():
+        from gan_ablate.run import measure
 
     trust_typed(args.extractor)
     shared = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, run_options, say
+from gan_ablate.commands import add_run_options, command, importing, run_options, say
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
@@ -112,8 +112,9 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
 
     threads = args.threads or len(os.sched_getaffinity(0))
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    with importing():
+        from gan_ablate.run.carry_out import Stopped, carry_out
     from gan_ablate.publishing import refusing
-    from gan_ablate.run.carry_out import Stopped, carry_out
     from gan_ablate.store.store import Store
 
     def should_stop() -> bool:

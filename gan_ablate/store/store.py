@@ -241,21 +241,23 @@ class Store:
     def glance(self, run_id: str) -> tuple[str, float | None]:
         """`state`, and when the run was published (seconds since 1970).
 
-        A file is read once while it stays as it is, so that looking again and again costs little.
+        A file is read once while it stays as it is, so that looking again and again costs little. Paths are text here,
+        and a run that nobody began costs one call of the system: `Path` takes most of the time of 10,000 runs.
         """
-        folder = self.folder(run_id)
-        for name, state in (("result.json", "done"), ("failed.json", "crashed")) if not folder.is_symlink() else ():
+        folder = f"{self.root}/runs/{run_id}"
+        try:
+            linked = stat.S_ISLNK(os.lstat(folder).st_mode)
+        except FileNotFoundError:
+            return "left", None
+        for name, state in (("result.json", "done"), ("failed.json", "crashed")) if not linked else ():
+            path = f"{folder}/{name}"
             try:
-                facts = os.lstat(folder / name)
+                facts = os.lstat(path)
             except OSError:
                 continue
             unchanged = facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
             regular = stat.S_ISREG(facts.st_mode)
-            if (
-                regular
-                and _is_record(folder / name, run_id, unchanged)
-                and (state == "done" or not self.is_running(run_id))
-            ):
+            if regular and _is_record(path, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
 
@@ -274,10 +276,10 @@ def _found(root: Path) -> list[Cell]:
 
 
 @lru_cache(maxsize=1 << 16)
-def _is_record(path: Path, run_id: str, unchanged: tuple[int, ...]) -> bool:
+def _is_record(path: str, run_id: str, unchanged: tuple[int, ...]) -> bool:
     """Whether a file is its run's record. `unchanged`: facts that differ once the file does."""
     try:
-        read_record(path, run_id)
+        read_record(Path(path), run_id)
     except (OSError, ValueError, RecursionError):
         return False
     return True
