@@ -15,14 +15,17 @@ from gan_ablate.step import untracked
 
 def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: tuple[Any, ...] = ()) -> nn.Module:
     """A network whose every layer draws its initial weights by (seed, its name): arms that share a layer share them."""
+    # the CPU's generator only, which is the one put back: torch.manual_seed would reseed the GPU's as well, and where
+    # CUDA does not run yet it writes down the stack of its callers each time, which takes longer than the weights
+    seed_cpu = torch.default_generator.manual_seed
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(seed, "init", player))
+        seed_cpu(seed_for(seed, "init", player))
         network = factory(bp)
         for name, module in network.named_modules():
-            torch.manual_seed(seed_for(seed, "init", player, name))
+            seed_cpu(seed_for(seed, "init", player, name))
             bp.init(module)
         for index, each in enumerate(finish):
-            torch.manual_seed(seed_for(seed, "finish", player, index))
+            seed_cpu(seed_for(seed, "finish", player, index))
             each(network, bp)
     return network.to(memory_format=torch.channels_last)
 
