@@ -9,11 +9,11 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import gan_ablate
 from gan_ablate import trust
-from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, wandb
+from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, verdicts, wandb
 from gan_ablate.errors import InputError
 from gan_ablate.untrusted import printable
 
-FAMILIES = (train, sweep, store, report, claims, measure, wandb)
+FAMILIES = (train, sweep, store, report, claims, measure, verdicts, wandb)
 COMMANDS: dict[str, Callable[[Namespace], int]] = {k: v for family in FAMILIES for k, v in family.COMMANDS.items()}
 
 

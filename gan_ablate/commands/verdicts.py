@@ -1,0 +1,79 @@
+"""`gan-ablate verdicts`: what the runs of a root say of each arm, in the terminal or as JSON, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import Namespace
+
+from gan_ablate.commands import command, say
+from gan_ablate.errors import InputError
+
+if TYPE_CHECKING:
+    from gan_ablate.findings.verdicts import Verdicts
+    from gan_ablate.stats.two_part import Verdict
+
+LEGEND = (
+    "Of a table's verdicts at most 5 % are expected to be wrong (Benjamini-Hochberg). Those with ! are certain: the",
+    "probability that any of them is wrong is at most 5 % (Holm). same: within the margin. fails more, rescues: by the",
+    "share of runs that fail. --json has every figure.",
+)
+COLUMNS = ("arm", "verdict", "FID / base's", "95 %", "q", "failed", "to decide")
+
+
+def _verdicts(args: Namespace) -> int:
+    from gan_ablate.findings.tables import tables
+    from gan_ablate.findings.verdicts import SCHEMA, judge, records
+    from gan_ablate.publishing import to_json
+    from gan_ablate.results.frames import load
+
+    if not args.margin > 1:
+        raise InputError(f"--margin {args.margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
+    found = [v for root in args.roots for table in tables(load(root)) if (v := judge(table, args.margin))]
+    if args.json:
+        print(to_json({"schema": SCHEMA, "arms": records(found)}).decode(), end="")
+    else:
+        lines = [line for table in found for line in _table(table)]
+        say("\n".join([*lines, *LEGEND]) if lines else "no arm called base, so there is nothing to compare with")
+    return 0
+
+
+def _table(table: Verdicts) -> Iterator[str]:
+    """One model on one dataset."""
+    counts = ", ".join(f"{n} {name}" for name, n in table.counts.items())
+    yield f"{table.title}, {table.protocol.partition(',')[0]}: {counts}"
+    if table.objection:
+        yield f"  {table.objection}: it cannot carry verdicts of 'helps'"
+    rows = [COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield ""
+
+
+def _row(arm: str, verdict: Verdict, table: Verdicts) -> tuple[str, ...]:
+    from gan_ablate.formatting import number, p_value
+
+    e, runs, more = verdict.evidence, table.runs[arm], verdict.seeds_to_decide
+    minutes = "" if not more or table.minutes[arm] != table.minutes[arm] else f", {more * table.minutes[arm]:.0f} min"
+    to_decide = f"about {more} seeds{minutes}" if more else "over 200 seeds" if verdict.verdict == "undecided" else ""
+    q = verdict.q_same if verdict.verdict == "same" else verdict.q
+    interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if e.ratio.point == e.ratio.point else ""
+    return (
+        arm, verdict.verdict + "!" * verdict.certain, number(e.ratio.point), interval, p_value(q),
+        f"{runs.failed}/{runs.finished}", to_decide,
+    )  # fmt: skip
+
+
+def add(subcommands: Any) -> None:
+    verdicts = command(
+        subcommands, "verdicts", "What the runs say of each arm: helps, hurts, fails more, rescues, same, undecided.",
+        "gan-ablate verdicts runs/smoke",
+    )  # fmt: skip
+    verdicts.add_argument("roots", nargs="+", help="roots of sweeps, such as runs/ablation")
+    verdicts.add_argument("--margin", type=float, default=1.25, help="ratio of FIDs within which two arms are the same")
+    verdicts.add_argument("--json", action="store_true", help="as JSON (docs/verdicts.md)")
+
+
+COMMANDS = {"verdicts": _verdicts}

@@ -1,0 +1,104 @@
+"""`gan-ablate verdicts`: planted truths get their verdicts, in the terminal and as JSON."""
+
+import json
+import math
+import shutil
+
+import pytest
+from planted_runs import HOSTILE, plant, run
+
+from gan_ablate.cli import main
+from gan_ablate.findings.tables import tables
+from gan_ablate.findings.verdicts import ORDER, judge, records
+from gan_ablate.results.frames import load
+
+TRUTH = {"helped": "helps", "harmed": "hurts", "null": "same", "died": "fails more", HOSTILE: "same"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted") / "root"
+    plant(folder, seeds=8, pictures=False)
+    return folder
+
+
+def judged(root, **more):
+    return [judge(table, **more) for table in tables(load(root))]
+
+
+def test_planted_truths_are_found(root):
+    for table in judged(root):
+        assert {a: v.verdict for a, v in table.arms.items()} == TRUTH
+        assert table.objection == ""
+        assert sum(table.counts.values()) == len(TRUTH)
+        assert [ORDER.index(v.verdict) for v in table.arms.values()] == sorted(
+            ORDER.index(v.verdict) for v in table.arms.values()
+        )
+
+
+def test_every_number_of_a_record_is_finite_or_none_and_the_ratio_holds_the_planted_one(root):
+    rows = records(judged(root))
+    assert len(rows) == 2 * len(TRUTH)
+    for row in rows:
+        assert all(v is None or math.isfinite(v) for v in row.values() if isinstance(v, float | int))
+        if row["arm"] == "helped":
+            assert row["low"] < math.exp(-0.8) < row["high"] < 1
+            assert (row["failed"], row["runs"], row["base_runs"]) == (0, 8, 8)
+        if row["arm"] == "died":
+            assert (row["failed"], row["ratio"]) == (8, None)
+            assert row["p_fail"] < 0.001
+        if row["arm"] == "null":
+            assert row["runs"] == 7  # a cell of it is missing
+
+
+def test_a_narrow_margin_leaves_equal_arms_undecided_with_the_seeds_that_they_need(root):
+    (dcgan, _) = judged(root, margin=1.02)
+    verdict = dcgan.arms["null"]
+    assert verdict.verdict == "undecided"
+    (row,) = [r for r in records([dcgan]) if r["arm"] == "null"]
+    assert row["seeds_to_decide"] is None or row["minutes_to_decide"] == pytest.approx(row["seeds_to_decide"] * 10 / 60)
+
+
+def test_the_command_prints_a_table_and_json(root, capsys):
+    assert main(["verdicts", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "dcgan, FID@2048 (shapes classifier): 1 helps, 0 rescues, 2 same, 0 undecided, 1 fails more, 1 hurts" in out
+    assert main(["verdicts", str(root), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == 1
+    assert {(r["model"], r["arm"], r["verdict"]) for r in data["arms"]} == {
+        (m, a, v) for m in ("dcgan", "wgan_gp") for a, v in TRUTH.items()
+    }
+
+
+def test_a_base_that_fails_is_said_to_carry_no_help(root, tmp_path, capsys):
+    shutil.copytree(root, tmp_path / "r")
+    for seed in (0, 1, 2):
+        path = tmp_path / "r" / "runs" / run("dcgan", "base", seed) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "outcome": "collapsed"}))
+    dcgan, other = judged(tmp_path / "r")
+    assert dcgan.objection == "base fails in 3 of 8 runs"
+    assert other.objection == ""
+    assert main(["verdicts", str(tmp_path / "r")]) == 0
+    assert "base fails in 3 of 8 runs: it cannot carry verdicts of 'helps'" in capsys.readouterr().out
+
+
+def test_without_base_there_is_nothing_to_judge(root, tmp_path):
+    shutil.copytree(root, tmp_path / "r")
+    for seed in range(8):
+        shutil.rmtree(tmp_path / "r" / "runs" / run("dcgan", "base", seed))
+    dcgan, _ = judged(tmp_path / "r")
+    assert dcgan.arms == {}
+    assert dcgan.objection == "base has too few runs"
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["verdicts", "nowhere"], "no such folder"),
+    (["verdicts", "nowhere", "--margin", "1"], "a ratio over 1"),
+    (["verdicts"], "roots"),
+])  # fmt: skip
+def test_wrong_input_is_one_line_and_exit_code_2(argv, words, capsys):
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
