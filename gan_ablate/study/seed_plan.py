@@ -1,0 +1,54 @@
+"""How many seeds an adaptive study trains: base many, arms at looks fixed beforehand, until they are decided."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gan_ablate.errors import InputError, unknown
+
+KEYS = ("base", "looks", "weights", "until")
+LEAST_BASE = 5  # seeds: base's own spread weighs in every verdict
+EXAMPLE = "{base: 40, looks: [4, 8, 16], until: decided}"
+
+
+class SeedPlan(NamedTuple):
+    """base: seeds of base, from the first look on. Arms have `looks[k]` seeds at look k, and stop once decided.
+
+    weights: what each look may spend of the error; they sum to one, so that the verdicts hold whatever is decided when
+    (a union bound).
+    """
+
+    base: int
+    looks: tuple[int, ...]
+    weights: tuple[float, ...]
+
+
+def read_seed_plan(given: Mapping[str, Any], where: str) -> SeedPlan:
+    """The plan in a study's `seeds:`. Raises `InputError` for looks that fall, weights that do not sum to one, .."""
+    for key in given:
+        if key not in KEYS:
+            raise unknown("key", key, KEYS, f"{where}: seeds")
+    if (until := given.get("until", "decided")) != "decided":
+        raise InputError(f"{where}: seeds: until={until!r}: only `decided` is known; write {EXAMPLE}")
+    base, looks = given.get("base"), given.get("looks")
+    if not isinstance(base, int) or isinstance(base, bool) or base < LEAST_BASE:
+        raise InputError(f"{where}: seeds: base={base!r}: needs a whole number of at least {LEAST_BASE} seeds of base")
+    if not isinstance(looks, list) or not looks or not all(_is_count(n) and n >= 2 for n in looks):
+        raise InputError(f"{where}: seeds: looks={looks!r}: needs a list of whole numbers of at least 2, as [4, 8, 16]")
+    if any(b <= a for a, b in itertools.pairwise(looks)):
+        raise InputError(f"{where}: seeds: looks={looks}: each look needs more seeds than the one before")
+    weights = given.get("weights", [1 / len(looks)] * len(looks))
+    if not isinstance(weights, list) or len(weights) != len(looks):
+        raise InputError(f"{where}: seeds: weights={weights!r}: needs one weight for each of the {len(looks)} looks")
+    if not all(isinstance(w, int | float) and not isinstance(w, bool) and w > 0 for w in weights):
+        raise InputError(f"{where}: seeds: weights={weights}: needs numbers over 0")
+    if not math.isclose(sum(weights), 1, abs_tol=1e-9):
+        raise InputError(f"{where}: seeds: weights={weights}: they sum to {sum(weights):g}, and must sum to 1")
+    return SeedPlan(base, tuple(looks), tuple(float(w) for w in weights))
+
+
+def _is_count(x: object) -> bool:
+    return isinstance(x, int) and not isinstance(x, bool)
