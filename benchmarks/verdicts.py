@@ -24,9 +24,8 @@ from gan_ablate.stats import t_test
 from gan_ablate.stats.aggregate import over_tasks
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import auc
-from gan_ablate.stats.intervals import bootstrap_interval
+from gan_ablate.stats.intervals import bootstrap_interval, spread_ratio
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
-from gan_ablate.stats.spread import spread_ratio
 from gan_ablate.stats.t_test import ratio_power
 
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`

@@ -10,13 +10,12 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from gan_ablate.claims import VERDICTS, find, judge, registry
-from gan_ablate.claims.catalogue import CLAIMS
+from gan_ablate.claims import VERDICTS, find_claim, judge, registry
+from gan_ablate.claims.catalogue import CLAIMS, check
 from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast
 from gan_ablate.claims.comparisons import seeds_correlate
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import DesignMeasure, means
-from gan_ablate.claims.registry import check
 from gan_ablate.claims.verdict import Evidence, combine
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
@@ -700,7 +699,7 @@ def test_unknown_claims_and_roots_are_one_line_and_exit_2(tmp_path, capsys):
     assert "did you mean 'arch.strided'" in capsys.readouterr().err
     assert main(["claims", "--root", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert find("sign.half").study == "sweeps/toys.yaml"
+    assert find_claim("sign.half").study == "sweeps/toys.yaml"
 
 
 def test_what_is_left_to_measure_is_planned_from_the_claims(tmp_path):

@@ -19,7 +19,7 @@ from gan_ablate.stats.aggregate import (
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.failures import auc
-from gan_ablate.stats.spread import spread_ratio
+from gan_ablate.stats.intervals import spread_ratio
 
 RNG = np.random.default_rng(11)
 NAMES = ["a", "b", "c", "d"]

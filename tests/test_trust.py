@@ -16,7 +16,7 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import custom_extractor
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.run.measure import open_checkpoint
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import from_dict
 from gan_ablate.sweep import slurm

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import match
-from gan_ablate.claims.registry import registry
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
 from gan_ablate.results.files import read_measured

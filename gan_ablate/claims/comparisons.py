@@ -17,9 +17,8 @@ from gan_ablate.results.tables import Run, Table, number
 from gan_ablate.stats.aggregate import time_to
 from gan_ablate.stats.equivalence import equivalence, two_sided
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
-from gan_ablate.stats.intervals import Interval, farthest
+from gan_ablate.stats.intervals import Interval, farthest, spread_ratio
 from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, family_correlation
-from gan_ablate.stats.spread import spread_ratio
 
 TINY = 1e-12  # in place of a score of 0, which has no logarithm
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import Correction, PlannedTest, planned_tests
-from gan_ablate.claims.registry import registry
 from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, conclude
 from gan_ablate.results.frames import Results
 from gan_ablate.results.tables import Run, tables

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def _claims(args: Namespace) -> int:
-    from gan_ablate.claims import find, judge, registry
+    from gan_ablate.claims import find_claim, judge, registry
     from gan_ablate.results.frames import load
 
-    chosen = [find(args.id)] if args.id else list(registry().values())
+    chosen = [find_claim(args.id)] if args.id else list(registry().values())
     verdicts = {v.id: v for v in judge([load(root) for root in args.root])} if args.root else {}
     if args.json:
         from gan_ablate.publishing import to_json

@@ -16,7 +16,7 @@ from gan_ablate.trust import trust_typed
 def _sample(args: Namespace) -> int:
     if args.count < 1:
         raise InputError(f"--count {args.count}: needs at least 1")
-    from gan_ablate.run.sampling import sample
+    from gan_ablate.run.measure import sample
 
     print(sample(Path(args.checkpoint), args.count, args.seed, Path(args.out)))
     return 0

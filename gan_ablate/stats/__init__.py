@@ -7,11 +7,10 @@
 | the same by ranks, exact at any size | `ranks` |
 | is it as good as; is a mean near a number | `equivalence` |
 | many tests | `corrections` |
-| one arm's mean, a proportion, a quotient of ratios | `intervals` |
+| one arm's mean, a proportion, a quotient of ratios; is one side more spread out | `intervals` |
 | failure rates; does a sign announce failure | `failures` |
 | over several tasks; best of k runs; time to a given FID | `aggregate` |
 | main effects and interactions | `factorial` |
-| is one side more spread out | `spread` |
 
 Everywhere `None` is a run that failed without a score: it ranks worst and is never dropped.
 """

@@ -22,9 +22,8 @@ from gan_ablate.errors import InputError
 from gan_ablate.publishing import copy, publish, refusing, trouble
 from gan_ablate.recipe import Recipe, run_id_of
 from gan_ablate.results.files import read_recipe, read_record
-from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study
+from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study, study_bytes
 from gan_ablate.store.claim import RunClaim, is_file_of
-from gan_ablate.store.study_writer import study_bytes
 from gan_ablate.study.cells import NotApplicable, Tie, ties
 from gan_ablate.untrusted import open_lock, read_regular
 
