@@ -10,8 +10,7 @@ from typing import Literal
 import numpy as np
 
 from gan_ablate.stats import t_test
-from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.intervals import NONE, Interval, exp, wilson
+from gan_ablate.stats.intervals import NONE, Interval, exp
 from gan_ablate.stats.ranks import improvement, least_rank_p, rank_sum_p, ranks, scored
 from gan_ablate.stats.t_test import Estimate, break_even, detectable, pooled_correlation
 
@@ -35,30 +34,21 @@ class Comparison:
     difference: Interval = NONE  # treatment - control on the scale analysed (log: of logarithms)
     improvement: float = math.nan  # P(a treatment run beats a control run), failed runs worst
     delta: float = math.nan  # Cliff's, positive where the treatment tends to be worse
-    failures: Interval = NONE  # rate of failed treatment runs, Wilson
-    control_failures: Interval = NONE
     least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
     dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
-
-    @property
-    def worse(self) -> bool:
-        """Whether the treatment's runs tend to be worse than the control's, failed runs counted."""
-        return self.delta > 0
 
 
 @dataclass(frozen=True)
 class Family:
-    """Pre-declared comparisons with one control, corrected together."""
+    """Pre-declared comparisons with one control."""
 
     comparisons: Mapping[str, Comparison]
-    adjusted: Mapping[str, float]  # Holm's p by arm; NaN where nothing could be tested
     correlation: float  # mean over all pairs of arms, the control among them: decides whether seeds are paired
 
 
 def compare(
     treatment: Scores,
     control: Scores,
-    level: float = 0.95,
     alpha: float = 0.05,
     *,
     pooled: float | None = None,
@@ -76,7 +66,7 @@ def compare(
     A failed run has no score: with any, the test is the exact Mann-Whitney test on ranks, failed runs ranked worst,
     and the ratio (over the runs with scores) has no interval. Ranks are not paired, since signed ranks of 5 pairs never
     fall under p = 0.06. Ranks decide as well where a difference has no error (counts of modes that never vary): a t
-    test would call two runs certain. `level` is that of the interval, which inverts the test; `alpha` that of the test
+    test would call two runs certain. The interval is one of 95 % and inverts the test. `alpha` is that of the test
     which `detectable` speaks of: give it corrected where p will be. Raises `ValueError` for scores that are not finite
     and, on the log scale, not positive.
     """
@@ -97,7 +87,7 @@ def compare(
     else:
         p, favours = (float(estimate.p()) if test else math.nan), int(np.nan_to_num(np.sign(estimate.mean)))
     wins = improvement(list(treatment.values()), list(control.values()), better)
-    difference = Interval(float(estimate.mean), *map(float, estimate.bounds(level)))
+    difference = Interval(float(estimate.mean), *map(float, estimate.bounds()))
     smallest = detectable(float(estimate.error), float(estimate.dof), alpha) if test else math.nan
     return Comparison(
         test=test,
@@ -110,8 +100,6 @@ def compare(
         difference=difference,
         improvement=wins,
         delta=1 - 2 * wins,
-        failures=wilson(len(treatment) - len(a), len(treatment)),
-        control_failures=wilson(len(control) - len(b), len(control)),
         least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
         dof=float(estimate.dof),
     )
@@ -120,15 +108,13 @@ def compare(
 def compare_family(
     arms: Mapping[str, Scores],
     control: Scores,
-    level: float = 0.95,
     alpha: float = 0.05,
     *,
     pooled: float | None = None,
-    scale: Scale = "log",
-    better: Better = "lower",
     one_training: Collection[str] = (),
 ) -> Family:
-    """Each arm against the control, Holm-corrected; their common correlation decides whether seeds are paired.
+    """Each arm's log scores against the control's, at `alpha` over the number of arms; their common correlation decides
+    whether seeds are paired.
 
     Arms of `one_training` sample from the control's own trained weights: their seeds are pairs by construction,
     whatever the others' correlation, to which they add nothing.
@@ -138,14 +124,12 @@ def compare_family(
     correlation that is not negative.
     """
     apart = [side for k, side in arms.items() if k not in one_training]
-    measured = family_correlation([control, *apart], scale) if pooled is None else pooled
+    measured = family_correlation([control, *apart]) if pooled is None else pooled
     telling = sum(_shared(side, control) >= 3 for side in apart)
     pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
     by_arm = {k: 1.0 if k in one_training else pooled for k in arms}
     share = alpha / max(1, len(arms))
-    done = {k: compare(v, control, level, share, pooled=by_arm[k], scale=scale, better=better) for k, v in arms.items()}
-    adjusted = holm([c.p for c in done.values()])
-    return Family(done, dict(zip(done, map(float, adjusted))), measured)
+    return Family({k: compare(v, control, share, pooled=by_arm[k]) for k, v in arms.items()}, measured)
 
 
 def family_correlation(sides: list[Scores], scale: Scale = "log") -> float:
