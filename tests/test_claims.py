@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
@@ -21,8 +20,8 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.formatting import number
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
+from gan_ablate.results.frames import run_tables
 from gan_ablate.results.runs import Run
-from gan_ablate.results.tables import tables
 from gan_ablate.stats.paired import compare
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.study import expand, read
@@ -52,14 +51,20 @@ class Root:
     @property
     def each(self):
         return [
-            Run(self.root / "runs" / id_, model, arm, seed, outcome, fid, self.records.get(id_) or {}, dataset, id_)
-            for id_, model, dataset, arm, seed, outcome, _, fid in self.rows
+            Run(
+                self.root / "runs" / id_,
+                model,
+                arm,
+                seed,
+                outcome,
+                fid,
+                self.records.get(id_) or {},
+                dataset,
+                id_,
+                protocol=protocol,
+            )
+            for id_, model, dataset, arm, seed, outcome, protocol, fid in self.rows
         ]
-
-    @property
-    def runs(self):
-        columns = ["run_id", "model", "dataset", "arm", "seed", "outcome", "protocol", "fid"]
-        return pd.DataFrame(self.rows, columns=columns)
 
     def add(
         self, model, arm, seed, fid, outcome="ok", dataset="shapes", tricks=None, measured=None, health=None, **more
@@ -413,10 +418,10 @@ def test_arms_of_one_training_are_paired_and_vouch_for_no_correlation(tmp_path):
         root.arm("nsgan", arm, noise=0.3, modes=50)
     for seed in range(10):  # shares base's FID, seed by seed
         root.add("nsgan", "interpolation:path=lerp", seed, root.rows[seed][-1] * 1.1)
-    (plain,) = tables([root])
+    (plain,) = run_tables([root])
     apart = seeds_correlate(plain, "nsgan", MEASURES["fid"])
     root.ties = {("nsgan", "shapes", "interpolation:path=lerp"): Tie(shares_weights=True)}
-    (table,) = tables([root])
+    (table,) = run_tables([root])
     assert table.one_training("nsgan", "base", "interpolation:path=lerp")
     assert not table.one_training("nsgan", "base", "r1")
     assert not plain.one_training("nsgan", "base", "interpolation:path=lerp")

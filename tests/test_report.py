@@ -19,7 +19,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
 from gan_ablate.report.arm_columns import verdict
-from gan_ablate.results.tables import tables as claimed
+from gan_ablate.results.frames import run_tables
 from gan_ablate.store.store import Store
 
 
@@ -141,7 +141,9 @@ def test_a_foreign_result_is_refused_by_all_readers_alike(tmp_path, kind, name):
     assert len(loaded.problems) == 1
     assert mine not in loaded.records
     assert mine not in set(loaded.curves["run_id"])
-    (table,) = (t.arms["dcgan"][arm] for t in claimed([loaded]) if arm in t.arms["dcgan"] and 0 in t.arms["dcgan"][arm])
+    (table,) = (
+        t.arms["dcgan"][arm] for t in run_tables([loaded]) if arm in t.arms["dcgan"] and 0 in t.arms["dcgan"][arm]
+    )
     assert (table[0].outcome, table[0].record) == ("missing", {})
     assert f"{mine}/{name} is refused" in report([root], tmp_path / "o").read_text()
     for cell in store.cells:  # nothing else is refused

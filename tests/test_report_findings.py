@@ -255,7 +255,7 @@ def test_runs_of_two_ways_of_measuring_are_not_compared_by_fid(tmp_path):
         old = json.loads(path.read_text())
         new = result("dcgan", old["recipe"]["arm"], old["recipe"]["seed"], old["metrics"]["fid"], extractor="inception")
         path.write_text(json.dumps(new))
-    found = {m.arm: m for m in comparison.moves(comparison.read(a), comparison.read(b))}
+    found = {m.arm: m for m in comparison.moves(comparison.read_arms(a), comparison.read_arms(b))}
     assert np.isnan(found["base"].change.point)
     assert found["x"].change.point == pytest.approx(1, rel=0.1)
     assert not found["x"].same_protocol

@@ -13,7 +13,9 @@ from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.planned_tests import Correction, Measure, PlannedTest
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.outcomes import UNMEASURED
-from gan_ablate.results.tables import Run, Table, number
+from gan_ablate.results.files import number
+from gan_ablate.results.frames import RunTable
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.aggregate import time_to
 from gan_ablate.stats.equivalence import equivalence, two_sided
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
@@ -51,7 +53,7 @@ def _unless_unmeasured(found: dict[int, float | None], side: Mapping[int, Run]) 
     return {} if others and not any(seed in found for seed in others) else found
 
 
-def seeds_correlate(table: Table, model: str, measure: Measure) -> float:
+def seeds_correlate(table: RunTable, model: str, measure: Measure) -> float:
     """The correlation of scores over seeds, pooled over all arms of a model: see `stats.paired.compare_family`."""
     if measure.read is None:
         return 0.0

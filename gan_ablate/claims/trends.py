@@ -16,7 +16,8 @@ import numpy as np
 from gan_ablate.claims.planned_tests import Correction, PlannedTest
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.recipe import BASE
-from gan_ablate.results.tables import Run, number
+from gan_ablate.results.files import number
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.equivalence import margin_p, two_sided
 from gan_ablate.stats.failures import auc
 from gan_ablate.stats.intervals import Interval

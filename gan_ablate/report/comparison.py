@@ -15,13 +15,13 @@ from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import VERDICTS
 from gan_ablate.findings.tables import tables
 from gan_ablate.formatting import NOTHING, number, p_value, place
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.recipe import BASE
 from gan_ablate.report.arm_columns import ALL, all_arms
 from gan_ablate.report.section import Column, Document, Name, Section, Table, Text
 from gan_ablate.report.study import ArmRow
 from gan_ablate.report.table_files import frame, unguarded
-from gan_ablate.report.write import encoded, files, refusing
+from gan_ablate.report.write import encoded, files
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
@@ -81,7 +81,7 @@ class Move:
         return self.kind if self.kind != "both" else changes or "same"
 
 
-def read(source: str | Path) -> pd.DataFrame:
+def read_arms(source: str | Path) -> pd.DataFrame:
     """A row per arm, of a root or of a report's folder. Raises `InputError` where it is neither."""
     path = Path(source)
     if (path / "study.yaml").exists():
@@ -194,9 +194,10 @@ COLUMNS = (
 )
 
 
-def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path:
-    """compare.html, compare.md, tables/compare.csv in `out` (default: B's report folder); returns the page's path."""
-    found = moves(read(before), read(after))
+def compare(before: str | Path, after: str | Path, out: str | Path | None = None) -> Path:
+    """Writes compare.html, compare.md and tables/compare.csv to `out` (default: the report folder of `after`): what
+    moved between two roots or reports. Returns the path of the page. Raises `InputError` where either is neither."""
+    found = moves(read_arms(before), read_arms(after))
     root = Path(after)
     folder = Path(out) if out else root / "report" if (root / "study.yaml").exists() else root
     table = Table(
@@ -215,7 +216,7 @@ def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path
         facts=[("A", place(before)), ("B", place(after))],
         sections=[Section(Name("moved"), "Arm by arm", "Arm by arm", SAID, [*_warnings(found), table])],
     )
-    with refusing(folder):
+    with refusing(folder, any_error=True):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         for name, text in files(document, "compare"):
             put(folder / name, encoded(text))

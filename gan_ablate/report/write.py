@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gan_ablate.claims import Verdict
 from gan_ablate.errors import InputError
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
@@ -34,8 +33,18 @@ LIST = "tables/report-files.csv"  # tables and figures of the report that lies h
 OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
 
 
-def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
-    """All files of a report on `roots`, in `out` (default: <first root>/report); returns the page's path."""
+def report(
+    roots: Sequence[str | Path],
+    out: str | Path | None = None,
+    partial: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
+
+    Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
+    left out, and no finished run is no error. `tell` is told of each root that is not finished, else. Raises
+    `InputError` where there is nothing to report.
+    """
     loaded = [load(root) for root in roots]
     for one in loaded:
         if not one.records and not partial:
@@ -45,8 +54,11 @@ def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = F
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
     texts = dict(files(document(studies, judged(loaded), partial), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
-    with refusing(home):
+    with refusing(home, any_error=True):
         _replace(home, texts)
+    for unfinished in (s for s in studies if s.left and not partial):
+        left = f"{unfinished.left} of {len(unfinished.loaded.runs)} runs have no result"
+        tell(f"{unfinished.loaded.root}: unfinished: {left}; verdicts may change")
     return home / "report.html"
 
 
@@ -100,15 +112,6 @@ def files(document: Document, stem: str) -> Iterator[tuple[str, str]]:
             yield f"figures/{names(part.file)}.svg", stacked(part.drawings).file
     yield f"{stem}.md", markdown.text(document, names)
     yield f"{stem}.html", html.page(document, names)
-
-
-@contextmanager
-def refusing(folder: Path) -> Iterator[None]:
-    """Turns an `OSError` into an `InputError` of one line."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 def encoded(text: str) -> bytes:

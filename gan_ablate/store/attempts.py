@@ -56,7 +56,7 @@ def _now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what a run depends on, without importing any of it."""
+    """Versions that a run depends on, found without importing any of it."""
     found = {"gan_ablate": __version__, "python": platform.python_version()}
     for name in ("torch", "lightning"):
         loaded = getattr(sys.modules.get(name), "__version__", None)
@@ -69,11 +69,12 @@ def versions() -> dict[str, str]:
 
 def hardware() -> Mapping[str, Any]:
     """Processor, cores and the GPU that this process was given (as `CUDA_VISIBLE_DEVICES` names it)."""
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+    return {"cpu": cpu(), "cores": os.cpu_count(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
 @lru_cache
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))

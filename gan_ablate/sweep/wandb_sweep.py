@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.recipe import Recipe
 from gan_ablate.study.cells import Expansion, dataset_names
 from gan_ablate.study.study import Study
@@ -131,9 +131,7 @@ def recipe_of(cell: Trial, study: Study, expansion: Expansion) -> Recipe | str:
 
 def write_file(text: str, path: Path) -> None:
     """Writes the file, unless it is there with the same text. Raises `InputError`."""
-    try:
+    with refusing(path, any_error=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             put(path, text.encode())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
