@@ -24,7 +24,7 @@ from gan_ablate.results.frames import run_tables
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.paired import compare
 from gan_ablate.study.cells import Tie
-from gan_ablate.study.study import expand, read
+from gan_ablate.study.study import expand, load_study
 
 HERE = Path(__file__).parent
 IDS = """
@@ -168,7 +168,7 @@ def test_a_broken_registry_is_refused_by_name(message):
 def test_every_arm_of_a_claim_is_in_a_shipped_sweep():
     cells = {}
     for path in sorted(HERE.parent.glob("sweeps/*.yaml")):
-        recipes = expand(read(path)).recipes
+        recipes = expand(load_study(path)).recipes
         cells[f"sweeps/{path.name}"] = {(r.model, r.arm) for r in recipes}
         cells[f"sweeps/{path.name} tricks"] = {(r.model, t.name) for r in recipes for t in r.tricks}
     for claim in registry().values():

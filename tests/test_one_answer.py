@@ -13,7 +13,7 @@ from planted_runs import result
 from gan_ablate.cli import main
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
 from gan_ablate.results.frames import load, run_tables
-from gan_ablate.store.gc import find
+from gan_ablate.store.gc import find_waste
 from gan_ablate.store.store import Store
 from gan_ablate.uplink import sync
 
@@ -93,7 +93,7 @@ def claims(root: Path, capsys: pytest.CaptureFixture[str], **_: object) -> set[s
 
 def gc(root: Path, **_: object) -> set[str]:
     names = {recipe(case).run_id: case for case in CASES}
-    return {names[waste.run_id] for waste in find(Store.open(root), ["checkpoints"])}
+    return {names[waste.run_id] for waste in find_waste(Store.open(root), ["checkpoints"])}
 
 
 def merge(root: Path, tmp_path: Path, **_: object) -> set[str]:

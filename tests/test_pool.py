@@ -259,7 +259,7 @@ def test_a_run_whose_lock_was_removed_publishes_nothing_and_is_looked_at_again(t
     assert (summary.done + summary.skipped, summary.failed, summary.left) == (3, 0, 0)
     assert sorted(tally(tmp_path, "attempts")) == [1, 2, 2]
     assert tally(tmp_path, "deaf") == []
-    ends = [[a.get("outcome") for a in attempts.read(folder)] for folder in tmp_path.glob("runs/*")]
+    ends = [[a.get("outcome") for a in attempts.read_attempts(folder)] for folder in tmp_path.glob("runs/*")]
     assert sorted(ends) == [["left", "ok"], ["left", "ok"], ["ok"]]
 
 

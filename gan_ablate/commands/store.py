@@ -58,9 +58,9 @@ def _fitted(text: str, height: int) -> str:
 
 
 def _show(args: Namespace) -> int:
-    from gan_ablate.store.show import describe, find
+    from gan_ablate.store.show import describe_run, find_run
 
-    say(describe(find(args.run, args.root)))
+    say(describe_run(find_run(args.run, args.root)))
     return 0
 
 
@@ -75,7 +75,7 @@ def _merge(args: Namespace) -> int:
 
 
 def _gc(args: Namespace) -> int:
-    from gan_ablate.store.gc import KINDS, describe, find, in_words, remove
+    from gan_ablate.store.gc import KINDS, describe_waste, find_waste, in_words, remove
     from gan_ablate.store.store import Store
 
     if args.yes and args.dry_run:
@@ -85,8 +85,8 @@ def _gc(args: Namespace) -> int:
         if kind not in KINDS:
             raise unknown("--what", kind, KINDS)
     store = Store.open(args.root)
-    found = list(find(store, kinds))
-    say("\n".join(describe(found)) or "nothing to remove")
+    found = list(find_waste(store, kinds))
+    say("\n".join(describe_waste(found)) or "nothing to remove")
     if not found:
         return 0
     if not args.yes:

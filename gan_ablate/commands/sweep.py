@@ -66,7 +66,7 @@ def _slurm_options(args: Namespace) -> Any:
 
 
 def _sweep(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, override, read, select
+    from gan_ablate.study.study import expand, load_study, override, select_runs
     from gan_ablate.sweep import display
     from gan_ablate.sweep.pool import Way, sweep
     from gan_ablate.sweep.slurm import sweep_on_slurm
@@ -85,7 +85,7 @@ def _sweep(args: Namespace) -> int:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
     for arm in changes.get("arms", ()):
         trust_typed(arm.partition(":")[0])
-    study = read(args.study)
+    study = load_study(args.study)
     study = override(study, **changes) if changes else study
     root = args.root or f"runs/{study.name}"
     expansion = expand(study)
@@ -98,7 +98,7 @@ def _sweep(args: Namespace) -> int:
         options={**run_options(args), "group": study.name},
     )
     if args.dry_run:
-        chosen = select(expansion.recipes, only) if only else None
+        chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
         say(display.matrix(expansion, root, workers=workers, chosen=chosen))
         return 0

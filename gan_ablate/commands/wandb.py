@@ -17,13 +17,13 @@ PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from e
 
 
 def _export(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, read
+    from gan_ablate.study.study import expand, load_study
     from gan_ablate.sweep import wandb_sweep
 
     options = run_options(args)
     usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
     given = [(f"--{name.replace('_', '-')}", options[name]) for name in PASSED_ON if options[name] != usual[name]]
-    study = read(args.study)
+    study = load_study(args.study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
     path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
@@ -33,13 +33,13 @@ def _export(args: Namespace) -> int:
 
 
 def _trial(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, read, select
+    from gan_ablate.study.study import expand, load_study, select_runs
     from gan_ablate.sweep import wandb_sweep
     from gan_ablate.sweep.pool import prepare, sweep
 
     options = run_options(args)
     cell = wandb_sweep.read_trial(args.cell)
-    study = read(args.study)
+    study = load_study(args.study)
     expansion = expand(study)
     recipe = wandb_sweep.recipe_of(cell, study, expansion)
     if isinstance(recipe, str):
@@ -47,7 +47,7 @@ def _trial(args: Namespace) -> int:
         return 0
     root = args.root or f"runs/{study.name}"
     only = [glob.escape(f"{recipe.model}@{recipe.dataset}/{recipe.arm}/{recipe.seed}")]
-    if select(expansion.recipes, only) != (recipe,):
+    if select_runs(expansion.recipes, only) != (recipe,):
         raise InputError(f"{args.study}: cell {cell}: its name also means another run: give its arm another label")
     store, _ = prepare(study, root, only, expansion)
     record = store.finished(recipe.run_id)

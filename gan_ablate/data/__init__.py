@@ -54,7 +54,7 @@ def load(
     if not path.exists():
         raise _not_found(name)
     return _take(
-        folders.read(path, size=size, channels=channels, split=split, name=path.name, progress=progress), count
+        folders.read_folder(path, size=size, channels=channels, split=split, name=path.name, progress=progress), count
     )
 
 
@@ -66,7 +66,7 @@ def _named(name: str, *, size: int, channels: int, split: str, root: str, count:
         return toys.generate(name, split, count, size=size, channels=channels)
     if name == torchvision_sets.STACKED:
         return torchvision_sets.read_stacked(size=size, channels=channels, split=split, data_root=root, count=count)
-    return _take(torchvision_sets.read(name, size=size, channels=channels, split=split, data_root=root), count)
+    return _take(torchvision_sets.read_named(name, size=size, channels=channels, split=split, data_root=root), count)
 
 
 def _take(images: ImageSet, count: int | None) -> ImageSet:

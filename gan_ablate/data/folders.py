@@ -48,7 +48,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GAN_ABLATE_CACHE") or "~/.cache/gan_ablate/images").expanduser()
 
 
-def read(
+def read_folder(
     source: Path, *, size: int, channels: int, split: str = "train", name: str = "", progress: bool = False
 ) -> ImageSet:
     """The images under `source`, centre-cropped to a square and resized to `size`, in the order of their paths.

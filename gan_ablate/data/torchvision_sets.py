@@ -54,7 +54,7 @@ def data_folder(data_root: str | Path | None) -> Path:
     return Path(data_root or os.environ.get("GAN_ABLATE_DATA") or "~/.cache/gan_ablate/data").expanduser()
 
 
-def read(name: str, *, size: int, channels: int, split: str, data_root: str | Path | None = None) -> ImageSet:
+def read_named(name: str, *, size: int, channels: int, split: str, data_root: str | Path | None = None) -> ImageSet:
     """One split of the named set, converted to uint8 (N, channels, size, size).
 
     Nothing is written or downloaded where the files are there. Raises `InputError`, naming the file looked for, where
@@ -129,7 +129,7 @@ def read_stacked(
     """`count` stacks of three digits of MNIST's `split`; raises `InputError` as MNIST does, and for other channels."""
     if channels != DIGITS:
         raise InputError(f"{STACKED}: channels={channels}: needs {DIGITS}, one for each digit")
-    digits = read("mnist", size=size, channels=1, split=split, data_root=data_root)
+    digits = read_named("mnist", size=size, channels=1, split=split, data_root=data_root)
     return stack(digits, STACKED_COUNTS[split] if count is None else count, seed_for(0, STACKED, split))
 
 

@@ -206,12 +206,12 @@ def _quoted(text: object) -> str:
 
 def _is_source(path: str, loaded: Results) -> bool:
     """Whether that file of the current folder is the study as the root keeps it: names alone prove nothing."""
-    from gan_ablate.study.study import read
+    from gan_ablate.study.study import load_study
 
     if loaded.name != slug(loaded.name):
         return False
     try:
-        return bool(read(path).source == loaded.source)
+        return bool(load_study(path).source == loaded.source)
     except (InputError, *UNREADABLE):
         return False
 

@@ -25,7 +25,7 @@ TRACEBACK = 20_000  # characters kept
 
 def begin(folder: Path) -> int:
     """Records that this process starts on the run; returns the attempt's number, from 1. Raises `OSError`."""
-    number = max((a["attempt"] for a in read(folder)), default=0) + 1
+    number = max((a["attempt"] for a in read_attempts(folder)), default=0) + 1
     facts = {"host": platform.node(), "pid": os.getpid(), "versions": versions(), "hardware": hardware()}
     append(folder / NAME, {"attempt": number, "started": _now(), **facts})
     return number
@@ -38,7 +38,7 @@ def end(folder: Path, number: int, outcome: str, **more: Any) -> None:
     append(folder / NAME, {"attempt": number, "ended": _now(), "outcome": outcome, **more})
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read_attempts(folder: Path) -> list[dict[str, Any]]:
     """The attempts in the order in which they started, each with its end where there is one."""
     attempts: list[dict[str, Any]] = []
     for record in json_lines(folder / NAME):

@@ -96,7 +96,7 @@ class RunClaim:
         """
         number = self.attempt
         if not number:
-            number = next((a["attempt"] for a in reversed(attempts.read(self.folder)) if "ended" not in a), 0)
+            number = next((a["attempt"] for a in reversed(attempts.read_attempts(self.folder)) if "ended" not in a), 0)
         if self.over or not number:
             return
         self.over = bool(self.attempt)

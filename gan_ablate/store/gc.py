@@ -30,7 +30,7 @@ class Waste:
     finished: bool = False  # a stray with a result
 
 
-def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
+def find_waste(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
     """What can go, run by run. Looks only; a locked run is left out. Raises `InputError` where `runs` is a link."""
     asked = {cell.run_id for cell in store.cells}
     runs = store.folder("")
@@ -108,7 +108,7 @@ def in_words(count: int) -> str:
     return f"{count} bytes"
 
 
-def describe(found: Sequence[Waste]) -> list[str]:
+def describe_waste(found: Sequence[Waste]) -> list[str]:
     """One line per kind: how many and how much; strays by name, since results may be among them."""
     lines = []
     for kind, text in KINDS.items():

@@ -34,7 +34,7 @@ class FoundRun:
         return self.store.folder(self.run_id)
 
 
-def find(run: str, root: str | Path | None = None) -> FoundRun:
+def find_run(run: str, root: str | Path | None = None) -> FoundRun:
     """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`.
 
     Without a root, ids are looked for in all roots under `runs/`. Raises `InputError` for none and for several.
@@ -86,7 +86,7 @@ def _cell(store: Store, run_id: str) -> Cell | None:
     return next((cell for cell in store.cells if cell.run_id == run_id), None)
 
 
-def describe(found: FoundRun) -> str:
+def describe_run(found: FoundRun) -> str:
     """All there is to know of a run, as text. Raises `InputError` where its recipe cannot be read."""
     state, _ = found.store.glance(found.run_id)
     record = found.store.finished(found.run_id) or {}
@@ -190,7 +190,7 @@ def _number(value: object) -> str:
 
 
 def _attempts(found: FoundRun, state: str) -> Iterator[str]:
-    tried = attempts.read(found.folder)
+    tried = attempts.read_attempts(found.folder)
     for k, a in enumerate(tried):
         going = state == "running" and k == len(tried) - 1
         end = a.get("outcome") or ("running" if going else "killed (it left no word)")

@@ -181,7 +181,7 @@ def summary(design: str, facts: Mapping[str, Mapping[str, Any]], factors: Sequen
 LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZabcdefghjklmnopqrstuvwxyz"  # without I, which is the mean, as in the books
 
 
-def describe(design: Mapping[str, Any]) -> list[str]:
+def describe_design(design: Mapping[str, Any]) -> list[str]:
     """Lines for a reader about a design of the store: generators, resolution, and what it cannot tell apart."""
     groups: dict[str, list[str]] = {}
     for model, found in design.get("models", {}).items():

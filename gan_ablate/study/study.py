@@ -52,7 +52,7 @@ class Study:
     path: str = "study"  # where it was read, for error lines
 
 
-def read(path: str | Path) -> Study:
+def load_study(path: str | Path) -> Study:
     """The study in one YAML file. Raises `InputError` naming file and place of the first mistake."""
     return from_dict(read_yaml(path), str(path))
 
@@ -247,7 +247,7 @@ def run_name(recipe: Recipe) -> str:
     return f"{recipe.model}/{recipe.arm}/{recipe.seed}"
 
 
-def select(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
+def select_runs(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
     """The recipes that any of the patterns names: `model/arm/seed`, an arm or a model, with * ? [..].
 
     `model@dataset` may stand in place of the model. Raises `InputError` for a pattern that names nothing.

@@ -12,7 +12,7 @@ from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.store import Store, seconds_of
 from gan_ablate.study.cells import dataset_names
-from gan_ablate.study.planning import describe
+from gan_ablate.study.planning import describe_design
 from gan_ablate.study.study import Expansion
 from gan_ablate.untrusted import printable
 
@@ -187,7 +187,7 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
         listed = [f"  {columns[n.model, n.dataset]}/{n.arm}: {n.reason}" for n in expansion.not_applicable]
         lines += ["", "not applicable:", *listed]
     if expansion.design:
-        lines += ["", "design:", *(f"  {line}" for line in describe(expansion.design))]
+        lines += ["", "design:", *(f"  {line}" for line in describe_design(expansion.design))]
     waiting = [r for r in chosen if r.run_id not in done]
     seconds = TimeLeft.of(seconds_of(done.values())).left(waiting, [], workers)
     estimate = "time not known before one is done"

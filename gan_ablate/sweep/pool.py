@@ -23,8 +23,7 @@ from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, log, seconds_of
-from gan_ablate.study.study import Expansion, Study, expand, run_name
-from gan_ablate.study.study import select as select_runs
+from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.server import Message, Order, Setup, Task
 from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
