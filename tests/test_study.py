@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Recipe
 from gan_ablate.study import study as studies
@@ -30,7 +31,11 @@ def not_applicable(recipe: Recipe) -> str | None:
 
 
 def expand(study: studies.Study) -> studies.Expansion:
-    return studies.expand(study, complete=complete, not_applicable=not_applicable, trick_names=lambda: NAMES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tricks, "complete", complete)
+        patch.setattr(tricks, "not_applicable", not_applicable)
+        patch.setattr(tricks, "trick_names", lambda: NAMES)
+        return studies.expand(study)
 
 
 def read(tmp_path: Path, text: str | bytes) -> studies.Study:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
-from gan_ablate.study.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
+from gan_ablate.study.cells import Expansion, NotApplicable, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
 from gan_ablate.study.entries import (
     EVALUATION_FIELDS,
@@ -145,35 +146,20 @@ def override(
     return study
 
 
-def expand(
-    study: Study,
-    *,
-    complete: Callable[[Recipe], Recipe] | None = None,
-    not_applicable: Callable[[Recipe], str | None] | None = None,
-    trick_names: Callable[[], Iterable[str]] | None = None,
-) -> Expansion:
+def expand(study: Study) -> Expansion:
     """The study's recipes, validated and with every default filled in. Raises `InputError`.
 
-    `complete`, `not_applicable` and `trick_names` default to those of `gan_ablate.tricks`. An arm that equals
-    base on some model is not applicable there; one that equals base on every model, or another arm, is an error.
+    An arm that equals base on some model is not applicable there; one that equals base on every model, or another arm,
+    is an error.
     """
-    from gan_ablate import tricks
-
-    rules = Rules(
-        complete or tricks.complete,
-        not_applicable or tricks.not_applicable,
-        (lambda model, names: None) if study.beyond_catalogue else tricks.beyond_catalogue,
-    )
     try:
-        settings = _settings(study, rules)
-        if study.design in FACTOR_DESIGNS:
-            return _expand_factors(study, settings)
-        return _expand_arms(study, settings, trick_names or tricks.trick_names)
+        settings = _settings(study)
+        return (_expand_factors if study.design in FACTOR_DESIGNS else _expand_arms)(study, settings)
     except InputError as error:
         raise InputError(f"{study.path}: {error}") from None
 
 
-def _settings(study: Study, rules: Rules) -> list[Setting]:
+def _settings(study: Study) -> list[Setting]:
     """Every model on every dataset. Raises `InputError` for a field that a model and a dataset both set."""
     names = dataset_names([d["dataset"] for d in study.datasets])
     settings = []
@@ -182,12 +168,13 @@ def _settings(study: Study, rules: Rules) -> list[Setting]:
             name = f"{model}@{names[dataset['dataset']]}" if len(study.datasets) > 1 else model
             for key in set_twice(own, dataset):
                 raise InputError(f"{name}: {key} is set under models and under datasets: set it in one of them")
-            settings.append(Setting(name, model, merge(merge(study.base, own), dataset), study.seeds[0], rules))
+            fields_ = merge(merge(study.base, own), dataset)
+            settings.append(Setting(name, model, fields_, study.seeds[0], study.beyond_catalogue))
     return settings
 
 
-def _expand_arms(study: Study, settings: Sequence[Setting], trick_names: Callable[[], Iterable[str]]) -> Expansion:
-    arms = DESIGNS[study.design](_spell_out(study, trick_names), _base_tricks(study))
+def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
+    arms = DESIGNS[study.design](_spell_out(study), _base_tricks(study))
     labels: set[str] = set()
     for arm in arms:
         if arm.label in labels:
@@ -272,7 +259,7 @@ def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
     return [recipe.arm, *(model + end for model in models for end in ends)]
 
 
-def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[Arm]:
+def _spell_out(study: Study) -> list[Arm]:
     """The arms with `all` replaced by every registered trick that is not written out beside it."""
     written = {arm.label for arm in study.arms if isinstance(arm, Arm)}
     arms: list[Arm] = []
@@ -280,7 +267,7 @@ def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[A
         if isinstance(arm, Arm):
             arms.append(arm)
         else:
-            arms.extend(Arm(name, (TrickSpec(name),)) for name in trick_names() if name not in written)
+            arms.extend(Arm(name, (TrickSpec(name),)) for name in tricks.trick_names() if name not in written)
     return arms
 
 
