@@ -91,7 +91,7 @@ def _table(
         *_doubts(table, base, base_rows, unmeasured),
         *_tied(same, one_training, groups, base),
         *_ranks(table, compared, base),
-        *_seeds(base),
+        *(["One seed: nothing can be tested. Add seeds."] if len(base) == 1 else []),
     )
     return replace(table, notes=notes)
 
@@ -164,8 +164,3 @@ def _tied(same: Mapping[str, str], one_training: set[str], groups: Mapping[str, 
         )
     if one_training:
         yield f"Sampled from base's own trained weights, so always paired by seed: {some(sorted(one_training))}."
-
-
-def _seeds(base: Scores) -> Iterator[str]:
-    if len(base) == 1:
-        yield "One seed: nothing can be tested. Add seeds."

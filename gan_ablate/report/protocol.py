@@ -98,9 +98,10 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
     """(heading, text) pairs."""
     every = loaded.records.values()
     versions, hardware = ([r[k] for r in every if isinstance(r.get(k), dict)] for k in ("versions", "hardware"))
+    evaluations = [e for r in every if (e := r.get("evaluation"))]
     protocols = sorted({p for p in loaded.runs["protocol"] if p})
-    digests = sorted({f"{e.get('extractor')}: {e.get('extractor_digest')}" for r in every if (e := _evaluation(r))})
-    real = sorted({f"{e.get('dataset')}: {e.get('real_fingerprint')}" for r in every if (e := _evaluation(r))})
+    digests = sorted({f"{e.get('extractor')}: {e['extractor_digest']}" for e in evaluations})
+    real = sorted({f"{e['dataset']}: {e['real_fingerprint']}" for e in evaluations})
     seeds = sorted(set(loaded.runs["seed"]))
     return [
         (
@@ -116,11 +117,6 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
         ("time", f"{loaded.runs['seconds'].sum() / 3600:.1f} hours of runs"),
         ("outcomes", ", ".join(f"{n} {o}" for o, n in sorted(Counter(loaded.runs["outcome"]).items()))),
     ]
-
-
-def _evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
-    found = record.get("evaluation")
-    return found if isinstance(found, dict) else {}
 
 
 def _hardware(h: dict[str, Any]) -> str:
