@@ -16,8 +16,8 @@ from gan_ablate.formatting import interval, number, p_value, rate
 from gan_ablate.recipe import TrickSpec
 from gan_ablate.results.frames import RunTable, run_tables
 from gan_ablate.results.runs import Run
-from gan_ablate.stats.equivalence import equivalence, margin_p, two_sided
 from gan_ablate.stats.intervals import wilson
+from gan_ablate.stats.paired import equivalence, margin_p, two_sided
 from gan_ablate.stats.t_test import break_even, one_sample
 
 CURVE = [{"step": s, "fid": 300.0 - s} for s in range(10, 101, 10)]

@@ -28,7 +28,7 @@ from gan_ablate.store.status import overview, table, throughput, watch
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 from gan_ablate.tricks import complete, not_applicable, trick_names
 
 BASE = complete(Recipe(steps=10))
@@ -125,7 +125,7 @@ def test_each_attempt_is_recorded_with_versions_hardware_and_its_end(tmp_path: P
 
 
 def test_the_sweeper_ends_the_attempt_of_a_worker_that_was_killed(tmp_path: Path) -> None:
-    way = {"run": "fake_runs:always_killed", "expansion": Expansion(RECIPES[:1]), "display": Quiet(), "workers": 1}
+    way = {"run": "fake_runs:always_killed", "expansion": Expansion(RECIPES[:1]), "display": Display(), "workers": 1}
     assert pool.sweep(Study(name="test"), tmp_path, **way).failed == 1  # type: ignore[arg-type]
     tried = attempts.read_attempts(Store(tmp_path).folder(BASE.run_id))
     assert [a.get("outcome") for a in tried] == [None, "crashed"]
@@ -323,7 +323,7 @@ def test_merge_of_an_unfinished_run_takes_its_checkpoint(tmp_path: Path) -> None
     folder = a.folder(BASE.run_id)
     assert (folder / "metrics.jsonl").read_text() == (folder / "checkpoints" / "last.ckpt").read_text() == str(b.root)
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert a.state(BASE.run_id) == "left"
+    assert a.glance(BASE.run_id)[0] == "left"
 
 
 def test_merge_skips_what_is_being_trained(tmp_path: Path, capsys: Any) -> None:

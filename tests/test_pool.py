@@ -26,7 +26,7 @@ from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
 from gan_ablate.sweep import pool, workers
-from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, matrix
+from gan_ablate.sweep.display import Display, Plain, TimeLeft, matrix
 
 HERE = Path(__file__).parent
 STUDY = Study(name="test")
@@ -43,7 +43,7 @@ def expansion(seeds: int = 3, arms: int = 2, steps: int = 4, first: int = 0) -> 
 
 
 def sweep(root: Path, run: str = "carry_out", seconds: float = 0.0, **more: object) -> pool.Summary:
-    options = {"workers": 2, "display": Quiet(), "expansion": expansion(), **more}
+    options = {"workers": 2, "display": Display(), "expansion": expansion(), **more}
     run = run if ":" in run else f"fake_runs:{run}"
     return pool.sweep(STUDY, root, run=run, options={"seconds": seconds}, **options)  # type: ignore[arg-type]
 
@@ -149,7 +149,7 @@ def test_a_run_function_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
 def test_root_of_another_study(tmp_path: Path) -> None:
     sweep(tmp_path, expansion=expansion(1, 1))
     with pytest.raises(InputError, match="belongs to study 'test', not 'other'"):
-        pool.sweep(Study(name="other"), tmp_path, expansion=expansion(), display=Quiet(), run="fake_runs:carry_out")
+        pool.sweep(Study(name="other"), tmp_path, expansion=expansion(), display=Display(), run="fake_runs:carry_out")
 
 
 def test_a_damaged_result_is_done_again(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ from statsmodels.stats.weightstats import ttost_ind, ttost_paired
 
 from gan_ablate.stats import t_test
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
-from gan_ablate.stats.equivalence import equivalence
 from gan_ablate.stats.failures import boschloo_p, rate_difference
-from gan_ablate.stats.paired import compare, compare_family
+from gan_ablate.stats.paired import compare, compare_family, equivalence
 from gan_ablate.stats.ranks import floor_note, least_rank_p
 from gan_ablate.stats.t_test import detectable, t_power
 

@@ -208,7 +208,7 @@ def test_every_cell_as_an_agent_runs_it(small, tmp_path, outside, capsys):
     assert ours.cells == others.cells
     assert ours.study.not_applicable == others.study.not_applicable
     assert {p.name for p in (root / "runs").iterdir()} == {c.run_id for c in others.cells}
-    assert all(ours.state(cell.run_id) == "done" for cell in ours.cells)
+    assert all(ours.glance(cell.run_id)[0] == "done" for cell in ours.cells)
     capsys.readouterr()
     for command in commands:  # again: nothing is trained twice
         assert main(command[2:]) == 0

@@ -17,10 +17,9 @@ from gan_ablate.results.files import number
 from gan_ablate.results.frames import RunTable
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.aggregate import time_to
-from gan_ablate.stats.equivalence import equivalence, two_sided
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
 from gan_ablate.stats.intervals import Interval, farthest, spread_ratio
-from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, family_correlation
+from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, equivalence, family_correlation, two_sided
 
 TINY = 1e-12  # in place of a score of 0, which has no logarithm
 
@@ -147,7 +146,7 @@ def _compared(test: PlannedTest, sides: tuple[Scores, Scores], correction: Corre
 def _as_good(
     test: PlannedTest, sides: tuple[Scores, Scores], seen: Comparison, correction: Correction, notes: Iterable[str]
 ) -> Finding:
-    """As good as, within the margin, by two one-sided tests: see `stats.equivalence.two_sided`.
+    """As good as, within the margin, by two one-sided tests: see `stats.paired.two_sided`.
 
     Where no ratio has an interval, ranks decide: a failed run ranks worst, and no margin bounds its harm. So they may
     contradict that the treatment is as good, being worse even after the margin is taken off, but never support it.

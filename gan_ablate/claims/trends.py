@@ -18,9 +18,9 @@ from gan_ablate.claims.verdict import Finding
 from gan_ablate.recipe import BASE
 from gan_ablate.results.files import number
 from gan_ablate.results.runs import Run
-from gan_ablate.stats.equivalence import margin_p, two_sided
 from gan_ablate.stats.failures import auc
 from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats.paired import margin_p, two_sided
 from gan_ablate.stats.ranks import rank_correlation
 from gan_ablate.stats.t_test import Estimate, detectable, one_sample
 from gan_ablate.trick import REGISTRY, Trick

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -81,6 +80,4 @@ def _take(images: ImageSet, count: int | None) -> ImageSet:
 def _not_found(name: str) -> InputError:
     if os.sep in name or Path(name).suffix:
         return InputError(f"dataset {name!r}: no such folder or zip of images; sets by name: {', '.join(NAMES)}")
-    close = get_close_matches(name, NAMES, n=2, cutoff=0.55)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(NAMES)}"
-    return InputError(f"unknown dataset {name!r}: {hint} (or give the path of a folder or zip of images)")
+    return InputError(f"{unknown('dataset', name, NAMES)} (or give the path of a folder or zip of images)")

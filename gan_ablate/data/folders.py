@@ -15,8 +15,9 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -84,17 +85,13 @@ def _contents(source: Path, entries: list[Entry]) -> list[object]:
         if source.is_file():
             with source.open("rb") as file:
                 return [[entry.path for entry in entries], hashlib.file_digest(file, hashlib.blake2b).hexdigest()]
-        digests = []
+        digests, short = [], partial(hashlib.blake2b, digest_size=16)
         for entry in entries:
             with (source / entry.path).open("rb") as file:
-                digests.append((entry.path, hashlib.file_digest(file, _short_digest).hexdigest()))
+                digests.append((entry.path, hashlib.file_digest(file, short).hexdigest()))
         return [digests]
     except OSError as error:
         raise InputError(f"{error.filename or source}: cannot be read ({error.strerror or error})") from error
-
-
-def _short_digest() -> Any:
-    return hashlib.blake2b(digest_size=16)
 
 
 def list_entries(source: Path) -> list[Entry]:

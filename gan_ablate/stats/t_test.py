@@ -98,7 +98,7 @@ def t_power(noncentrality: float, dof: float, alpha: float = 0.05) -> float:
     critical = special.stdtrit(dof, 1 - alpha / 2)
     below, far_below = special.nctdtr(dof, noncentrality, [critical, -critical])
     # where the distribution is far above the quantile, scipy gives NaN for what is 0 to 15 digits
-    return 1 - _zero_if_nan(below) + _zero_if_nan(far_below)
+    return float(1 - np.nan_to_num(below) + np.nan_to_num(far_below))
 
 
 def detectable(error: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -114,7 +114,3 @@ def detectable(error: float, dof: float, alpha: float = 0.05, power: float = 0.8
         middle = (low + high) / 2
         low, high = (middle, high) if t_power(middle, dof, alpha) < power else (low, middle)
     return high * error
-
-
-def _zero_if_nan(x: float) -> float:
-    return 0.0 if math.isnan(x) else float(x)

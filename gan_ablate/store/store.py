@@ -229,16 +229,9 @@ class Store:
             if record is not None:
                 yield {**record, "recipe": {**record.get("recipe", {}), "arm": cell.arm}}
 
-    def state(self, run_id: str) -> str:
-        """`done` (whatever the outcome), `crashed`, `running` or `left`."""
-        if self.read(run_id, warn=False) is not None:
-            return "done"
-        if self.is_running(run_id):
-            return "running"
-        return "crashed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
-
     def glance(self, run_id: str) -> tuple[str, float | None]:
-        """`state`, and when the run was published (seconds since 1970).
+        """`done` (whatever the outcome), `crashed`, `running` or `left`, and when the run was published (seconds since
+        1970).
 
         A file is read once while it stays as it is, so that looking again and again costs little.
         """

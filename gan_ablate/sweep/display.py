@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any
 
 from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
@@ -32,15 +32,8 @@ class Progress:
         return self.total - self.finished - self.failed - len(self.running)
 
 
-class Display(Protocol):
-    def update(self, progress: Progress) -> None: ...
-    def finished(self, progress: Progress, line: str) -> None: ...
-    def note(self, line: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class Quiet:
-    """Shows nothing."""
+class Display:
+    """What a sweep tells of itself. This one shows nothing."""
 
     def update(self, progress: Progress) -> None: ...
     def finished(self, progress: Progress, line: str) -> None: ...
@@ -48,21 +41,18 @@ class Quiet:
     def close(self) -> None: ...
 
 
-class Plain(Quiet):
+class Plain(Display):
     """One line per finished run, for logs and pipes."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stdout
 
     def finished(self, progress: Progress, line: str) -> None:
         count = progress.finished + progress.failed
         self.note(f"[{count}/{progress.total}] {line}   left {clock(progress.seconds_left)}")
 
     def note(self, line: str) -> None:
-        print(printable(line), file=self.stream, flush=True)
+        print(printable(line), flush=True)
 
 
-class Live:
+class Live(Display):
     """A bar over the runs, the counts and the running names, redrawn in place."""
 
     def __init__(self) -> None:

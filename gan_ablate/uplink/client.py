@@ -68,10 +68,9 @@ class Link:
         fallback: bool = True,
         agent: bool = True,
         init_seconds: float | None = None,
-        finish_seconds: float | None = None,
     ) -> None:
         init_seconds = init_seconds or seconds("init", INIT_SECONDS)
-        self._limit = finish_seconds or seconds("finish", FINISH_SECONDS)
+        self._limit = seconds("finish", FINISH_SECONDS)
         self._ready_by = time.monotonic() + (init_seconds if mode == "online" else 0.0)
         self._ended: Ended | None = None
         (folder / "wandb").mkdir(parents=True, exist_ok=True)
