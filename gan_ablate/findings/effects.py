@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from gan_ablate.stats.factorial import Effect, Factorial, factorial
 from gan_ablate.stats.failures import Association, auc
 
 
-@dataclass(frozen=True)
-class Effects:
+class Effects(NamedTuple):
     """The effects on one model."""
 
     title: str
@@ -81,8 +79,7 @@ def _name(value: Any) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True)
-class SignRow:
+class SignRow(NamedTuple):
     """One sign on one model, over the runs where it was looked for."""
 
     title: str

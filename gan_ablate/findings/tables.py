@@ -32,11 +32,7 @@ __all__ = ["VERDICTS", "ArmSummary", "ModelTable", "tables"]
 
 def tables(loaded: Results) -> tuple[ModelTable, ...]:
     """A table per protocol, model and dataset, in the study's order."""
-    return tuple(_tables(loaded))
-
-
-def _tables(loaded: Results) -> Iterator[ModelTable]:
-    runs = loaded.runs
+    found, runs = [], loaded.runs
     several = runs["dataset"].nunique() > 1
     for (model, dataset), part in runs.groupby(["model", "dataset"], sort=False):
         counts = Counter(p for p in part["protocol"] if p)
@@ -52,7 +48,8 @@ def _tables(loaded: Results) -> Iterator[ModelTable]:
             unmeasured = int((chosen["protocol"] == "").sum()) if len(counts) > 1 else 0
             title = f"{model} on {dataset}" if several else str(model)
             ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
-            yield _table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured, ties)
+            found.append(_table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured, ties))
+    return tuple(found)
 
 
 def _table(

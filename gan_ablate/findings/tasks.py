@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ SHOWN = 5  # arms beside base in a figure of lines
 RELATIVE = np.exp(np.linspace(math.log(0.25), math.log(4), 61))  # thresholds of the profiles, in base's FID
 
 
-@dataclass(frozen=True)
-class OverTasks:
+class OverTasks(NamedTuple):
     """One arm over the tasks that it was run on."""
 
     arm: str
@@ -30,8 +29,7 @@ class OverTasks:
     iqm: Interval  # interquartile mean of them, stratified bootstrap interval
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """Expected best FID of one arm when k of its runs can be paid for."""
 
     arm: str

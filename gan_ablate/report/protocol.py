@@ -38,7 +38,7 @@ def protocol(study: ReportedStudy) -> Section:
     loaded = study.loaded
     again = f"python -m gan_ablate.report {_quoted(place(loaded.root))}"
     parts: tuple[Part, ...] = (
-        *map(Text, explanation(study.tables)),
+        *map(Text, (*EXPLANATION, *map(family, study.tables))),
         Items(facts(loaded), "facts"),
         Group("Base recipes", (Items([("", line) for line in settings(loaded)]),)),
         Group("Again", (Code([*repeat_study(loaded), again]),)),
@@ -63,11 +63,6 @@ def failures(study: ReportedStudy) -> Section:
     )
     kinds = Items([(f"{n} ×", short(kind, REASON)) for kind, n in kinds_of(failed)])
     return Section(anchor, "Failures", "What failed and why", "", (whole, kinds, Only("page", (listed,))))
-
-
-def explanation(tables: Sequence[ModelTable]) -> list[str]:
-    """What holds for every study, then the family and the test of each table."""
-    return [*EXPLANATION, *(family(t) for t in tables)]
 
 
 def family(table: ModelTable) -> str:

@@ -32,6 +32,8 @@ class RunLog(Logger):
     probabilities: whether D's answers are (see `evaluate.health`).
     """
 
+    name, version, experiment = "metrics", "", DummyExperiment()
+
     def __init__(self, path: Path, probabilities: bool = True) -> None:
         super().__init__()
         self.path, self.probabilities = path, probabilities
@@ -39,18 +41,6 @@ class RunLog(Logger):
         self.signs: dict[str, int | None] = {}
         self._file: IO[bytes] | None = None
         self._bytes, self._digest = 0, hashlib.sha256()  # of all lines
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @property
-    def experiment(self) -> Any:
-        return DummyExperiment()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `recipe.json` holds them."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -118,8 +117,7 @@ def _exp(x: float) -> float:
     return math.exp(min(x, 709))  # no figure of ours is larger; one of a stranger's table may be
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Spread of log scores, treatment against control. `ratio` under 1: the treatment is the less sensitive."""
 
     ratio: Interval  # of standard deviations of log scores

@@ -39,8 +39,7 @@ class Comparison:
     dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """Pre-declared comparisons with one control."""
 
     comparisons: Mapping[str, Comparison]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def find_run(run: str, root: str | Path | None = None) -> FoundRun:
             names = (f"{cell.model}/{cell.arm}/{cell.seed}", f"{cell.dataset}/{cell.model}/{cell.arm}/{cell.seed}")
             if run in names or cell.run_id.startswith(run):
                 hits[store.folder(cell.run_id)] = FoundRun(store, cell.run_id, cell)
-        for path in store.folder("").glob(f"{_literal(run)}*") if "/" not in run else ():
+        for path in store.folder("").glob(f"{glob.escape(run)}*") if "/" not in run else ():
             if path.is_dir() and not path.name.startswith("."):
                 hits.setdefault(path, FoundRun(store, path.name, None))
     if len(hits) > 1:
@@ -71,11 +72,6 @@ def _far(run: str, known: Sequence[str], root: str | Path) -> InputError:
     error = unknown("run", run, known, str(root))
     text = str(error).partition("known:")
     return error if not text[1] else InputError(f"{text[0]}it has {len(known) // 2} runs; name one as model/arm/seed")
-
-
-def _literal(text: str) -> str:
-    """For a glob, where * ? and [ stand for themselves."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
 
 
 def _store(root: Path) -> Store:

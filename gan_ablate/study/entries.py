@@ -71,7 +71,7 @@ def read_models(given: object, where: str) -> dict[str, dict[str, Any]]:
     if isinstance(given, str):
         given = [given]
     if isinstance(given, Sequence):
-        given = {model: {} for model in map(_hashable, given)}
+        given = {m if isinstance(m, str | int | float) else str(m): {} for m in given}
     if not isinstance(given, Mapping) or not given:
         raise InputError(f"{where}: models: expected a list of {', '.join(MODELS)}, got {kind(given)}")
     for model in given:
@@ -105,10 +105,6 @@ def set_twice(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     both = [k for k in one if k in other and k not in ("tricks", "evaluation")]
     evaluations = one.get("evaluation", {}), other.get("evaluation", {})
     return both + [f"evaluation.{k}" for k in evaluations[0] if k in evaluations[1]]
-
-
-def _hashable(item: object) -> object:
-    return item if isinstance(item, str | int | float) else str(item)
 
 
 def read_seeds(given: Any, where: str) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,7 @@ COLUMNS = 4  # panels side by side in a file
 KEY = 22  # pixels of a line of the key
 
 
-@dataclass(frozen=True)
-class Curves:
+class Curves(NamedTuple):
     """One arm's evaluations."""
 
     seeds: tuple[np.ndarray, ...]  # each (points, 2): step, FID
