@@ -32,7 +32,7 @@ class RunLog(Logger):
     probabilities: whether D's answers are (see `evaluate.health`).
     """
 
-    name, version, experiment = "metrics", "", DummyExperiment()
+    name, version = "metrics", ""
 
     def __init__(self, path: Path, probabilities: bool = True) -> None:
         super().__init__()
@@ -41,6 +41,10 @@ class RunLog(Logger):
         self.signs: dict[str, int | None] = {}
         self._file: IO[bytes] | None = None
         self._bytes, self._digest = 0, hashlib.sha256()  # of all lines
+
+    @property
+    def experiment(self) -> Any:
+        return DummyExperiment()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: `recipe.json` holds them."""

@@ -22,7 +22,7 @@ class WandbLog(Logger):
     project: W&B's, the study's name.
     """
 
-    name, version, experiment = "wandb", "", DummyExperiment()
+    name, version = "wandb", ""
 
     def __init__(self, recipe: Recipe, folder: Path, mode: str, project: str, init_seconds: float) -> None:
         super().__init__()
@@ -30,6 +30,10 @@ class WandbLog(Logger):
         self.target = payload.target(mode, project)
         self.last_step, self.evaluations = -1, 0
         self.link = Link(folder, payload.init(recipe, project), mode=mode, init_seconds=init_seconds)
+
+    @property
+    def experiment(self) -> Any:
+        return DummyExperiment()
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run began with the whole recipe."""
