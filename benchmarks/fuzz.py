@@ -121,7 +121,7 @@ def problems(root: Path, reference: Path) -> list[str]:
         wrong.append("the two studies differ")
     for cell in two.cells:
         name, folder = f"{cell.model}/{cell.arm}/{cell.seed} ({cell.run_id})", one.folder(cell.run_id)
-        result, expected = one.read(cell.run_id), two.read(cell.run_id)
+        result, expected = one.finished(cell.run_id), two.finished(cell.run_id)
         if result is None or expected is None:
             wrong.append(f"{name}: no result" + ("" if expected else " in the undisturbed sweep"))
             continue
@@ -148,7 +148,7 @@ def fuzz(folder: Path, runs: int, kills: int, sweepers: int, seed: int, seconds:
     each.run(total, kills, time.monotonic() + seconds)
     last = sweeper(plan, fuzzed, "--workers", "2", "--retry-crashed").wait()
     tried = [len(attempts.read_attempts(f)) for f in (fuzzed / "runs").iterdir()]
-    resumed = [Store(fuzzed).read(c.run_id) or {} for c in Store.open(fuzzed).cells]
+    resumed = [Store(fuzzed).finished(c.run_id) or {} for c in Store.open(fuzzed).cells]
     return {
         "runs": total,
         "kills": dict(each.killed),

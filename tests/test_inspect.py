@@ -303,8 +303,8 @@ def test_merge_takes_the_union_and_the_better_half_of_each_run(tmp_path: Path, c
     assert merge([a.root, b.root], c.root) == Merged(kept=3, open=1)  # again: nothing to do, nothing touched
     assert {p: p.stat().st_mtime_ns for p in c.root.rglob("*")} == before
     assert merge([a.root, b.root], a.root) == Merged(copied=1, kept=2, open=1)  # into one of them
-    assert Store.open(a.root).read(RECIPES[2].run_id) is not None
-    assert a.read(RECIPES[1].run_id) == c.read(RECIPES[1].run_id)
+    assert Store.open(a.root).finished(RECIPES[2].run_id) is not None
+    assert a.finished(RECIPES[1].run_id) == c.finished(RECIPES[1].run_id)
 
 
 def test_merge_of_an_unfinished_run_takes_its_checkpoint(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gan_ablate.claims.comparisons import TINY, fid
-from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.planned_tests import PlannedTest
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.factorial import Factorial, factorial
@@ -24,7 +24,7 @@ OTHER_NORMS = (
 )
 
 
-def norm_at_small_batch(test: PlannedTest, _: Correction) -> Finding:
+def norm_at_small_batch(test: PlannedTest, _: float) -> Finding:
     """The ratio of a norm's FID to batch norm's at the smallest batch, divided by the same ratio at the largest batch.
 
     Under 1 the norm does relatively better at the smallest batch than at the largest. The claim says more, that it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -65,20 +65,12 @@ class PlannedTest:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What all tests of one judgement share."""
-
-    alpha: float  # of one test, after the correction
-    correlations: dict[tuple[int, str, str], float] = field(default_factory=dict)  # of seeds: table, model, measure
-
-
-@dataclass(frozen=True)
 class Measure:
     """A figure by which a treatment is compared with a control: two arms of a model, or one arm of two models."""
 
     label: str
     better: Literal["lower", "higher"]
-    test: Callable[[PlannedTest, Correction], Finding]
+    test: Callable[[PlannedTest, float], Finding]  # the float: alpha of one test, after the correction
     scale: Literal["log", "linear"] = "log"
     read: Callable[[Run], float | None] | None = None  # `None`: a figure of a set of runs, not of each
     worst_when_lost: bool = True  # whether a run that diverged or crashed is the worst in it

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.planned_tests import PlannedTest
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.recipe import BASE
 from gan_ablate.results.files import number
@@ -30,7 +30,7 @@ BAD = 2.0  # a run counts as bad from twice base's FID on, also where it did not
 MIN_ARMS = 4  # fewer arms are no sample, however alike
 NEAR_ZERO = "d_loss_near_zero"  # asked only of runs whose D answers with probabilities
 Read = Callable[[Run], float | None]
-Test = Callable[[PlannedTest, Correction], Finding]
+Test = Callable[[PlannedTest, float], Finding]
 
 
 # -- signs of failure ----------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ def announces_failure(grade: Read, rule: str) -> Test:
     `evaluate.health` that it grades.
     """
 
-    def test(test: PlannedTest, _: Correction) -> Finding:
+    def test(test: PlannedTest, _: float) -> Finding:
         limit = BAD * _typical_fid(test.table.side(test.model, BASE).values())
         grades, bad = [], []
         left_out = shown = graded_runs = 0
@@ -144,7 +144,7 @@ def follows_fid(key: str, sign: float = 1.0) -> Test:
     """The test of a loss, times `sign`: the mean over arms of its rank correlation with FID along each good run, on
     Fisher's z scale."""
 
-    def test(test: PlannedTest, correction: Correction) -> Finding:
+    def test(test: PlannedTest, alpha: float) -> Finding:
         z = []
         for runs in _arms(test):
             along = [v for r in runs if (v := _correlation_with_fid(r, key, sign)) is not None]
@@ -157,7 +157,7 @@ def follows_fid(key: str, sign: float = 1.0) -> Test:
         if test.contrast.expects == "near":
             found = _near(z, 0.0, math.atanh(margin), f"{note}; margin: {margin:g} either way")
         else:
-            found = _over_zero(z, correction.alpha, note)
+            found = _over_zero(z, alpha, note)
         effect = Interval(*map(math.tanh, found.effect))
         return replace(found, effect=effect, scale="correlation", smallest_missed=math.tanh(found.smallest_missed))
 
@@ -185,7 +185,7 @@ def late_answers(key: str) -> Test:
     """The test of D's mean answer over the last tenth of good runs against 1/2, where its answers are probabilities of
     targets 0 and 1."""
 
-    def test(test: PlannedTest, _: Correction) -> Finding:
+    def test(test: PlannedTest, _: float) -> Finding:
         asked = [[v for r in runs if _answers_half(r) and (v := _late(r, key)) is not None] for runs in _arms(test)]
         values, margin = [statistics.fmean(found) for found in asked if found], test.contrast.margin
         if len(values) < MIN_ARMS:

@@ -16,7 +16,8 @@ from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.recipe import SCHEMA, run_id_of
 from gan_ablate.untrusted import LARGEST, LONGEST_LOG, read_regular
 
-NEEDED = {"result.json": "outcome", "failed.json": "error"}  # the field without which each says nothing
+RESULT, FAILURE = "result.json", "failed.json"
+NEEDED = {RESULT: "outcome", FAILURE: "error"}  # the field without which each says nothing
 STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
 PARTS = {"metrics": METRICS, "best": ("fid", "step"), "stability": STABILITY, "signs": SIGNS, "labels": ()}
 MEASURES = (

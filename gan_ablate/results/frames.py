@@ -167,7 +167,7 @@ def _design(study: StudyFile) -> dict[str, Any]:
     return {"name": name[:LONGEST], "factors": plain}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunTable:
     """Runs of one root that were measured alike on one dataset: only these may be compared."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import discard, refusing, sync_folder
+from gan_ablate.results.files import RESULT
 from gan_ablate.store.claim import stale_files
 from gan_ablate.store.store import Store
 
@@ -44,7 +45,7 @@ def find_waste(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Wa
             continue
         if store.is_running(folder.name):
             continue
-        finished = store.read(folder.name, warn=False) is not None
+        finished = store.record(folder.name, warn=False).name == RESULT
         if folder.name not in asked and "strays" in kinds:
             yield Waste("strays", folder, size(folder), folder.name, finished)
             continue
@@ -68,7 +69,7 @@ def remove(store: Store, waste: Waste) -> bool:
         if not store.folder(waste.run_id).is_dir():
             return False
         with store.claim(waste.run_id) as claim:
-            if claim is None or (waste.kind == "checkpoints" and store.read(waste.run_id, warn=False) is None):
+            if claim is None or (waste.kind == "checkpoints" and store.record(waste.run_id, warn=False).name != RESULT):
                 return False
             _remove(waste.path)
     return True

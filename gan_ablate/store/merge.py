@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import append, copy, discard, refusing, sync_folder
-from gan_ablate.results.files import json_lines, read_recipe
+from gan_ablate.results.files import FAILURE, RESULT, json_lines, read_recipe
 from gan_ablate.results.study_file import Cell, StudyFile
 from gan_ablate.store import attempts
 from gan_ablate.store.claim import RunClaim
@@ -22,8 +22,7 @@ from gan_ablate.untrusted import open_lock
 CIRCUMSTANCES = frozenset(
     "seconds train_seconds evaluation_seconds peak_memory_bytes resumed versions hardware attempts".split()
 )
-MARKERS = ("result.json", "failed.json")  # the markers, written when all else is there
-OWN = ("lock", attempts.NAME, "checkpoints", *MARKERS)  # what is not simply copied
+OWN = ("lock", attempts.NAME, "checkpoints", RESULT, FAILURE)  # what is not simply copied
 
 
 @dataclass(frozen=True)
@@ -127,26 +126,27 @@ def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
 
 
 def _check_results(cell: Cell, stores: Sequence[Store]) -> None:
-    known: tuple[Store, dict[str, Any]] | None = None
+    known: tuple[Store, Mapping[str, Any]] | None = None
     for store in stores:
-        record = store.read(cell.run_id)
-        if record is None:
+        found = store.record(cell.run_id)
+        if found.name != RESULT:
             continue
-        if known is not None and (names := differing(known[1], record)):
+        if known is not None and (names := differing(known[1], found.record)):
             raise InputError(
                 f"run {cell.run_id} ({cell.model}/{cell.arm}/{cell.seed}) differs in {', '.join(names)} between "
                 f"{known[0].root} and {store.root}: move one of the two run folders away"
             )
-        known = known or (store, record)
+        known = known or (store, found.record)
 
 
 def _rank(store: Store, run_id: str) -> int:
     """How much of a run a store has: 3 its result, 2 a checkpoint, 1 a recorded failure, 0 nothing of use."""
-    if store.read(run_id, warn=False) is not None:
+    ended = store.record(run_id, warn=False).name
+    if ended == RESULT:
         return 3
     if any((store.folder(run_id) / "checkpoints").glob("*.ckpt")):
         return 2
-    return int(store.read(run_id, "failed.json", warn=False) is not None)
+    return int(ended == FAILURE)
 
 
 def _bring(out: Store, cell: Cell, stores: Sequence[Store], done: Merged, say: Callable[[str], None]) -> Merged:
@@ -193,7 +193,7 @@ def _copy_run(store: Store, claim: RunClaim) -> None:
     """
     source, target = store.folder(claim.run_id), claim.folder
     claim.look_over()
-    for name in ("checkpoints", *MARKERS):
+    for name in ("checkpoints", RESULT, FAILURE):
         discard(target / name)
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
@@ -216,8 +216,6 @@ def _copy_run(store: Store, claim: RunClaim) -> None:
         for path in checkpoints:
             copy(path, whole / path.name)
         whole.rename(target / "checkpoints")
-    for name in MARKERS:
-        if store.read(claim.run_id, name, warn=False) is not None:
-            copy(source / name, target / name)
-            break
+    if name := store.record(claim.run_id, warn=False).name:
+        copy(source / name, target / name)
     sync_folder(target)

@@ -21,7 +21,7 @@ from typing import IO, Any
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import copy, publish, refusing, trouble
 from gan_ablate.recipe import Recipe, run_id_of
-from gan_ablate.results.files import read_recipe, read_record
+from gan_ablate.results.files import FAILURE, RESULT, FoundRecord, find_record, read_recipe, read_record
 from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study, study_bytes
 from gan_ablate.store.claim import RunClaim, is_file_of
 from gan_ablate.study.cells import NotApplicable, Tie, ties
@@ -205,22 +205,16 @@ class Store:
             return False  # a link, a pipe: nobody claims a run by it
         return False
 
-    def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
-        """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
-        path = self.folder(run_id) / name
-        try:
-            return read_record(path, run_id)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            if warn:
-                log.warning("%s: damaged (%s); the run counts as not done", path, error)
-            return None
+    def record(self, run_id: str, *, warn: bool = True) -> FoundRecord:
+        """What the run's folder says of its end; with `warn` a file that does not count is told of."""
+        found = find_record(self.folder(run_id), run_id)
+        for name, why in found.problems.items() if warn else ():
+            log.warning("%s %s; the run counts as not done", self.folder(run_id) / name, why)
+        return found
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
         """The result, else the recorded failure, else None."""
-        result = self.read(run_id, warn=warn)
-        return result if result is not None else self.read(run_id, "failed.json", warn=warn)
+        return dict(self.record(run_id, warn=warn).record) or None
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Every finished cell's `result.json` or `failed.json`, in the study's order, under the study's arm labels."""
@@ -236,7 +230,7 @@ class Store:
         A file is read once while it stays as it is, so that looking again and again costs little.
         """
         folder = self.folder(run_id)
-        for name, state in (("result.json", "done"), ("failed.json", "crashed")) if not folder.is_symlink() else ():
+        for name, state in ((RESULT, "done"), (FAILURE, "crashed")) if not folder.is_symlink() else ():
             try:
                 facts = os.lstat(folder / name)
             except OSError:
