@@ -80,11 +80,8 @@ def _area(grades: list[float], bad: list[bool], shown: int, runs: int, left_out:
 
 def low_d_loss(run: Run) -> float | None:
     """Minus the lowest mean of three of D's losses in a row; `None` where D's answers are no probabilities."""
-
-    def strength(loss: list[float]) -> float:
-        return -min(statistics.fmean(loss[k - 3 : k]) for k in range(3, len(loss) + 1))
-
-    return _grade(_early(run, "d_loss"), strength) if NEAR_ZERO in run.signs else None
+    loss = _early(run, "d_loss") if NEAR_ZERO in run.signs else []
+    return _grade(loss, lambda x: -min(statistics.fmean(x[k - 3 : k]) for k in range(3, len(x) + 1)))
 
 
 def large_gradient(run: Run) -> float | None:
@@ -94,22 +91,17 @@ def large_gradient(run: Run) -> float | None:
 
 def d_loss_spread(run: Run) -> float | None:
     """Standard deviation of D's loss over the median of its size: a critic's may cross 0, and spikes move a mean."""
-
-    def strength(loss: list[float]) -> float | None:
-        size = statistics.median(map(abs, loss))
-        return statistics.stdev(loss) / size if size > 0 else None
-
-    return _grade(_early(run, "d_loss"), strength)
+    return _grade(
+        _early(run, "d_loss"),
+        lambda x: statistics.stdev(x) / size if (size := statistics.median(map(abs, x))) > 0 else None,
+    )
 
 
 def g_loss_fall(run: Run) -> float | None:
     """How steadily G's loss falls: 1 where every record is under the one before."""
-
-    def strength(loss: list[float]) -> float | None:
-        rise = rank_correlation(range(len(loss)), loss)
-        return None if rise is None else -rise
-
-    return _grade(_early(run, "g_loss"), strength)
+    return _grade(
+        _early(run, "g_loss"), lambda x: None if (rise := rank_correlation(range(len(x)), x)) is None else -rise
+    )
 
 
 def _grade(loss: list[float], strength: Callable[[list[float]], float | None]) -> float | None:

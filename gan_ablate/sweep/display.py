@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,32 +105,23 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-@dataclass
 class TimeLeft:
     """Estimates from finished runs: the mean of the same model and arm, else of the model, else of all."""
 
-    known: dict[tuple[str, ...], list[float]] = field(default_factory=dict)  # key -> [sum of seconds, runs]
-
-    @classmethod
-    def of(cls, durations: Iterable[tuple[str, str, float]]) -> TimeLeft:
-        new = cls()
+    def __init__(self, durations: Iterable[tuple[str, str, float]] = ()) -> None:
+        self.known: dict[tuple[str, ...], list[float]] = {}  # key -> [sum of seconds, runs]
         for duration in durations:
-            new.add(*duration)
-        return new
+            self.add(*duration)
 
     def add(self, model: str, arm: str, seconds: float) -> None:
         for key in ((model, arm), (model,), ()):
-            entry = self.known.setdefault(key, [0.0, 0.0])
-            entry[0] += seconds
-            entry[1] += 1
+            total, runs = self.known.get(key, [0.0, 0.0])
+            self.known[key] = [total + seconds, runs + 1]
 
     def expect(self, model: str, arm: str) -> float | None:
         """Seconds that one run takes, None before any run has finished."""
-        for key in ((model, arm), (model,), ()):
-            if key in self.known:
-                total, count = self.known[key]
-                return total / count
-        return None
+        found = (self.known[key] for key in ((model, arm), (model,), ()) if key in self.known)
+        return next((total / runs for total, runs in found), None)
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
         """Seconds until all is done. `running`: recipes with the seconds they have run for."""
@@ -179,7 +170,7 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
     if expansion.design:
         lines += ["", "design:", *(f"  {line}" for line in describe_design(expansion.design))]
     waiting = [r for r in chosen if r.run_id not in done]
-    seconds = TimeLeft.of(seconds_of(done.values())).left(waiting, [], workers)
+    seconds = TimeLeft(seconds_of(done.values())).left(waiting, [], workers)
     estimate = "time not known before one is done"
     if seconds is not None:
         estimate = f"about {clock(seconds)} on {workers} workers"

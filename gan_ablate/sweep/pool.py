@@ -202,7 +202,7 @@ class _Sweep:
                 self.failed_before += "error" in record
                 self.skipped += 1
         sources.check()
-        self.estimate = TimeLeft.of(spent)
+        self.estimate = TimeLeft(spent)
         if not self.waiting:
             self.display.note(f"nothing to do: all {self.skipped} runs are finished")
             return self._summary()

@@ -36,6 +36,8 @@ from gan_ablate.untrusted import read_regular
 MAX_ARRAY = 1000  # tasks of one array; Slurm's own default limit is 1001
 MARGIN = 30  # seconds between the end of the runs' grace and the end of the job
 LONGEST_JOB = 64  # characters of a job's name
+# options that submitit calls as they are called here
+AS_THEY_ARE = "time array_parallelism partition account qos constraint exclude gpus_per_node cpus_per_task".split()
 ASK_EVERY = 10.0  # seconds between looks at the queue: it is one for all users
 
 
@@ -82,18 +84,10 @@ class SlurmOptions:
 
     def parameters(self, name: str) -> dict[str, Any]:
         """As submitit's Slurm executor takes them."""
-        given: dict[str, Any] = {
+        given: dict[str, Any] = {k: getattr(self, k) or None for k in AS_THEY_ARE}
+        given |= {
             "job_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_JOB] or "study",  # a line of the script
-            "time": self.time,
-            "array_parallelism": self.array_parallelism,
             "signal_delay_s": self.signal_delay,
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
-            "constraint": self.constraint,
-            "exclude": self.exclude,
-            "gpus_per_node": self.gpus_per_node or None,
-            "cpus_per_task": self.cpus_per_task or None,
             "mem": f"{round(self.mem_gb * 1024)}MB" if self.mem_gb else None,
             "setup": list(self.setup) or None,
             # since 22.05 srun does not take it over from sbatch
@@ -187,7 +181,7 @@ def sweep_on_slurm(
         if not wait or not waiting:
             return Summary(0, 0, len(finished), len(waiting))
         failed = sum("error" in record for record in finished.values())
-        watch = _Watch(store, waiting, tasks, display, TimeLeft.of(seconds_of(finished.values())))
+        watch = _Watch(store, waiting, tasks, display, TimeLeft(seconds_of(finished.values())))
         return watch.run(len(finished), failed, ask_every)
     finally:
         display.close()

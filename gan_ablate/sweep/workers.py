@@ -120,7 +120,9 @@ class Server:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.setup.threads))
         # counting GPUs through NVML makes no CUDA context, which would not survive a fork
-        environment = {**os.environ, **threads, "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": _path(self.setup)}
+        # and the server finds this package, and the run function, where the sweeper did
+        path = os.pathsep.join(filter(None, self.setup.path))
+        environment = {**os.environ, **threads, "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": path}
         environment.pop("SLURM_NTASKS", None)  # else Lightning takes each run for a task of one distributed job
         self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         code = f"{BLOCK}; from gan_ablate.sweep.server import serve; serve({theirs.fileno()})"
@@ -174,8 +176,3 @@ class Server:
     def tail(self) -> str:
         self.output.seek(0)
         return self.output.read()[-4000:].decode(errors="replace")
-
-
-def _path(setup: Setup) -> str:
-    """The server finds this package, and the run function, where the sweeper did."""
-    return os.pathsep.join(filter(None, setup.path))
