@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.claim import Contrast
@@ -20,8 +19,7 @@ from gan_ablate.results.runs import Run
 FILE = "measured.json"
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One checkpoint and the metrics that some claim needs of it and nobody has measured yet."""
 
     run: Run

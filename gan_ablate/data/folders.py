@@ -14,10 +14,9 @@ import warnings
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -36,8 +35,7 @@ LARGEST_FILE = 1 << 29  # bytes of one image file, unpacked: more is a mistake o
 CACHE_VERSION = 2  # part of the key: raise it when decoding changes
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One image file. `path` is inside the source, `size` the bytes that it says it has."""
 
     path: str

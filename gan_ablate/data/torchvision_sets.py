@@ -15,9 +15,9 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ from gan_ablate.untrusted import exclusive
 NETWORK_TIMEOUT = 30.0  # seconds without an answer after which a download is given up
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     open: Callable[..., Any]  # torchvision's class
     files: dict[str, str]  # per split, the file under the data root that tells whether the set is there
     classes: tuple[str, ...] = ()  # where torchvision's own names are no good

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import discard, refusing, sync_folder
@@ -20,8 +20,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Waste:
+class Waste(NamedTuple):
     """One thing that can go. `run_id` is empty for what lies outside of the runs."""
 
     kind: str

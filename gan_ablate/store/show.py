@@ -6,9 +6,9 @@ import glob
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
@@ -22,8 +22,7 @@ FIGURES = 8  # columns of the curve
 SAID_APART = ("model", "dataset", "tricks", "evaluation")  # fields of a recipe that a command has other words for
 
 
-@dataclass(frozen=True)
-class FoundRun:
+class FoundRun(NamedTuple):
     """A run's folder in its store, with its cell where the study has one."""
 
     store: Store

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
@@ -17,8 +16,7 @@ from gan_ablate.study.study import Expansion
 from gan_ablate.untrusted import printable
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """Where a sweep stands. `finished` counts runs done before and by others too."""
 
     total: int

@@ -6,6 +6,7 @@ and publishes by itself, so killing any of them at any moment loses at most the 
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -347,9 +348,8 @@ class _Sweep:
 
     def _heed_time(self, server: Server) -> None:
         """Cuts runs that are over the time limit: asks first, kills those that do not answer within the grace."""
-        limit, now = self.way.time_limit, time.monotonic()
-        for job in self.running.values() if limit is not None else ():
-            assert limit is not None
+        limit, now = self.way.time_limit or math.inf, time.monotonic()
+        for job in self.running.values():
             if job.cut is None and now - job.since > limit:
                 job.cut = now
                 server.order(Order("stop", job.run_id))

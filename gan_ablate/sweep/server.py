@@ -18,10 +18,9 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import trouble
@@ -34,8 +33,7 @@ MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,
 STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the trainer down before its checkpoint
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(NamedTuple):
     """What every run of a pool shares."""
 
     root: str
@@ -46,8 +44,7 @@ class Setup:
     trusted: tuple[str, ...] = ()  # modules that the sweeper may import by name, and so may its runs
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One attempt at one run."""
 
     recipe: Recipe
@@ -58,16 +55,14 @@ class Task:
     retry_failed: bool = False
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """To one run, or without `run_id` to all: `stop` (write a checkpoint and leave) or `kill`."""
 
     what: str
     run_id: str = ""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """From the server or a worker to the sweeper.
 
     `event`: ready | broken (the server could not start) | said (a worker's outcome) | exit (a worker is gone) |
@@ -81,7 +76,7 @@ class Message:
     error: str = ""
     traceback: str = ""
     status: int = 0  # exit code, or minus the signal
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = {}
 
 
 def send(sock: socket.socket, message: object) -> None:

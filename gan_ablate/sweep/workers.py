@@ -12,15 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.sweep.server import Message, Order, Setup, Task, receive, send
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(NamedTuple):
     """Where one run at a time is carried out. `gpu` becomes its `CUDA_VISIBLE_DEVICES`; None leaves that alone."""
 
     number: int
