@@ -12,6 +12,8 @@ from jsonargparse import ArgumentParser, Namespace
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
+RUN_OPTIONS = ("data_root", "weights", "accelerator", "wandb", "logger")
+
 
 class Parser(ArgumentParser):
     """Bad arguments raise `InputError`: one line, and exit code 2."""
@@ -40,10 +42,15 @@ def add_trust(command: ArgumentParser, where: str) -> None:
     )  # fmt: skip
 
 
-def add_run_options(command: ArgumentParser, logger: str) -> None:
-    """The options of commands that carry out runs."""
+def add_files(command: ArgumentParser) -> None:
+    """Where files lie that are no part of the suite."""
     command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
     command.add_argument("--weights", default=None, help="path of Inception's weights file")
+
+
+def add_run_options(command: ArgumentParser, logger: str) -> None:
+    """The options of commands that carry out runs."""
+    add_files(command)
     command.add_argument("--accelerator", default="auto", help="auto or cpu")
     command.add_argument("--wandb", default="disabled", help="online, offline or disabled")
     command.add_argument("--logger", default=logger, help="csv, tensorboard or none")
@@ -56,5 +63,4 @@ def run_options(args: Namespace) -> dict[str, Any]:
     for name, options in (("wandb", WANDB_MODES), ("logger", LOGGERS), ("accelerator", ("auto", "cpu"))):
         if args[name] not in options:
             raise unknown(f"--{name}", args[name], options)
-    names = ("data_root", "weights", "accelerator", "wandb", "logger")
-    return {name: args[name] for name in names}
+    return {name: args[name] for name in RUN_OPTIONS}

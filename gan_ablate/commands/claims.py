@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_trust, command, say
+from gan_ablate.commands import add_files, add_trust, command, say
 from gan_ablate.errors import InputError
 
 if TYPE_CHECKING:
@@ -179,8 +179,7 @@ def add(subcommands: Any) -> None:
     measure.add_argument("root")
     measure.add_argument("--all", action="store_true", help="also what arms of the study can answer")
     measure.add_argument("--device", default="cpu", help="cpu or cuda")
-    measure.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
-    measure.add_argument("--weights", default=None, help="path of Inception's weights file")
+    add_files(measure)
     add_trust(measure, "a run's recipe")
 
 

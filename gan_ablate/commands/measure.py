@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_trust, command, say
+from gan_ablate.commands import add_files, add_trust, command, say
 from gan_ablate.errors import InputError
 from gan_ablate.trust import trust_typed
 
@@ -69,8 +69,7 @@ def add(subcommands: Any) -> None:
     evaluate.add_argument("--channels", type=int, default=3, help="1 or 3, of two folders")
     evaluate.add_argument("--seed", type=int, default=0, help="of z")
     evaluate.add_argument("--json", action="store_true", help="print all of it as JSON")
-    evaluate.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
-    evaluate.add_argument("--weights", default=None, help="path of Inception's weights file")
+    add_files(evaluate)
 
     sample = command(
         subcommands,

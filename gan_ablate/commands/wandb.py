@@ -9,11 +9,9 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
+from gan_ablate.commands import RUN_OPTIONS, add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
-
-PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from export-wandb to the agents' trials
 
 
 def _export(args: Namespace) -> int:
@@ -22,7 +20,7 @@ def _export(args: Namespace) -> int:
 
     options = run_options(args)
     usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
-    given = [(f"--{name.replace('_', '-')}", options[name]) for name in PASSED_ON if options[name] != usual[name]]
+    given = [(f"--{name.replace('_', '-')}", options[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
     study = load_study(args.study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)

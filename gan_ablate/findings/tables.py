@@ -9,16 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from gan_ablate.findings.summaries import (
-    VERDICTS,
-    ArmSummary,
-    ModelTable,
-    Rows,
-    by_arm,
-    failed,
-    scores,
-    summarise,
-)
+from gan_ablate.findings.summaries import ArmSummary, ModelTable, Rows, by_arm, failed, scores, summarise
 from gan_ablate.formatting import some
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
@@ -26,8 +17,6 @@ from gan_ablate.stats.corrections import ALPHA, holm
 from gan_ablate.stats.paired import Comparison, Scores, compare_family
 from gan_ablate.stats.ranks import floor_note
 from gan_ablate.study.cells import Tie
-
-__all__ = ["VERDICTS", "ArmSummary", "ModelTable", "tables"]
 
 
 def tables(loaded: Results) -> tuple[ModelTable, ...]:

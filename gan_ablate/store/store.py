@@ -72,19 +72,16 @@ class Store:
         Raises `InputError` for a root that holds another study or schema, or cannot be written.
         """
         tied = ties(recipes)
-        cells = tuple(
-            Cell(r.run_id, r.model, r.dataset, r.arm, r.seed, **vars(tied.get(r.run_id, Tie()))) for r in recipes
-        )
-        more: dict[str, Any] = {"source": source, "design": dict(design or {}), "factors": dict(factors or {})}
-        new = cls(Path(root), StudyFile(name, "", cells, tuple(not_applicable), **more))
+        cells = tuple(replace(_cell(r), **vars(tied.get(r.run_id, Tie()))) for r in recipes)
+        study = StudyFile(name, "", cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
+        new = cls(Path(root), study)
         new.write()
         return new
 
     @classmethod
     def add(cls, root: str | Path, name: str, recipe: Recipe) -> None:
         """One cell more in a root of single runs; several processes may do so at a time. Raises as `create`."""
-        cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
-        cls(Path(root), StudyFile(name, cells=(cell,), source={"name": name})).write(keep=True)
+        cls(Path(root), StudyFile(name, cells=(_cell(recipe),), source={"name": name})).write(keep=True)
 
     def write(self, *, keep: bool = False) -> None:
         """Publishes `study.yaml`, with `keep` beside the cells that it has. Raises `InputError`, as `create`."""
@@ -244,6 +241,10 @@ class Store:
             ):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+def _cell(recipe: Recipe) -> Cell:
+    return Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
 
 
 def _found(root: Path) -> list[Cell]:

@@ -124,16 +124,7 @@ def prepare(
     chosen = select_runs(expansion.recipes, only)
     for extractor in {r.evaluation.extractor for r in chosen if ":" in r.evaluation.extractor}:
         trust.require(extractor, f"{study.path}: extractor {extractor!r}")  # of tricks, `expand` has asked already
-    store = Store.create(
-        root,
-        name=study.name,
-        source=study.source,
-        recipes=expansion.recipes,
-        not_applicable=expansion.not_applicable,
-        design=expansion.design,
-        factors=expansion.factors,
-    )
-    return store, chosen
+    return Store.create(root, name=study.name, source=study.source, **vars(expansion)), chosen
 
 
 def carry_out_share(
