@@ -14,6 +14,14 @@ from gan_ablate.trust import trust_typed
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+OVERRIDES = {  # option -> what stands after "in place of the study's"
+    "seeds": ": seeds 0 to N-1",
+    "steps": ": G steps, all models",
+    "samples": ": per evaluation",
+    "size": " size",
+    "width": " width",
+    "batch_size": " batch_size",
+}
 SLURM_HELP = {  # option -> type, help
     "partition": (str, "partition of the cluster"),
     "time": (int, "minutes of a job; it is queued again and goes on when they are over (default 60)"),
@@ -75,11 +83,7 @@ def _sweep(args: Namespace) -> int:
         if args[name] < low:
             raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
     slurm = _slurm_options(args)
-    changes: dict[str, Any] = {
-        name: args[name]
-        for name in ("seeds", "steps", "samples", "size", "width", "batch_size")
-        if args[name] is not None
-    }
+    changes: dict[str, Any] = {name: args[name] for name in OVERRIDES if args[name] is not None}
     for name in ("models", "arms"):
         if args[name]:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
@@ -138,12 +142,8 @@ def add(subcommands: Any) -> None:
     sweep.add_argument("--retry-crashed", action="store_true", help="train runs again that are recorded as crashed")
     sweep.add_argument("--models", default="", help="of the study's models, these: dcgan,wgan_gp")
     sweep.add_argument("--arms", default="", help="of the study's arms, these: label_smoothing,n_critic")
-    for name, text in (("seeds", "seeds 0 to N-1"), ("steps", "G steps, all models"), ("samples", "per evaluation")):
-        sweep.add_argument(f"--{name}", type=int, default=None, help=f"in place of the study's: {text}")
-    for name in ("size", "width", "batch_size"):
-        sweep.add_argument(
-            f"--{name.replace('_', '-')}", type=int, default=None, help=f"in place of the study's {name}"
-        )
+    for name, text in OVERRIDES.items():
+        sweep.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"in place of the study's{text}")
     sweep.add_argument("--executor", default="local", help="local or slurm (docs/slurm.md)")
     sweep.add_argument("--no-wait", action="store_true", help="with slurm: submit and leave")
     for name, (kind, text) in SLURM_HELP.items():
