@@ -13,8 +13,8 @@ import hashlib
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,12 +99,10 @@ def _download(source: _Source, folder: Path, file: Path, name: str, train: bool)
         ) from error
 
 
-@contextmanager
-def _one_at_a_time(folder: Path, name: str) -> Iterator[None]:
+def _one_at_a_time(folder: Path, name: str) -> AbstractContextManager[None]:
     """One download of a set at a time: the second of two processes then finds the first one's files."""
     key = hashlib.sha256(f"{folder.resolve()}/{name}/{os.getuid()}".encode()).hexdigest()[:16]
-    with exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock"):
-        yield
+    return exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock")
 
 
 def _tensor(data: Any) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,8 +16,7 @@ from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.intervals import NONE, Interval, exp
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """One factor, or the interaction of two ("a:b"): half the difference of a's effects at b high and at b low."""
 
     name: str
@@ -38,7 +38,6 @@ class Factorial:
 
     effects: tuple[Effect, ...]
     dof: int  # of the residual; 0: the design is saturated and no effect has an interval
-    sd: float  # residual, of log scores; NaN where dof is 0
     runs: int
     failed: int  # runs that stand at the worst score seen
 
@@ -92,7 +91,7 @@ def factorial(
         Effect(name, *estimates.get(name, (NONE, math.nan)), float(adjusted.get(name, math.nan)), tuple(found[name]))
         for name in terms
     )
-    return Factorial(effects, dof, sd, len(y), len(scores) - len(seen))
+    return Factorial(effects, dof, len(y), len(scores) - len(seen))
 
 
 def _tested(effect: float, error: float, dof: int) -> tuple[Interval, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,8 +20,7 @@ Better = Literal["lower", "higher"]
 POOL_FROM = 3  # arms, beside the control: with fewer, deciding by their correlation rejects too often
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A treatment against its control. On the log scale `ratio` under 1 says that the treatment's score is lower."""
 
     test: str  # "paired t" | "Welch" | "rank" | "" where nothing can be tested
@@ -33,7 +31,6 @@ class Comparison:
     detectable: float  # smallest ratio over 1 (linear: difference) found with 80 % power at `alpha`; NaN where unknown
     favours: int  # -1: the treatment's score is lower, +1: higher, 0: no direction
     difference: Interval = NONE  # treatment - control on the scale analysed (log: of logarithms)
-    improvement: float = math.nan  # P(a treatment run beats a control run), failed runs worst
     delta: float = math.nan  # Cliff's, positive where the treatment tends to be worse
     least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
     dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
@@ -98,7 +95,6 @@ def compare(
         detectable=smallest if plain else exp(smallest),
         favours=favours,
         difference=difference,
-        improvement=wins,
         delta=1 - 2 * wins,
         least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
         dof=float(estimate.dof),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, TrickSpec
@@ -31,8 +31,7 @@ class Level:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Where a value is drawn: uniform over [low, high], or uniform in its logarithm."""
 
     low: float

@@ -181,8 +181,8 @@ def sweep_on_slurm(
         if not wait or not waiting:
             return Summary(0, 0, len(finished), len(waiting))
         failed = sum("error" in record for record in finished.values())
-        watch = _Watch(store, waiting, tasks, display, TimeLeft(seconds_of(finished.values())))
-        return watch.run(len(finished), failed, ask_every)
+        estimate = TimeLeft(seconds_of(finished.values()))
+        return _Watch(store, waiting, tasks, display, estimate, len(finished), failed).run(ask_every)
     finally:
         display.close()
 
@@ -251,11 +251,12 @@ class _Watch:
     tasks: list[_Task]
     display: Display
     estimate: TimeLeft
+    skipped: int = 0  # finished before, those that failed included
+    failed_before: int = 0
     done: int = 0
     failed: int = 0
 
-    def run(self, skipped: int, failed_before: int, ask_every: float) -> Summary:
-        total = skipped + len(self.waiting)
+    def run(self, ask_every: float) -> Summary:
         asked, signals = time.monotonic(), list[int]()
         pause = min(ask_every, max(0.5, len(self.waiting) / 500))  # a look costs two opened files per run
         with catching(signals):
@@ -263,17 +264,17 @@ class _Watch:
                 over = False
                 if time.monotonic() - asked >= ask_every:
                     over, asked = self._ask(), time.monotonic()
-                self._collect(lambda: self._progress(total, skipped, failed_before))  # after the jobs are seen gone
-                self.display.update(self._progress(total, skipped, failed_before))
+                self._collect()  # after the jobs are seen gone
+                self.display.update(self._progress())
                 if over:
                     break
                 if self.waiting and not signals:
                     time.sleep(pause)
         self._tell_the_end(bool(signals))
         left = len(self.waiting)
-        return Summary(self.done, self.failed, skipped, left, signals[0] if signals and left else 0)
+        return Summary(self.done, self.failed, self.skipped, left, signals[0] if signals and left else 0)
 
-    def _collect(self, progress: Any) -> None:
+    def _collect(self) -> None:
         for run_id, recipe in list(self.waiting.items()):
             record = self.store.finished(run_id, warn=False)
             if record is None:
@@ -284,7 +285,7 @@ class _Watch:
             self.done += "error" not in record
             for each in seconds_of([record]):
                 self.estimate.add(*each)
-            self.display.finished(progress(), run_line(recipe, facts))
+            self.display.finished(self._progress(), run_line(recipe, facts))
 
     def _ask(self) -> bool:
         """Looks at the queue; whether none of the jobs is left. Raises `InputError` for what a job refused."""
@@ -322,12 +323,12 @@ class _Watch:
                 log = self.store.root / FOLDER / f"{task.job_id}_0_log.err"
                 self.display.note(f"job {task.job_id} is over and left {lost} of its runs: see {log}")
 
-    def _progress(self, total: int, skipped: int, failed_before: int) -> Progress:
+    def _progress(self) -> Progress:
         active = [task.job_id for task in self.tasks if task.state == "RUNNING"]
         return Progress(
-            total=total,
-            finished=self.done + skipped - failed_before,
-            failed=self.failed + failed_before,
+            total=self.skipped + self.done + self.failed + len(self.waiting),
+            finished=self.done + self.skipped - self.failed_before,
+            failed=self.failed + self.failed_before,
             running=tuple(f"job {job_id}" for job_id in active),
             seconds_left=self.estimate.left(self.waiting.values(), [], max(1, len(active))),
         )
