@@ -13,6 +13,7 @@ import numpy as np
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.planned_tests import Measure, PlannedTest
 from gan_ablate.claims.verdict import Finding
+from gan_ablate.findings.summaries import TINY
 from gan_ablate.outcomes import UNMEASURED
 from gan_ablate.results.files import number
 from gan_ablate.results.frames import RunTable
@@ -21,8 +22,6 @@ from gan_ablate.stats.aggregate import time_to
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
 from gan_ablate.stats.intervals import Interval, farthest, spread_ratio
 from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, equivalence, family_correlation, two_sided
-
-TINY = 1e-12  # in place of a score of 0, which has no logarithm
 
 
 def towards(contrast: Contrast, favours: int) -> int:

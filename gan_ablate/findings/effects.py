@@ -32,15 +32,11 @@ def effects(loaded: Results, table: ModelTable) -> Effects | None:
     levels, left_out = _levels(loaded.design.get("factors") or {}, coded)
     if not levels:
         return None
-    design, scored, blocks = [], [], []
-    for arm, own in coded.items():
-        signs = [1 if own.get(f) == high else -1 for f, (_, high) in levels.items()]
-        for seed, fid in scores(table.groups[arm]).items():
-            design.append(signs)
-            scored.append(fid)
-            blocks.append(seed)
-    if sum(v is not None for v in scored) < 2:
+    signs = {arm: [1 if own.get(f) == high else -1 for f, (_, high) in levels.items()] for arm, own in coded.items()}
+    rows = [(signs[arm], fid, seed) for arm in coded for seed, fid in scores(table.groups[arm]).items()]
+    if sum(fid is not None for _, fid, _ in rows) < 2:
         return None
+    design, scored, blocks = zip(*rows)
     found = factorial(np.array(design), scored, list(levels), blocks)
     names = {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}
     return Effects(table.title, table.label, names, found, left_out)

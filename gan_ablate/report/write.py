@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gan_ablate.claims import Verdict
+from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import put, refusing
 from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
@@ -15,7 +15,7 @@ from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
 from gan_ablate.report.study import ReportedStudy, study
-from gan_ablate.results.frames import Results, load
+from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.untrusted import read_regular
 
@@ -52,7 +52,8 @@ def report(
             raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
-    texts = dict(files(document(studies, judged(loaded), partial), "report"))  # before an older report is touched
+    told = judge(loaded) if any(one.records for one in loaded) else []
+    texts = dict(files(document(studies, told, partial), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
     with refusing(home, any_error=True):
         _replace(home, texts)
@@ -60,13 +61,6 @@ def report(
         left = f"{unfinished.left} of {len(unfinished.loaded.runs)} runs have no result"
         tell(f"{unfinished.loaded.root}: unfinished: {left}; verdicts may change")
     return home / "report.html"
-
-
-def judged(loaded: Sequence[Results]) -> tuple[Verdict, ...]:
-    """The verdicts of the claims registry over all roots."""
-    from gan_ablate.claims import judge
-
-    return tuple(judge(loaded)) if any(one.records for one in loaded) else ()
 
 
 def document(studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool) -> Document:

@@ -17,7 +17,7 @@ import pandas as pd
 from gan_ablate.errors import InputError
 from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.recipe import BASE
-from gan_ablate.results.files import MEASURES, STABILITY, as_number
+from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
 from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
 from gan_ablate.study.cells import Tie
@@ -61,7 +61,10 @@ class Results:
         for run in self.each:
             if run_ids is None or run.run_id in run_ids:
                 keys = {k: getattr(run, k) for k in KEYS}
-                rows += [{**keys, **{k: _nan_for_none(v) for k, v in row.items()}} for row in run.health]
+                rows += [
+                    {**keys, **{k: math.nan if (x := number(v)) is None else x for k, v in row.items()}}
+                    for row in run.health
+                ]
         found = pd.DataFrame(rows, columns=None if rows else [*KEYS, "step"])
         return found.astype({"step": int}) if rows else found
 
@@ -136,13 +139,6 @@ def _points(run: Run) -> list[dict[str, Any]]:
 
 def _metrics(source: Mapping[str, Any] | None) -> dict[str, float]:
     return {m: as_number((source or {}).get(m)) for m in METRICS}
-
-
-def _nan_for_none(value: object) -> float:
-    try:
-        return as_number(value)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _factors(study: StudyFile) -> dict[str, dict[str, Any]]:

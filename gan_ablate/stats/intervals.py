@@ -92,14 +92,14 @@ def quotient(b: Interval, a: Interval, dofs: Sequence[float] = (math.inf, math.i
     x, y = ([math.log(v) for v in i] for i in (b, a))
     d = x[0] - y[0]
     if math.isnan(sum(x + y)):
-        return Interval(_exp(d), math.nan, math.nan), math.nan
+        return Interval(finite_exp(d), math.nan, math.nan), math.nan
     many = [k if k >= 1 else math.inf for k in dofs]
     down, dof_down = _together([x[0] - x[1], y[2] - y[0]], many)
     up, dof_up = _together([x[2] - x[0], y[0] - y[1]], many)
-    bounds = [_exp(d - _t(dof_down) * down), _exp(d + _t(dof_up) * up)]
+    bounds = [finite_exp(d - _t(dof_down) * down), finite_exp(d + _t(dof_up) * up)]
     error, dof = (down, dof_down) if d > 0 else (up, dof_up)  # of the side that faces 1
     p = 2 * float(special.stdtr(dof, -abs(d) / error)) if error > 0 else float(d == 0)
-    return Interval(_exp(d), *bounds), p if all(k >= 1 for k in dofs) else math.nan
+    return Interval(finite_exp(d), *bounds), p if all(k >= 1 for k in dofs) else math.nan
 
 
 def _together(halves: Sequence[float], dofs: Sequence[float]) -> tuple[float, float]:
@@ -113,8 +113,9 @@ def _t(dof: float) -> float:
     return float(special.stdtrit(dof, 0.975))
 
 
-def _exp(x: float) -> float:
-    return math.exp(min(x, 709))  # no figure of ours is larger; one of a stranger's table may be
+def finite_exp(x: float) -> float:
+    """e^x, but finite: no figure of ours is larger, and one of a stranger's table may be."""
+    return math.exp(min(x, 709))
 
 
 class Spread(NamedTuple):

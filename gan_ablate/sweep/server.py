@@ -92,12 +92,6 @@ def receive(sock: socket.socket) -> Any:
     return pickle.loads(data) if data else None
 
 
-def load_function(name: str) -> Callable[..., dict[str, Any]]:
-    """The function that `module:function` names."""
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)
-
-
 def serve(descriptor: int) -> None:
     """The server's life. `descriptor` is its end of the socket pair."""
     # stays so in a fork until it can answer: no order is lost, and a signal to all processes of a job kills none
@@ -107,7 +101,8 @@ def serve(descriptor: int) -> None:
     sys.path[:] = setup.path
     trust(*setup.trusted)
     try:
-        function = load_function(setup.run)
+        module, _, name = setup.run.partition(":")
+        function = getattr(import_module(module), name)
     except BaseException as error:
         send(sock, Message("broken", error=_one_line(error), traceback=traceback.format_exc()[-20_000:]))
         return

@@ -49,11 +49,7 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
     cells = named(expansion)
     if not cells:
         raise InputError(f"{study.path}: no cells to train")
-    values: dict[str, list[str] | list[int]] = {
-        "run": list(dict.fromkeys(c.run for c in cells)),
-        "seed": list(dict.fromkeys(c.seed for c in cells)),
-    }
-    parameters = {name: {"values": held} for name, held in values.items()}
+    parameters = {key: {"values": list(dict.fromkeys(getattr(c, key) for c in cells))} for key in KEYS}
     content = {
         "name": study.name,
         "project": study.name,
