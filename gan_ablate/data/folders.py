@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import whole
 from gan_ablate.sources import SUFFIXES, is_image, walk
 
@@ -218,8 +218,7 @@ def _decode_one(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{where}: too many pixels to decode safely: shrink the image or remove it") from error
     except Exception as error:  # damaged files break decoders with nearly any exception
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not a readable image ({reason}): replace or remove it") from error
+        raise InputError(f"{where}: not a readable image ({in_one_line(error)}): replace or remove it") from error
 
 
 def _opened(source: Path, archive: zipfile.ZipFile | None, entry: Entry) -> IO[bytes]:

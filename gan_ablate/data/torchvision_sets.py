@@ -24,7 +24,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from gan_ablate.data.images import ImageSet, convert
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.recipe import seed_for
 from gan_ablate.untrusted import exclusive
 
@@ -71,7 +71,7 @@ def read_named(name: str, *, size: int, channels: int, split: str, data_root: st
         raise
     except Exception as error:  # a cut-off file breaks torchvision's parsers in many ways
         raise InputError(
-            f"{name}: {file} (or a file beside it) cannot be read ({_line(error)}): "
+            f"{name}: {file} (or a file beside it) cannot be read ({in_one_line(error)}): "
             "delete it to have it downloaded again, or name another folder with --data-root"
         ) from error
     images = _tensor(found.data)
@@ -94,7 +94,7 @@ def _download(source: _Source, folder: Path, file: Path, name: str, train: bool)
                 socket.setdefaulttimeout(before)
     except Exception as error:
         raise InputError(
-            f"{name}: no complete file {file}, and it cannot be downloaded ({_line(error)}): "
+            f"{name}: no complete file {file}, and it cannot be downloaded ({in_one_line(error)}): "
             "name the folder that holds the files with --data-root"
         ) from error
 
@@ -109,10 +109,6 @@ def _tensor(data: Any) -> Tensor:
     """(N, H, W) or (N, H, W, C) as (N, C, H, W)."""
     data = torch.as_tensor(data)
     return data.unsqueeze(1) if data.ndim == 3 else data.permute(0, 3, 1, 2).contiguous()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 STACKED = "stacked_mnist"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.findings.summaries import VERDICTS
 from gan_ablate.findings.tables import tables
 from gan_ablate.formatting import NOTHING, number, p_value, place
@@ -106,7 +106,7 @@ def read_arms(source: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{source}: neither a root (no study.yaml) nor a report (no tables/{ALL}.csv)") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{table}: cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{table}: cannot be read: {in_one_line(error)}") from None
     if lacking := [k for k in (*TEXTS, *NUMBERS) if k not in found.columns]:
         raise InputError(f"{table}: not a report's table: no column {lacking[0]}")
     found = found.reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import glob
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_ablate.errors import InputError, unknown
+from gan_ablate.errors import InputError, in_one_line, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
 from gan_ablate.results.files import read_recipe
 from gan_ablate.results.study_file import Cell
@@ -63,14 +63,12 @@ def find_run(run: str, root: str | Path | None = None) -> FoundRun:
         known = [text for c in _store(Path(root)).cells for text in (f"{c.model}/{c.arm}/{c.seed}", c.run_id)]
         if not known:
             raise InputError(f"{root}: no run {run!r} here")
-        raise unknown("run", run, known, str(root)) if len(known) < 20 else _far(run, known, root)
+        error = unknown("run", run, known, str(root))
+        head, listed, _ = str(error).partition("known:")
+        if listed and len(known) >= 20:
+            error = InputError(f"{head}it has {len(known) // 2} runs; name one as model/arm/seed")
+        raise error
     return next(iter(hits.values()))
-
-
-def _far(run: str, known: Sequence[str], root: str | Path) -> InputError:
-    error = unknown("run", run, known, str(root))
-    text = str(error).partition("known:")
-    return error if not text[1] else InputError(f"{text[0]}it has {len(known) // 2} runs; name one as model/arm/seed")
 
 
 def _store(root: Path) -> Store:
@@ -116,7 +114,7 @@ def _recipe(found: FoundRun) -> Recipe:
     except FileNotFoundError:
         raise InputError(f"{path}: not there: the run has not begun yet") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: cannot be read: {in_one_line(error)}") from None
 
 
 def _fields(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -64,11 +64,11 @@ def read_yaml(path: str | Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _place(path, mark) if mark else str(path)
-        raise InputError(f"{place}: broken YAML: {_one_line(error.problem or error.context)}") from None
+        raise InputError(f"{place}: broken YAML: {in_one_line(error.problem or error.context)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: broken YAML: {_one_line(error)}") from None
+        raise InputError(f"{path}: broken YAML: {in_one_line(error)}") from None
 
 
 def _check_events(text: str, path: Path) -> None:
@@ -101,7 +101,3 @@ def _check_keys(node: yaml.Node, path: Path) -> None:
 
 def _place(path: Path, mark: Any) -> str:
     return f"{path}, line {mark.line + 1}, column {mark.column + 1}"
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import trouble
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.claim import LockLost, RunClaim
@@ -104,7 +104,7 @@ def serve(descriptor: int) -> None:
         module, _, name = setup.run.partition(":")
         function = getattr(import_module(module), name)
     except BaseException as error:
-        send(sock, Message("broken", error=_one_line(error), traceback=traceback.format_exc()[-20_000:]))
+        send(sock, Message("broken", error=in_one_line(error), traceback=traceback.format_exc()[-20_000:]))
         return
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
@@ -210,10 +210,10 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
         try:
             message = _attempt(setup, task, function, stop)
         except LockLost as error:
-            print(_one_line(error), file=sys.stderr)
+            print(in_one_line(error), file=sys.stderr)
             message = Message("said", task.run_id, "held")  # by another, perhaps: the sweeper looks again
         except InputError as error:  # the disk refuses the claim or the record
-            message = Message("said", task.run_id, "refused", error=_one_line(error))
+            message = Message("said", task.run_id, "refused", error=in_one_line(error))
         send(sock, message)
         code = 0
     except BaseException:
@@ -262,10 +262,10 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
 
 def _unfinished(task: Task, claim: RunClaim, error: BaseException, stop: _Stop) -> Message:
     """Records how an attempt ended that gave no result: refused, stopped or crashed. Raises `LockLost`."""
-    refused = _one_line(error) if isinstance(error, InputError) else None
+    refused = in_one_line(error) if isinstance(error, InputError) else None
     if refused is None and (_is_stop(error) or stop.should_stop()):
         claim.ended("stopped")
-        return Message("said", task.run_id, "stopped", error=_one_line(error))
+        return Message("said", task.run_id, "stopped", error=in_one_line(error))
     if refused is None:
         claim.check()  # an error that came of another's removing the run's files is not the run's
         refused = trouble(error, claim.folder)  # a full disk is not this run's failure
@@ -273,7 +273,7 @@ def _unfinished(task: Task, claim: RunClaim, error: BaseException, stop: _Stop) 
         claim.ended("refused", error=refused)
         return Message("said", task.run_id, "refused", error=refused)
     lines = "".join(traceback.format_exception(error))
-    text = f"{type(error).__name__}: {_one_line(error)}"
+    text = f"{type(error).__name__}: {in_one_line(error)}"
     sys.stderr.write(lines)
     if task.last_attempt:
         claim.publish_failed(task.recipe, text, lines, task.attempt)
@@ -324,7 +324,3 @@ def _die_with(parent: int) -> None:
         return
     if os.getppid() != parent:  # it died before the call
         os._exit(1)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate import trust
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
@@ -212,7 +212,7 @@ def _submit(store: Store, recipes: Sequence[Recipe], way: Way, options: SlurmOpt
             jobs = executor.submit_array(calls)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         said = [line.strip() for line in str(error).splitlines() if re.search("error:|fatal:", line)]
-        said = said or [" ".join(str(error).split())]
+        said = said or [in_one_line(error)]
         raise InputError(f"sbatch refused the jobs: {re.sub('^sbatch: ((error|fatal): )?', '', said[-1])}") from None
     tasks = [_Task(job.job_id, tuple(r.run_id for r in share)) for job, share in zip(jobs, dealt, strict=True)]
     record = {"tasks": [{"job_id": task.job_id, "run_ids": task.run_ids} for task in tasks], "options": asdict(options)}

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.display import Plain
@@ -46,7 +46,7 @@ class Share:
                 Path(self.root), self.recipes, self.way, display=Plain(), path=self.path, numbers=numbers
             )
         except InputError as error:
-            line = " ".join(str(error).split())
+            line = in_one_line(error)
             with suppress(OSError):  # the full disk may be what it says
                 publish(refusal_file(Path(self.root), job_id()), to_json(line))
             return {"refused": line}
