@@ -22,7 +22,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Evaluation, Recipe, TrickSpec
 from gan_ablate.store import attempts
 from gan_ablate.store.gc import find_waste
-from gan_ablate.store.merge import Merged, merge
+from gan_ablate.store.merge import merge
 from gan_ablate.store.show import command, describe_run, find_run, train_command
 from gan_ablate.store.status import overview, table, throughput, watch
 from gan_ablate.store.store import Store
@@ -300,9 +300,9 @@ def test_merge_takes_the_union_and_the_better_half_of_each_run(tmp_path: Path, c
     assert (c.folder(RECIPES[2].run_id) / "samples" / "final.png").exists()
     assert not (c.folder(RECIPES[2].run_id) / "failed.json").exists()
     before = {p: p.stat().st_mtime_ns for p in c.root.rglob("*")}
-    assert merge([a.root, b.root], c.root) == Merged(kept=3, open=1)  # again: nothing to do, nothing touched
+    assert merge([a.root, b.root], c.root) == {"kept": 3, "open": 1}  # again: nothing to do, nothing touched
     assert {p: p.stat().st_mtime_ns for p in c.root.rglob("*")} == before
-    assert merge([a.root, b.root], a.root) == Merged(copied=1, kept=2, open=1)  # into one of them
+    assert merge([a.root, b.root], a.root) == {"copied": 1, "kept": 2, "open": 1}  # into one of them
     assert Store.open(a.root).finished(RECIPES[2].run_id) is not None
     assert a.finished(RECIPES[1].run_id) == c.finished(RECIPES[1].run_id)
 
@@ -319,7 +319,7 @@ def test_merge_of_an_unfinished_run_takes_its_checkpoint(tmp_path: Path) -> None
             for name in files:
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_text(str(store.root))
-    assert merge([a.root, b.root], a.root).copied == 1
+    assert merge([a.root, b.root], a.root)["copied"] == 1
     folder = a.folder(BASE.run_id)
     assert (folder / "metrics.jsonl").read_text() == (folder / "checkpoints" / "last.ckpt").read_text() == str(b.root)
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
@@ -336,7 +336,7 @@ def test_merge_skips_what_is_being_trained(tmp_path: Path, capsys: Any) -> None:
     assert out[0].startswith(f"dcgan/base/0 ({BASE.run_id}): being trained in {b.root}; skipped")
     assert out[1].startswith(f"dcgan/noise/0 ({NOISE.run_id}): being trained in {a.root}; skipped")
     assert out[2].endswith("0 runs copied, 0 there before, 2 not begun, 2 skipped")
-    assert merge([a.root, b.root], a.root).copied == 2
+    assert merge([a.root, b.root], a.root)["copied"] == 2
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,9 @@ def _merge(args: Namespace) -> int:
 
     out = args.out or args.roots[0]
     done = merge(args.roots, out, say=say)
-    counts = f"{done.copied} runs copied, {done.kept} there before, {done.open} not begun"
-    print(f"{out}: {counts}" + (f", {done.skipped} skipped" if done.skipped else ""))
-    return int(done.skipped > 0)
+    counts = f"{done['copied']} runs copied, {done['kept']} there before, {done['open']} not begun"
+    print(f"{out}: {counts}" + (f", {done['skipped']} skipped" if done["skipped"] else ""))
+    return int(done["skipped"] > 0)
 
 
 def _gc(args: Namespace) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,11 @@ CIRCUMSTANCES = frozenset(
 OWN = ("lock", attempts.NAME, "checkpoints", RESULT, FAILURE)  # what is not simply copied
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What a merge did, in runs. `skipped`: locked by a process that trains them."""
-
-    copied: int = 0
-    kept: int = 0
-    skipped: int = 0
-    open: int = 0  # neither finished nor begun anywhere
-
-
-def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Merged:
+def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Joins the stores in `roots` into `out`, which may be one of them. Started again, it goes on from there.
+
+    Returns how many runs were `copied`, `kept` as they were, `skipped` since a process trains them, or are `open`:
+    neither finished nor begun anywhere.
 
     Raises `InputError`, with nothing changed: a root that is no store, stores of different studies or designs, an arm
     that stands for different recipes, or a run with different results. Locked runs are skipped, with a line.
@@ -49,10 +43,7 @@ def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], Non
     for cell in joined.cells:
         _check_results(cell, held[cell.run_id])
     joined.write()
-    done = Merged()
-    for cell in joined.cells:
-        done = _bring(joined, cell, held[cell.run_id], done, say)
-    return done
+    return Counter(_bring(joined, cell, held[cell.run_id], say) for cell in joined.cells)
 
 
 def _same(a: str | Path, b: str | Path) -> bool:
@@ -149,24 +140,24 @@ def _rank(store: Store, run_id: str) -> int:
     return int(ended == FAILURE)
 
 
-def _bring(out: Store, cell: Cell, stores: Sequence[Store], done: Merged, say: Callable[[str], None]) -> Merged:
+def _bring(out: Store, cell: Cell, stores: Sequence[Store], say: Callable[[str], None]) -> str:
     """One run into the joined store, from the one that has most of it; that is `out` itself where they are equal."""
     name = f"{cell.model}/{cell.arm}/{cell.seed} ({cell.run_id})"
     here = [s for s in stores if _same(s.root, out.root)]
     best = max([*here, *(s for s in stores if s not in here)], key=lambda s: _rank(s, cell.run_id), default=None)
     if best is None or not (rank := _rank(best, cell.run_id)):
-        return replace(done, open=done.open + 1)
+        return "open"
     if best in here:
-        return replace(done, kept=done.kept + 1)
+        return "kept"
     with _held_still(best, cell.run_id) as still, out.claim(cell.run_id) as claim:
         if not still or claim is None:
             say(f"{name}: being trained in {(out if still else best).root}; skipped, merge again later")
-            return replace(done, skipped=done.skipped + 1)
+            return "skipped"
         if _rank(out, cell.run_id) >= rank:
-            return replace(done, kept=done.kept + 1)
+            return "kept"
         with refusing(claim.folder):
             _copy_run(best, claim)
-    return replace(done, copied=done.copied + 1)
+    return "copied"
 
 
 @contextmanager
