@@ -155,7 +155,7 @@ def test_no_reader_takes_a_figure_that_is_not_finite(tmp_path):
     path = root / "runs" / run("dcgan", "base", 0) / "result.json"
     data = json.loads(path.read_text()) | {"seconds": float("nan"), "peak_memory_bytes": True}
     path.write_text(json.dumps(data).replace('"images_seen": 6400', '"images_seen": 1e999'))
-    read = Store.open(root).read(path.parent.name)
+    read = Store.open(root).finished(path.parent.name)
     assert read is not None
     assert (read["seconds"], read["images_seen"]) == (None, None)
     assert load(root).runs[["seconds", "images_seen", "peak_memory_bytes"]].isna().all(axis=None)
