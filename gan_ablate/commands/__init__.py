@@ -30,7 +30,7 @@ def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentPar
 
 
 def say(text: object) -> None:
-    """Prints text that may hold what a stranger wrote: no control character of it reaches the terminal."""
+    """Prints text that others may have written, with control characters escaped."""
     print(printable(str(text)), flush=True)
 
 
@@ -43,7 +43,7 @@ def add_trust(command: ArgumentParser, where: str) -> None:
 
 
 def add_files(command: ArgumentParser) -> None:
-    """Where files lie that are no part of the suite."""
+    """Options for the places of files that do not come with the suite."""
     command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
     command.add_argument("--weights", default=None, help="path of Inception's weights file")
 
@@ -57,7 +57,7 @@ def add_run_options(command: ArgumentParser, logger: str) -> None:
 
 
 def run_options(args: Namespace) -> dict[str, Any]:
-    """What `run.carry_out` is told by them. Raises `InputError` for a choice that does not exist."""
+    """The arguments of `run.carry_out` from these options. Raises `InputError` for a choice that does not exist."""
     from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
     for name, options in (("wandb", WANDB_MODES), ("logger", LOGGERS), ("accelerator", ("auto", "cpu"))):

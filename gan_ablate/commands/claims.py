@@ -1,4 +1,4 @@
-"""`gan-ablate claims`: the registry and its verdicts, without torch; `gan-ablate measure`: figures of checkpoints."""
+"""`gan-ablate claims` shows the registry and its verdicts, without torch; `gan-ablate measure` measures checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gan-ablate evaluate` and `gan-ablate sample`: what a generator, or a folder of images, is worth."""
+"""`gan-ablate evaluate` measures a generator or a folder of images; `gan-ablate sample` draws images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that look at what a root holds, and tidy and join roots."""
+"""Commands that show, clean up and merge roots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _status(args: Namespace) -> int:
 
 
 def _watch(run: Any) -> None:
-    """In place in a terminal, one table after the other elsewhere; Ctrl-C ends it."""
+    """Redraws the table in a terminal, prints one after the other elsewhere; Ctrl-C ends it."""
     try:
         if not sys.stdout.isatty():
             run(lambda text: say(f"{text} \n"))
@@ -48,7 +48,7 @@ def _watch(run: Any) -> None:
 
 
 def _fitted(text: str, height: int) -> str:
-    """The head and the foot of a table that is longer than the screen: totals and pace stay in sight."""
+    """Leaves out the middle of a table that is longer than the screen: totals and pace stay visible."""
     lines = text.splitlines()
     over = len(lines) - height + 1
     if over <= 0:

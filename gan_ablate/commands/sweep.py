@@ -1,4 +1,4 @@
-"""`gan-ablate sweep`: every cell of a study that is not done yet, on this machine or on a Slurm cluster."""
+"""`gan-ablate sweep` trains every cell of a study that is not done yet, on this machine or on a Slurm cluster."""
 
 from __future__ import annotations
 

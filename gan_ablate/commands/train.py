@@ -1,4 +1,4 @@
-"""`gan-ablate train`: one run."""
+"""`gan-ablate train` trains and evaluates one run."""
 
 from __future__ import annotations
 

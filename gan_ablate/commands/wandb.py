@@ -1,4 +1,4 @@
-"""Commands around W&B: a study as its sweep, one trial of an agent, and the upload of a store."""
+"""Commands for W&B: write a study as a sweep, train one trial of an agent, upload a store."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ CACHE_VERSION = 2  # part of the key: raise it when decoding changes
 
 
 class Entry(NamedTuple):
-    """One image file. `path` is inside the source, `size` the bytes that it says it has."""
+    """One image file. `path` is relative to the source, `size` the bytes that its listing says it has."""
 
     path: str
     size: int
@@ -74,7 +74,7 @@ def read_folder(
 
 
 def _contents(source: Path, entries: list[Entry]) -> list[object]:
-    """What tells the entries' contents apart: their paths, and BLAKE2b of each file's bytes or of the whole zip's."""
+    """Identifies the entries' contents: their paths, and BLAKE2b of each file's bytes or of the whole zip's."""
     for entry in entries:
         if entry.size > LARGEST_FILE:
             where = f"{source}{'!' if source.is_file() else '/'}{entry.path}"
@@ -93,7 +93,7 @@ def _contents(source: Path, entries: list[Entry]) -> list[object]:
 
 
 def list_entries(source: Path) -> list[Entry]:
-    """All image files of a folder or zip, sorted by path; hidden files and other suffixes are passed over."""
+    """All image files of a folder or zip, sorted by path; hidden files and other suffixes are skipped."""
     if source.is_dir():
         found = [
             Entry(path.relative_to(source).as_posix(), path.stat().st_size)

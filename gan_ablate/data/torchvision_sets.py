@@ -100,7 +100,7 @@ def _download(source: _Source, folder: Path, file: Path, name: str, train: bool)
 
 
 def _one_at_a_time(folder: Path, name: str) -> AbstractContextManager[None]:
-    """One download of a set at a time: the second of two processes then finds the first one's files."""
+    """Lets one process at a time download a set: the second one then finds the files of the first."""
     key = hashlib.sha256(f"{folder.resolve()}/{name}/{os.getuid()}".encode()).hexdigest()[:16]
     return exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock")
 

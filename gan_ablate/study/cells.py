@@ -18,7 +18,7 @@ from gan_ablate.trick import Chain, build, effects
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """A cell that is listed and not trained: it means nothing on its model, or is no row of the catalogue.
+    """A cell that is listed but not trained: it means nothing on its model, or is no row of the catalogue.
 
     In a factor design `arm` may also be a factor or a level of one that is no part of the model's design.
     """
@@ -73,7 +73,7 @@ class Setting:
         return reason or tricks.beyond_catalogue(self.model, [t.name for t in arm.tricks])
 
     def arm(self, label: str, levels: Sequence[Level]) -> Arm:
-        """The arm that has these levels. What the model is already, without a level's trick, is left as it is."""
+        """The arm that has these levels. A level's trick is left out if the model is like that without it."""
         overrides = {k: v for level in levels for k, v in level.overrides.items()}
         base = None
         chosen: list[TrickSpec] = []
@@ -95,14 +95,14 @@ class Setting:
 
 
 def _is_so_already(spec: TrickSpec, base: Recipe) -> bool:
-    """Whether a trick's edit leaves a recipe's blueprint as it is, and there is nothing else to the trick."""
+    """Whether a trick changes nothing here: its edit leaves the blueprint as it is, and it has no hooks."""
     trick = build(spec)
     before = Chain(tuple(build(t) for t in base.tricks)).edit(preset(base))
     return not trick.overridden and not effects(trick, before)
 
 
 def dataset_names(datasets: Sequence[str]) -> dict[str, str]:
-    """Dataset -> what it is called in tables: the last part of a path, the whole where two would be called the same."""
+    """Dataset -> its name in tables: the last part of its path, or the whole path where two would have one name."""
     short = [Path(d).name for d in datasets]
     return {d: s if short.count(s) == 1 else d for d, s in zip(datasets, short)}
 
@@ -137,14 +137,14 @@ def expand_arms(setting: Setting, arms: Sequence[Arm], made: bool) -> tuple[list
 
 @dataclass(frozen=True)
 class Tie:
-    """How an arm stands to base on one model."""
+    """What an arm shares with base by construction, on one model."""
 
     same_as_base: str = ""  # why it trains and samples exactly as base; empty where it does not
     shares_weights: bool = False  # it trains exactly as base, and only what is sampled or measured may differ
 
 
 def ties(recipes: Sequence[Recipe]) -> dict[str, Tie]:
-    """run_id -> its tie, of the runs whose arm is base and tricks that declare one."""
+    """run_id -> its tie, for runs whose arm adds to base only tricks that declare one."""
 
     def own(recipe: Recipe) -> list[str] | None:
         """The tricks that an arm adds to base; `None` where it differs in more."""

@@ -1,4 +1,4 @@
-"""Factors of a design: what is varied, and the levels or the range it may take. Read from the study's `factors`."""
+"""Factors of a design, read from the study's `factors`: what varies, and over which levels or which range."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Range(NamedTuple):
     whole: bool = False
 
     def at(self, share: float) -> float:
-        """The value with this share of the range under it. Four significant digits, so that recipes stay readable."""
+        """The value that has this share of the range below it. Four significant digits keep recipes readable."""
         low, high = self.low, self.high + self.whole  # each whole number gets the interval up to the next
         value = low * (high / low) ** share if self.log else low + share * (high - low)
         if self.whole:
@@ -57,7 +57,7 @@ class Factor:
     range: Range | None = None
 
     def at(self, share: float) -> Level:
-        """The level for a random number in [0, 1): every level as likely as the others, or a value of the range."""
+        """The level for a random number in [0, 1): all levels are equally likely; of a range, a value in it."""
         if self.range is None:
             return self.levels[int(share * len(self.levels))]
         return _level(self.name, self.range.at(share))

@@ -1,4 +1,4 @@
-"""A factor design made on one model: the factors that mean something there, the cells, and what is confounded."""
+"""Makes a factor design on one model: which factors mean something there, its cells, and what is confounded."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def plan(name: str, options: Mapping[str, Any], factors: Sequence[Factor], probe
 def _applicable(
     factors: Sequence[Factor], probe: Probe
 ) -> tuple[list[Factor], dict[str, Level], list[tuple[str, str]]]:
-    """The factors with the levels that mean something here, the level that each other one is held at, and why."""
+    """The factors with the levels that mean something here; the level at which each other factor is held; why."""
     kept, held, skipped = [], {}, []
     for factor in factors:
         usable: dict[str, Level] = {}
@@ -148,7 +148,7 @@ def _refuse_too_many(name: str, factors: Sequence[Factor]) -> None:
 
 
 def _points(options: Mapping[str, Any], factors: Sequence[Factor]) -> list[DesignPoint]:
-    """The random points: each factor has a generator of its own, so more points or factors leave the others alone."""
+    """The random points. Each factor has its own generator, so more points or factors do not change the others."""
     seed, points = options["seed"], options["points"]
     shares = [np.random.default_rng(seed_for(seed, "design", f.name)).random(points) for f in factors]
     drawn = [{f.name: f.at(float(s[i])) for f, s in zip(factors, shares)} for i in range(points)]
@@ -174,7 +174,7 @@ LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZabcdefghjklmnopqrstuvwxyz"  # without I, whi
 
 
 def describe_design(design: Mapping[str, Any]) -> list[str]:
-    """Lines for a reader about a design of the store: generators, resolution, and what it cannot tell apart."""
+    """Describes a stored design in lines: its generators, its resolution, and what it cannot tell apart."""
     groups: dict[str, list[str]] = {}
     for model, found in design.get("models", {}).items():
         groups.setdefault("\n".join(_about(design["name"], found)), []).append(model)

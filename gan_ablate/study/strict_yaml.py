@@ -1,4 +1,4 @@
-"""YAML that a person wrote, read strictly: one clear line with file, line and column for whatever is wrong."""
+"""Reads YAML that a person wrote, strictly: one clear line with file, line and column for each mistake."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class _Loader(_Base):
     """The safe loader with the numbers of YAML 1.2 and without dates: YAML 1.1 reads `1:30` as 90, `010` as 8 and
-    `1e-4` as a text. A number that begins with 0s is a text, as in JSON, so that nobody has to know which it is."""
+    `1e-4` as a text. A number with leading zeros is a text, since JSON has no such numbers."""
 
 
 _TAG = "tag:yaml.org,2002:"

@@ -119,7 +119,7 @@ def override(
     arms: Sequence[str] | None = None,
     **recipe_fields: Any,
 ) -> Study:
-    """The study scaled down (or up) from the command line; `None` leaves a thing as it is.
+    """The study with changes from the command line; `None` changes nothing.
 
     `arms` picks arms of the study by label or pattern, or adds `trick:key=value`. Recipe fields (`steps=100`,
     `size=28`, also `samples`, `points`, `extractor` of the evaluation) win over the base and over the per-model
@@ -235,7 +235,7 @@ def run_name(recipe: Recipe) -> str:
 
 
 def select_runs(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
-    """The recipes that any of the patterns names: `model/arm/seed`, an arm or a model, with * ? [..].
+    """The recipes that match any of the patterns: `model/arm/seed`, an arm or a model, with * ? [..].
 
     `model@dataset` may stand in place of the model. Raises `InputError` for a pattern that names nothing.
     """
@@ -253,7 +253,7 @@ def select_runs(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> 
 
 
 def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
-    """What a pattern may name a run by."""
+    """The texts that a pattern may match to choose a run."""
     models = [recipe.model, *(f"{recipe.model}@{d}" for d in (recipe.dataset, short[recipe.dataset]))]
     ends = ("", f"/{recipe.arm}", f"/{recipe.arm}/{recipe.seed}")
     return [recipe.arm, *(model + end for model in models for end in ends)]

@@ -17,7 +17,7 @@ from gan_ablate.untrusted import printable
 
 
 class Progress(NamedTuple):
-    """Where a sweep stands. `finished` counts runs done before and by others too."""
+    """How far a sweep is. `finished` also counts runs that were done before, or by others."""
 
     total: int
     finished: int
@@ -31,7 +31,7 @@ class Progress(NamedTuple):
 
 
 class Display:
-    """What a sweep tells of itself. This one shows nothing."""
+    """Shows how a sweep goes. This one shows nothing; the others override what they show."""
 
     def update(self, progress: Progress) -> None: ...
     def finished(self, progress: Progress, line: str) -> None: ...
@@ -51,7 +51,7 @@ class Plain(Display):
 
 
 class Live(Display):
-    """A bar over the runs, the counts and the running names, redrawn in place."""
+    """Redraws in place: a bar over all runs, the counts and the names of the runs that are being trained."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -117,7 +117,7 @@ class TimeLeft:
             self.known[key] = [total + seconds, runs + 1]
 
     def expect(self, model: str, arm: str) -> float | None:
-        """Seconds that one run takes, None before any run has finished."""
+        """The seconds that one run takes; None before any run has finished."""
         found = (self.known[key] for key in ((model, arm), (model,), ()) if key in self.known)
         return next((total / runs for total, runs in found), None)
 
@@ -134,7 +134,7 @@ WIDEST = 80  # letters of an arm in the plan
 
 
 def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequence[Recipe] | None = None) -> str:
-    """The plan of a sweep as text: arms x models, what is not applicable, runs, done, and the time they will take."""
+    """The plan of a sweep as text: arms by models, what is not applicable, how many runs are done, the time left."""
     chosen = expansion.recipes if chosen is None else chosen
     store = Store(Path(root))
     done = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}

@@ -34,7 +34,7 @@ STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the tr
 
 
 class Setup(NamedTuple):
-    """What every run of a pool shares."""
+    """What all runs of a pool share."""
 
     root: str
     run: str  # module:function
@@ -93,7 +93,7 @@ def receive(sock: socket.socket) -> Any:
 
 
 def serve(descriptor: int) -> None:
-    """The server's life. `descriptor` is its end of the socket pair."""
+    """Runs the server until the sweeper is gone. `descriptor`: the server's end of the socket pair."""
     # stays so in a fork until it can answer: no order is lost, and a signal to all processes of a job kills none
     signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL, signal.SIGTERM})
     sock = socket.socket(fileno=descriptor)
@@ -125,7 +125,7 @@ def serve(descriptor: int) -> None:
 
 
 class _Workers:
-    """The forked processes, one per run; a pipe that SIGCHLD writes to wakes the server when one of them ends."""
+    """The forked processes, one per run. SIGCHLD writes to a pipe, which wakes the server when one of them ends."""
 
     def __init__(self, sock: socket.socket, setup: Setup, function: Callable[..., Any]) -> None:
         self.sock, self.setup, self.function = sock, setup, function
@@ -137,7 +137,7 @@ class _Workers:
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
 
     def wait(self, seconds: float) -> bool:
-        """Waits until the sweeper says something, a worker ends, or the time is over; whether the sweeper did."""
+        """Waits until the sweeper sends an order, a worker ends, or time is up. Returns whether there is an order."""
         watched: list[Any] = [self.sock, self.alarm]
         ready, _, _ = select.select(watched, [], [], seconds)
         if self.alarm in ready:
@@ -146,7 +146,7 @@ class _Workers:
         return self.sock in ready
 
     def reap(self) -> None:
-        """Tells the sweeper of the workers that have ended."""
+        """Reports to the sweeper which workers have ended."""
         for pid, run_id in list(self.run_ids.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -173,7 +173,7 @@ class _Workers:
         self.run_ids[pid] = task.run_id
 
     def stop(self, order: Order | None) -> None:
-        """Has one run, or all, write a checkpoint and leave, or kills them; kills all where the sweeper is gone."""
+        """Asks one run, or all, to write a checkpoint and leave, or kills them. Kills all if the sweeper is gone."""
         for pid, run_id in self.run_ids.items():
             if order is None or (order.what == "kill" and order.run_id in ("", run_id)):
                 _signal_group(pid, signal.SIGKILL)
@@ -226,7 +226,7 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
 
 
 class _Stop:
-    """Set by `STOP_SIGNAL` or by a pending SIGTERM; a run asks it between steps."""
+    """Whether the run should stop: after `STOP_SIGNAL`, or when a SIGTERM is pending. The run asks between steps."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -289,7 +289,7 @@ def _asked(claim: RunClaim, stop: _Stop) -> bool:
 
 
 def _is_stop(error: BaseException) -> bool:
-    """By name, so that this module need not import the run's (torch)."""
+    """Whether the run raised `Stopped`. Known by its name: to import its module would import torch."""
     return any(c.__name__ == "Stopped" for c in type(error).__mro__)
 
 

@@ -83,7 +83,7 @@ class SlurmOptions:
                 raise InputError(f"{_flag('sbatch')} {entry!r}: write key=value, as in nice=100")
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """As submitit's Slurm executor takes them."""
+        """The options under the names that submitit's Slurm executor has for them."""
         given: dict[str, Any] = {k: getattr(self, k) or None for k in AS_THEY_ARE}
         given |= {
             "job_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_JOB] or "study",  # a line of the script
@@ -114,7 +114,7 @@ def check_installed() -> None:
 
 
 def shares(recipes: Sequence[Recipe], runs_per_job: int) -> list[tuple[Recipe, ...]]:
-    """The runs dealt out to jobs of nearly equal size, neighbours together. Raises `InputError` for too many jobs."""
+    """Splits the runs into jobs of nearly equal size, in their order. Raises `InputError` for too many jobs."""
     jobs = -(-len(recipes) // runs_per_job)
     if jobs > MAX_ARRAY:
         least = -(-len(recipes) // MAX_ARRAY)
@@ -126,7 +126,7 @@ def shares(recipes: Sequence[Recipe], runs_per_job: int) -> list[tuple[Recipe, .
 
 @dataclass
 class _Task:
-    """One job of an array, as the queue knows it, with the runs that it was given."""
+    """One job of an array: its id and state in the queue, and the runs that it was given."""
 
     job_id: str  # 17_3; 17 where the array would have one job
     run_ids: tuple[str, ...]
@@ -188,7 +188,7 @@ def sweep_on_slurm(
 
 
 def _forgotten(store: Store, run_id: str) -> bool:
-    """Takes a recorded failure away, unless somebody is at that run."""
+    """Deletes a recorded failure; returns False if another process holds that run."""
     with store.claim(run_id) as claim:
         if claim is not None:
             claim.forget_failure()
@@ -196,7 +196,7 @@ def _forgotten(store: Store, run_id: str) -> bool:
 
 
 def _submit(store: Store, recipes: Sequence[Recipe], way: Way, options: SlurmOptions, name: str) -> list[_Task]:
-    """One array of jobs, and a note in the root of what each of them was given."""
+    """Submits one array of jobs, and writes down in the root which runs each of them was given."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -233,7 +233,7 @@ def _known(root: Path) -> list[_Task]:
 
 
 def queue() -> dict[str, str] | None:
-    """Job id -> state, of all jobs of this user that wait or run; None where Slurm gives no answer."""
+    """Job id -> state, of all waiting and running jobs of this user; None if Slurm does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format", "%i %T"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=ASK, check=True).stdout
@@ -244,7 +244,7 @@ def queue() -> dict[str, str] | None:
 
 @dataclass
 class _Watch:
-    """Tells of each run that ends, until all have or no job is left to carry them out."""
+    """Reports each run that ends, until all have ended or no job is left to carry them out."""
 
     store: Store
     waiting: dict[str, Recipe]
@@ -288,7 +288,7 @@ class _Watch:
             self.display.finished(self._progress(), run_line(recipe, facts))
 
     def _ask(self) -> bool:
-        """Looks at the queue; whether none of the jobs is left. Raises `InputError` for what a job refused."""
+        """Asks the queue, and returns whether no job is left. Raises `InputError` for what a job refused."""
         states = queue()
         if states is None:
             return False  # no answer is no news
@@ -300,7 +300,7 @@ class _Watch:
         return all(task.state == "GONE" for task in self.tasks)
 
     def _refusal(self, task: _Task) -> str:
-        """The line of bad input that ended a job, or nothing. Never by its pickle: to open one is to run it."""
+        """The line of bad input that ended a job, or an empty text. The job's pickle stays closed: to open it would run it."""
         if not set(task.run_ids) & set(self.waiting):
             return ""
         try:

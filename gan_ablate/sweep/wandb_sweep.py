@@ -26,7 +26,7 @@ KEYS = ("run", "seed")
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial is asked for."""
+    """The cell that one trial trains."""
 
     run: str  # model/arm or model@dataset/arm
     seed: int
@@ -73,7 +73,7 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
 
 
 def named(expansion: Expansion) -> dict[Trial, Recipe]:
-    """The study's recipes by their cells."""
+    """The study's recipes, by the trials that train them."""
     short = _short(expansion)
     return {Trial(_run(r.model, r.dataset, r.arm, short), r.seed): r for r in expansion.recipes}
 

@@ -20,14 +20,14 @@ from gan_ablate.sweep.server import Message, Order, Setup, Task, receive, send
 
 
 class Slot(NamedTuple):
-    """Where one run at a time is carried out. `gpu` becomes its `CUDA_VISIBLE_DEVICES`; None leaves that alone."""
+    """A place for one run at a time. `gpu` becomes its `CUDA_VISIBLE_DEVICES`; None leaves that variable alone."""
 
     number: int
     gpu: str | None = None
 
 
 def cores() -> int:
-    """CPU cores this process may use: its affinity; where smaller, its control group's quota or its Slurm job's part.
+    """CPU cores this process may use: the least of its affinity, its control group's quota and its Slurm job's share.
 
     Slurm without cgroups leaves the affinity at the whole node, which other jobs use too.
     """
@@ -85,7 +85,7 @@ def slots(
 
 
 def threads_each(places: Sequence[Slot]) -> int:
-    """Threads of one run: beside a GPU its part of the cores, without GPUs one (see docs/architecture.md)."""
+    """Threads of one run: on a GPU its share of the cores, otherwise one (see docs/architecture.md)."""
     return max(1, cores() // len(places)) if any(p.gpu is not None for p in places) else 1
 
 
@@ -95,7 +95,7 @@ DEATHS = 3  # of the server, with no run finished between them, that a sweep bea
 
 
 class Server:
-    """The warm server as its sweeper sees it: a context in which it lives, orders to it, messages from it."""
+    """The sweeper's side of the warm server: starts and ends it as a context, sends orders, receives messages."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -140,7 +140,7 @@ class Server:
         send(mine, self.setup)
 
     def restart(self) -> None:
-        """Starts it again. Raises `InputError` where it only ever dies."""
+        """Starts the server again. Raises `InputError` once it has died too often in a row."""
         self.deaths += 1
         if self.deaths > DEATHS:
             words = self.tail().strip().splitlines() or ["none"]

@@ -1,4 +1,4 @@
-"""Optimisers, learning rates, and who is trained when."""
+"""Optimisers, learning rates, and how often each player is trained."""
 
 from __future__ import annotations
 
