@@ -300,7 +300,7 @@ class _Watch:
         return all(task.state == "GONE" for task in self.tasks)
 
     def _refusal(self, task: _Task) -> str:
-        """The line of bad input that ended a job, or an empty text. The job's pickle stays closed: to open it would run it."""
+        """The line of bad input that ended a job, or nothing. Its pickle stays closed: to open it would run it."""
         if not set(task.run_ids) & set(self.waiting):
             return ""
         try:
