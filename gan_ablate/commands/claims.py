@@ -135,6 +135,7 @@ def _measure(args: Namespace) -> int:
     from gan_ablate.run.measure import checkpoint  # torch
 
     store, failures = Store.open(args.root), 0
+    where = {name: args[name] for name in ("data_root", "weights", "device")}
     for k, job in enumerate(todo, 1):
         head = f"[{k}/{len(todo)}] {job.name}"
         with store.claim(job.run.folder.name) as held:
@@ -142,13 +143,7 @@ def _measure(args: Namespace) -> int:
                 say(f"{head}: another process holds this run, left alone")
                 continue
             try:
-                found = checkpoint(
-                    job.checkpoint,
-                    metrics=job.metrics,
-                    data_root=args.data_root,
-                    weights=args.weights,
-                    device=args.device,
-                )
+                found = checkpoint(job.checkpoint, metrics=job.metrics, **where)
             except InputError as error:
                 say(f"{head}: not measured: {error}")
                 failures += 1

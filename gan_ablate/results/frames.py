@@ -75,25 +75,20 @@ def load(root: str | Path) -> Results:
     study = read_study(root)
     if not study.cells:
         raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
-    rows, curves, each, problems = [], [], [], []
-    for cell in study.cells:
-        run = read_run(root / "runs" / cell.run_id, cell)
-        if study.name == SINGLE_RUNS:  # only like may stand in a table with like
-            run = replace(run, protocol=setting(run.record) or run.protocol)
-        each.append(run)
-        rows.append(_row(run))
-        curves += _points(run)
-        problems += [f"{cell.run_id}/{problem}; the run counts as missing" for problem in run.problems]
+    each = [read_run(root / "runs" / cell.run_id, cell) for cell in study.cells]
+    if study.name == SINGLE_RUNS:  # only like may stand in a table with like
+        each = [replace(run, protocol=setting(run.record) or run.protocol) for run in each]
+    curves = [point for run in each for point in _points(run)]
     return Results(
         root=root,
         name=study.name[:LONGEST],
         version=study.version[:LONGEST],
         each=tuple(each),
-        runs=pd.DataFrame(rows),
+        runs=pd.DataFrame([_row(run) for run in each]),
         curves=pd.DataFrame(curves, columns=[*KEYS, "step", *METRICS, "seconds"]),
         not_applicable=tuple({k: str(v)[:LONGEST] for k, v in vars(n).items()} for n in study.not_applicable),
         records={run.run_id: run.record for run in each if run.record},
-        problems=tuple(problems),
+        problems=tuple(f"{run.run_id}/{why}; the run counts as missing" for run in each for why in run.problems),
         design=_design(study),
         factors=_factors(study),
         source=study.source,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import xor
 from typing import NamedTuple
 
 import numpy as np
@@ -126,10 +128,7 @@ def shortest_word(words: Sequence[Iterable[int]]) -> int | None:
         return None
     for length in range(1, len(columns) + 1):
         for letters in itertools.combinations(columns, length):
-            total = 0
-            for column in letters:
-                total ^= column
-            if total == 0:
+            if reduce(xor, letters) == 0:
                 return length
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -146,11 +147,8 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
     # factors and levels that a model's design leaves out are listed below, and are no arms
     left_out = [n.arm for n in expansion.not_applicable if not expansion.design or n.arm in expansion.factors]
     arms = list(dict.fromkeys([r.arm for r in expansion.recipes] + left_out))
-    count: dict[tuple[str, str, str], list[int]] = {}
-    for recipe in chosen:
-        entry = count.setdefault((recipe.model, recipe.dataset, recipe.arm), [0, 0])
-        entry[0] += recipe.run_id in done
-        entry[1] += 1
+    runs = Counter((r.model, r.dataset, r.arm) for r in chosen)
+    finished = Counter((r.model, r.dataset, r.arm) for r in chosen if r.run_id in done)
     named = {arm: arm if len(arm) <= WIDEST else f"{arm[: WIDEST - 2]}.." for arm in arms}
     if expansion.design.get("name") == "random":  # its arms are numbered, so their values stand beside them
         values = {arm: ", ".join(f"{k}={v}" for k, v in expansion.factors.get(arm, {}).items()) for arm in arms}
@@ -159,7 +157,7 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
     lines = ["  ".join(["arm (done/runs)".ljust(wide), *(c.rjust(max(9, len(c))) for c in columns.values())])]
     for arm in arms:
         shown = {c: "n/a" for c in columns if (*c, arm) in blank}
-        shown |= {c: "{}/{}".format(*count[*c, arm]) for c in columns if (*c, arm) in count}
+        shown |= {c: f"{finished[*c, arm]}/{runs[*c, arm]}" for c in columns if (*c, arm) in runs}
         cells = [shown.get(c, "-").rjust(max(9, len(name))) for c, name in columns.items()]
         lines.append("  ".join([named[arm].ljust(wide), *cells]))
     if expansion.not_applicable:

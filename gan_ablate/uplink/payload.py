@@ -48,11 +48,8 @@ def init(recipe: Recipe, project: str) -> dict[str, Any]:
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
-    rows = []
-    for held in read_log(folder):
-        point = held.get("evaluation")
-        rows.append(row(point if isinstance(point, dict) else held, held["step"]))
-    return rows
+    told = ((held, held.get("evaluation")) for held in read_log(folder))
+    return [row(point if isinstance(point, dict) else held, held["step"]) for held, point in told]
 
 
 def row(values: Mapping[str, Any], step: int | None) -> dict[str, Any]:
