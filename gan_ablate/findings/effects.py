@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan_ablate.findings.summaries import ModelTable, Rows, known, scores, where
+from gan_ablate.findings.summaries import ModelTable, known, scores, where
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
 from gan_ablate.stats.failures import Association, auc
@@ -98,20 +98,10 @@ def announced(table: ModelTable) -> list[SignRow]:
         looked = where(rows, np.array([sign in str(names).split(",") for names in rows["signs_asked"]], dtype=bool))
         if not len(looked["outcome"]):
             continue
-        early, bad = _early(looked, column), looked["outcome"] != "ok"
-        found.append(
-            SignRow(
-                table.title,
-                sign,
-                (int(early[bad].sum()), int(bad.sum())),
-                (int(early[~bad].sum()), int((~bad).sum())),
-                len(known(looked[column])),
-                auc(early.astype(float), [bool(b) for b in bad]),
-            )
-        )
+        # whether the sign first showed in the first half; one that never showed is NaN, so not early
+        early = looked[column].astype(float) <= looked["steps"].astype(float) / 2
+        bad = looked["outcome"] != "ok"
+        failed, good = ((int(early[chosen].sum()), int(chosen.sum())) for chosen in (bad, ~bad))
+        area = auc(early.astype(float), bad.tolist())
+        found.append(SignRow(table.title, sign, failed, good, len(known(looked[column])), area))
     return found
-
-
-def _early(rows: Rows, column: str) -> np.ndarray:
-    """(runs,) whether the sign first showed in the first half; a sign that never showed is NaN, so not early."""
-    return rows[column].astype(float) <= rows["steps"].astype(float) / 2

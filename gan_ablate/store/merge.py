@@ -90,13 +90,11 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
 
 def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
     """` (steps: 100, 200)`: the fields in which two recipes differ, where both are written down."""
-    recipes = []
-    for store, run_id in ((one, one_id), (two, two_id)):
-        try:
-            recipes.append(read_recipe(store.folder(run_id)))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return ""
-    found = [f"{k}: {recipes[0].get(k)}, {recipes[1].get(k)}" for k in recipes[0] if recipes[0][k] != recipes[1].get(k)]
+    try:
+        a, b = read_recipe(one.folder(one_id)), read_recipe(two.folder(two_id))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    found = [f"{k}: {v}, {b.get(k)}" for k, v in a.items() if v != b.get(k)]
     return f" ({'; '.join(found)[:300]})" if found else ""
 
 
