@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.recipe import SCHEMA, run_id_of
@@ -31,8 +30,7 @@ class Refused(ValueError):
     """A file that is no record of the run in whose folder it lies. The text says why."""
 
 
-@dataclass(frozen=True)
-class FoundRecord:
+class FoundRecord(NamedTuple):
     """What a run's folder says of how the run ended.
 
     name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: file name ->
@@ -40,8 +38,8 @@ class FoundRecord:
     """
 
     name: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    problems: Mapping[str, str] = field(default_factory=dict, hash=False)
+    record: Mapping[str, Any] = {}
+    problems: Mapping[str, str] = {}
 
 
 def find_record(folder: Path, run_id: str) -> FoundRecord:

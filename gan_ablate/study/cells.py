@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate import tricks
 from gan_ablate.errors import InputError
@@ -42,8 +42,7 @@ class Expansion:
     design: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One model on one dataset, with the recipe fields that base, model and dataset give together."""
 
     name: str  # dcgan, or dcgan@mnist where the study has several datasets

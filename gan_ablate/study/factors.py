@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError, unknown
@@ -21,14 +20,13 @@ NOT_FACTORS = {
 }
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """One level of a factor: its value as plain data, and what it puts on top of the base."""
 
     value: Any  # false or true for a trick, the number for a recipe field, the label for a named level
     label: str  # what an arm that has it is called by
     tricks: tuple[TrickSpec, ...] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = {}
 
 
 class Range(NamedTuple):
@@ -48,8 +46,7 @@ class Range(NamedTuple):
         return min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
-@dataclass(frozen=True)
-class Factor:
+class Factor(NamedTuple):
     """What a design varies. The first level is the low one; a factor with a range has no levels of its own."""
 
     name: str

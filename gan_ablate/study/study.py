@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -175,11 +176,9 @@ def _settings(study: Study) -> list[Setting]:
 
 def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
     arms = DESIGNS[study.design](_spell_out(study), _base_tricks(study))
-    labels: set[str] = set()
-    for arm in arms:
-        if arm.label in labels:
-            raise InputError(f"two arms are called {arm.label!r}: give one another label with `arm:`")
-        labels.add(arm.label)
+    for label, count in Counter(arm.label for arm in arms).items():
+        if count > 1:
+            raise InputError(f"two arms are called {label!r}: give one another label with `arm:`")
     cells: list[Recipe] = []
     skipped: list[NotApplicable] = []
     for setting in settings:
