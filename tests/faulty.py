@@ -20,6 +20,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
+from gan_ablate.results.files import read_record
 from gan_ablate.store import claim as claiming
 from gan_ablate.store import store as store_module
 from gan_ablate.store.gc import find_waste, remove
@@ -242,7 +243,9 @@ def whole(root: Path) -> list[str]:
     except InputError as error:
         problems.append(f"does not open: {error}")
     for path in [*root.glob("runs/*/result.json"), *root.glob("runs/*/failed.json")]:
-        if Store(root).read(path.parent.name, path.name, warn=False) is None:
+        try:
+            read_record(path, path.parent.name)
+        except (OSError, ValueError, RecursionError):
             problems.append(f"{path.parent.name}/{path.name} is damaged")
     return problems
 

@@ -1,4 +1,4 @@
-"""What tricks need of their arm; and D's normalisation under tricks that differentiate D by its input."""
+"""What tricks ask of their arm, and what those that differentiate D by its input do about D's normalisation."""
 
 from __future__ import annotations
 

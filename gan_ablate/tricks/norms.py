@@ -52,7 +52,7 @@ class BatchNormEverywhere(Trick):
 @register("batch_norm")
 @dataclass(frozen=True)
 class BatchNorm(Trick):
-    """Batch norm where DCGAN has it. In a critic under a gradient penalty it should do harm."""
+    """Batch norm where DCGAN has it: in a critic under a gradient penalty it must do harm."""
 
     paper = "Radford et al. 2015, section 3; in a critic: Gulrajani et al. 2017, section 4 (advises against)"
     recommended_by = "S0.3 S4 (N)"

@@ -1,4 +1,4 @@
-"""Optimisers, learning rates, and how often each player is trained."""
+"""Optimisers, learning rates, and who is trained when."""
 
 from __future__ import annotations
 
