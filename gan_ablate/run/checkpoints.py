@@ -166,11 +166,14 @@ class Checkpoints(lightning.Callback):
         due = done - self._saved_at >= self.every or time.perf_counter() - self._last_time > CHECKPOINT_SECONDS
         finished = pl_module.limit is not None and done >= pl_module.limit
         if (asked or due or finished) and not pl_module.diverged_at:
-            self._saved_at, self._last_time = done, time.perf_counter()
-            trainer.save_checkpoint(self.folder / "last.ckpt")  # by `SealedCheckpoints`
+            self._save(trainer, done)
         if asked and not finished:
             self.stopped = True
             trainer.should_stop = True
+
+    def _save(self, trainer: lightning.Trainer, done: int) -> None:
+        self._saved_at, self._last_time = done, time.perf_counter()
+        trainer.save_checkpoint(self.folder / "last.ckpt")  # by `SealedCheckpoints`
 
     def state_dict(self) -> dict[str, Any]:
         return {"resumed": self.resumed, "seconds": self.seconds_before + time.perf_counter() - self._began}
