@@ -109,8 +109,9 @@ def _read_figures(record: Mapping[str, Any]) -> None:
         for name in ("seconds", *METRICS):
             as_number(point.get(name))
         int(point["step"])
+    facts = {**record, "steps": record["recipe"].get("steps")}
     for name in MEASURES:
-        as_number({**record, "steps": record["recipe"].get("steps")}.get(name))
+        as_number(facts.get(name))
 
 
 def protocol(record: Mapping[str, Any]) -> str:
