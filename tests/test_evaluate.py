@@ -258,6 +258,7 @@ def test_other_datasets_train_a_classifier_once_with_a_fixed_seed(monkeypatch, c
     assert first.name == "noise classifier"
     assert first.accuracy > 0.9
     assert classifier.train(data, budget=6400)["meta"]["accuracy"] == first.accuracy
+    assert "accuracy 100.0%" in capsys.readouterr().err
     monkeypatch.setattr(classifier, "train", None)  # would fail if called
     torch.manual_seed(5)
     again = load_extractor("classifier", dataset=data)
