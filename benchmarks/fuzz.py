@@ -26,7 +26,7 @@ import yaml
 
 from gan_ablate.outcomes import MEANINGS
 from gan_ablate.store import attempts
-from gan_ablate.store.gc import find
+from gan_ablate.store.gc import find_waste
 from gan_ablate.store.merge import differing
 from gan_ablate.store.store import Store
 
@@ -121,13 +121,13 @@ def problems(root: Path, reference: Path) -> list[str]:
         wrong.append("the two studies differ")
     for cell in two.cells:
         name, folder = f"{cell.model}/{cell.arm}/{cell.seed} ({cell.run_id})", one.folder(cell.run_id)
-        result, expected = one.read(cell.run_id), two.read(cell.run_id)
+        result, expected = one.finished(cell.run_id), two.finished(cell.run_id)
         if result is None or expected is None:
             wrong.append(f"{name}: no result" + ("" if expected else " in the undisturbed sweep"))
             continue
         if names := differing(result, expected):
             wrong.append(f"{name}: differs in {', '.join(names)}")
-        ends = [a.get("outcome") in ENDS for a in attempts.read(folder)]
+        ends = [a.get("outcome") in ENDS for a in attempts.read_attempts(folder)]
         if sum(ends) > 1 or True in ends[:-1]:
             wrong.append(f"{name}: finished, then tried again")
         if (folder / "result.json.corrupt").exists():
@@ -147,8 +147,8 @@ def fuzz(folder: Path, runs: int, kills: int, sweepers: int, seed: int, seconds:
     each = Fuzz(plan, fuzzed, sweepers, random.Random(seed))
     each.run(total, kills, time.monotonic() + seconds)
     last = sweeper(plan, fuzzed, "--workers", "2", "--retry-crashed").wait()
-    tried = [len(attempts.read(f)) for f in (fuzzed / "runs").iterdir()]
-    resumed = [Store(fuzzed).read(c.run_id) or {} for c in Store.open(fuzzed).cells]
+    tried = [len(attempts.read_attempts(f)) for f in (fuzzed / "runs").iterdir()]
+    resumed = [Store(fuzzed).finished(c.run_id) or {} for c in Store.open(fuzzed).cells]
     return {
         "runs": total,
         "kills": dict(each.killed),
@@ -156,7 +156,7 @@ def fuzz(folder: Path, runs: int, kills: int, sweepers: int, seed: int, seconds:
         "attempts": sum(tried),
         "runs_tried_again": sum(n > 1 for n in tried),
         "runs_resumed_from_a_checkpoint": sum(bool(r.get("resumed")) for r in resumed),
-        "left_behind": Counter(w.kind for w in find(Store.open(fuzzed), ["temporaries", "strays"])),
+        "left_behind": Counter(w.kind for w in find_waste(Store.open(fuzzed), ["temporaries", "strays"])),
         "exit_codes": {"undisturbed": code, "last": last},
         "seconds": {"undisturbed": round(undisturbed), "all": round(time.monotonic() - began)},
         "problems": problems(fuzzed, reference),

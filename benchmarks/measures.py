@@ -33,7 +33,7 @@ from gan_ablate.evaluate.prdc import RandomCNN, precision_recall_density_coverag
 from gan_ablate.evaluate.real_statistics import real_statistics
 from gan_ablate.models import BY_NAME
 from gan_ablate.recipe import Recipe, seed_for
-from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.run.measure import open_checkpoint
 
 COUNT, KEPT = 2048, 5000  # generated, and real images that PRDC looks at
 SHAPES = {"shapes": (16, 3), "mnist": (28, 1)}  # size and channels

@@ -26,7 +26,7 @@ from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 
 STUDY = Study(name="store")
 POINT = {"fid": 38.80595, "kid": 0.7723284, "is_mean": 20.246025, "is_std": None, "modes": 52, "mode_kl": 0.41727}
@@ -47,7 +47,7 @@ def zero_steps(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:
 
 def sweep(root: Path, cells: Sequence[Recipe]) -> pool.Summary:
     return pool.sweep(
-        STUDY, root, workers=2, threads=1, run="store:zero_steps", expansion=Expansion(tuple(cells)), display=Quiet()
+        STUDY, root, workers=2, threads=1, run="store:zero_steps", expansion=Expansion(tuple(cells)), display=Display()
     )
 
 

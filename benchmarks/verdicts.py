@@ -24,10 +24,8 @@ from gan_ablate.stats import t_test
 from gan_ablate.stats.aggregate import over_tasks
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import auc
-from gan_ablate.stats.intervals import bootstrap_interval
+from gan_ablate.stats.intervals import bootstrap_interval, spread_ratio
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
-from gan_ablate.stats.spread import spread_ratio
-from gan_ablate.stats.t_test import ratio_power
 
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`
 ARMS, ALPHA = 40, 0.05
@@ -266,6 +264,34 @@ def print_coverage(rng: np.random.Generator, n: int) -> None:
     for bad, good in ((3, 12), (5, 5), (10, 30), (30, 30)):
         cells = (auc_coverage(rng, bad, good, shift, n // 2) for shift in (0, 1, 2, 3))
         print(f"| {bad}, {good} | {' | '.join(f'{c:.3f}' for c in cells)} |", flush=True)
+
+
+def _error(n: int, sd: float, correlation: float | None) -> tuple[float, float]:
+    """Standard error of the difference of two arms of n seeds and its degrees of freedom."""
+    if n < 2 or not sd > 0:
+        raise ValueError(f"n={n}, sd={sd}: power needs at least 2 seeds and a positive sd of log scores")
+    if correlation is None:
+        return sd * math.sqrt(2 / n), 2 * n - 2
+    if not -1 <= correlation < 1:
+        raise ValueError(f"correlation={correlation}: the pair correlation lies in [-1, 1)")
+    return sd * math.sqrt(2 * (1 - correlation) / n), n - 1
+
+
+def ratio_power(  # noqa: PLR0917
+    ratio: float,
+    n: int,
+    sd: float,
+    alpha: float = 0.05,
+    comparisons: int = 1,
+    correlation: float | None = None,
+) -> float:
+    """The chance that n seeds a side show a true `ratio` of scores.
+
+    `sd` is that of log scores over seeds within an arm, `correlation` that of pairs (None: unpaired), and `comparisons`
+    the size of the family: alpha is divided by it, which is Holm's first step, so the answer errs on the low side.
+    """
+    error, dof = _error(n, sd, correlation)
+    return t_test.t_power(abs(math.log(ratio)) / error, dof, alpha / comparisons)
 
 
 def print_power(rng: np.random.Generator, n: int) -> None:

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 import gan_ablate
 from gan_ablate import trust
 from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, verdicts, wandb
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.untrusted import printable
 
 FAMILIES = (train, sweep, store, report, claims, measure, verdicts, wandb)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             trust.trust(*args[args.command].get("trust", ()))
             return COMMANDS[args.command](args[args.command])
     except (InputError, ArgumentError) as error:
-        print(printable(f"gan-ablate: {' '.join(str(error).split())}"), file=sys.stderr)
+        print(printable(f"gan-ablate: {in_one_line(error)}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 0

@@ -21,3 +21,8 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str = "") -> I
     close = get_close_matches(str(name), known, n=3, cutoff=0.55)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
     return InputError(f"{where + ': ' if where else ''}unknown {kind} {name!r}: {hint}")
+
+
+def in_one_line(error: object) -> str:
+    """An error's text on one line; the name of its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -147,11 +147,13 @@ def _no_inodes(place: Path) -> bool:
 
 
 @contextmanager
-def refusing(where: str | Path) -> Iterator[None]:
-    """Turns such an error into an `InputError` of one line; other errors pass."""
+def refusing(where: str | Path, *, any_error: bool = False) -> Iterator[None]:
+    """Turns such an error into an `InputError` of one line; other errors of the disk pass, or with `any_error` are
+    turned into one too, which names `where`."""
     try:
         yield
     except OSError as error:
-        if (line := trouble(error, where)) is None:
+        cannot = f"{where}: cannot be written: {error.strerror or error}"
+        if (line := cannot if any_error else trouble(error, where)) is None:
             raise
         raise InputError(line) from error

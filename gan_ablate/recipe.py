@@ -200,19 +200,12 @@ class Recipe:
         """That size, channels, architecture and extractor suit the dataset."""
         if self.dataset in TOYS:
             if (self.size, self.channels) != (1, 2):
-                raise InputError(
-                    f"size={self.size!r}, channels={self.channels!r}: {self.dataset} has points in the plane, "
-                    "which need size=1, channels=2"
-                )
-            if self.architecture != "mlp":
-                raise InputError(
-                    f"architecture={self.architecture!r}: {self.dataset} has points, not images, which need mlp"
-                )
-            if self.evaluation.extractor != "classifier":
-                raise InputError(
-                    f"evaluation.extractor={self.evaluation.extractor!r}: {self.dataset} has points, not images, "
-                    "which need classifier"
-                )
+                shape = f"size={self.size!r}, channels={self.channels!r}"
+                raise InputError(f"{shape}: {self.dataset} has points in the plane, which need size=1, channels=2")
+            extractor = "evaluation.extractor", self.evaluation.extractor, "classifier"
+            for field_, given, only in (("architecture", self.architecture, "mlp"), extractor):
+                if given != only:
+                    raise InputError(f"{field_}={given!r}: {self.dataset} has points, not images, which need {only}")
             return
         channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
         for name, value, options in (("size", self.size, (16, 28, 32, 64)), ("channels", self.channels, channels)):

@@ -13,6 +13,7 @@ import zipfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,8 +53,7 @@ class Sources:
     """Looks at each source once, and finds the results that were made of something else than what is there now."""
 
     def __init__(self) -> None:
-        self._listings: dict[str, str | None] = {}
-        self._contents: dict[str, str | None] = {}
+        self._listing, self._content = cache(_listing_now), cache(_content_now)
         self._others: list[tuple[Path, str]] = []  # folder and dataset of each such result
 
     def look(self, record: Mapping[str, Any], folder: Path) -> None:
@@ -77,17 +77,22 @@ class Sources:
         made_of = (record.get("data") or {}).get("source")
         if not isinstance(dataset, str) or not isinstance(made_of, Mapping):
             return False
-        path = Path(dataset).expanduser()
-        if dataset not in self._listings:
-            self._listings[dataset] = self._contents[dataset] = None
-            with suppress(OSError, zipfile.BadZipFile):
-                self._listings[dataset] = _listing(path)
-        if self._listings[dataset] in (None, made_of.get("listing")):
+        if self._listing(dataset) in (None, made_of.get("listing")):
             return False
-        if self._contents[dataset] is None:
-            with suppress(OSError, zipfile.BadZipFile):
-                self._contents[dataset] = identity(path)["content"]
-        return self._contents[dataset] not in (None, made_of.get("content"))
+        return self._content(dataset) not in (None, made_of.get("content"))
+
+
+def _listing_now(dataset: str) -> str | None:
+    """The listing of what lies at a dataset's path; `None` where nothing does that can be read."""
+    with suppress(OSError, zipfile.BadZipFile):
+        return _listing(Path(dataset).expanduser())
+    return None
+
+
+def _content_now(dataset: str) -> str | None:
+    with suppress(OSError, zipfile.BadZipFile):
+        return identity(Path(dataset).expanduser())["content"]
+    return None
 
 
 def _listing(path: Path) -> str:

@@ -21,9 +21,10 @@ import gan_ablate.tricks  # noqa: F401 - the store does so late: here once, befo
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import publish
 from gan_ablate.recipe import Recipe
+from gan_ablate.results.files import read_record
 from gan_ablate.store import claim as claiming
 from gan_ablate.store import store as store_module
-from gan_ablate.store.gc import find, remove
+from gan_ablate.store.gc import find_waste, remove
 from gan_ablate.store.merge import essence, merge
 from gan_ablate.store.store import Store
 from gan_ablate.sweep import server
@@ -149,7 +150,7 @@ def waste(root: Path) -> None:
 
 def tidy(root: Path) -> None:
     store = Store.open(root)
-    for each in list(find(store)):
+    for each in list(find_waste(store)):
         remove(store, each)
 
 
@@ -243,7 +244,9 @@ def whole(root: Path) -> list[str]:
     except InputError as error:
         problems.append(f"does not open: {error}")
     for path in [*root.glob("runs/*/result.json"), *root.glob("runs/*/failed.json")]:
-        if Store(root).read(path.parent.name, path.name, warn=False) is None:
+        try:
+            read_record(path, path.parent.name)
+        except (OSError, ValueError, RecursionError):
             problems.append(f"{path.parent.name}/{path.name} is damaged")
     return problems
 
@@ -291,7 +294,7 @@ def main(name: str, fault: str, folder: Path) -> dict[str, Any]:
             problems.append(f"operation {at}: it does not go on from there")
         elif results(root / where) != expected:
             problems.append(f"operation {at}: other results")
-        elif name == "gc" and list(find(Store.open(root))):
+        elif name == "gc" and list(find_waste(Store.open(root))):
             problems.append(f"operation {at}: not all is tidied away")
         shutil.rmtree(root)
     return {"operations": total, "codes": {code: codes.count(code) for code in set(codes)}, "problems": problems}

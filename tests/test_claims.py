@@ -6,27 +6,25 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from gan_ablate.claims import VERDICTS, find, judge, registry
-from gan_ablate.claims.catalogue import CLAIMS
+from gan_ablate.claims import VERDICTS, find_claim, judge, registry
+from gan_ablate.claims.catalogue import CLAIMS, check
 from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast
 from gan_ablate.claims.comparisons import seeds_correlate
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import DesignMeasure, means
-from gan_ablate.claims.registry import check
 from gan_ablate.claims.verdict import Evidence, combine
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.formatting import number
 from gan_ablate.recipe import MODEL_OF, SCHEMA, Recipe, TrickSpec, run_id_of
+from gan_ablate.results.frames import run_tables
 from gan_ablate.results.runs import Run
-from gan_ablate.results.tables import tables
 from gan_ablate.stats.paired import compare
 from gan_ablate.study.cells import Tie
-from gan_ablate.study.study import expand, read
+from gan_ablate.study.study import expand, load_study
 
 HERE = Path(__file__).parent
 IDS = """
@@ -53,14 +51,20 @@ class Root:
     @property
     def each(self):
         return [
-            Run(self.root / "runs" / id_, model, arm, seed, outcome, fid, self.records.get(id_) or {}, dataset, id_)
-            for id_, model, dataset, arm, seed, outcome, _, fid in self.rows
+            Run(
+                self.root / "runs" / id_,
+                model,
+                arm,
+                seed,
+                outcome,
+                fid,
+                self.records.get(id_) or {},
+                dataset,
+                id_,
+                protocol=protocol,
+            )
+            for id_, model, dataset, arm, seed, outcome, protocol, fid in self.rows
         ]
-
-    @property
-    def runs(self):
-        columns = ["run_id", "model", "dataset", "arm", "seed", "outcome", "protocol", "fid"]
-        return pd.DataFrame(self.rows, columns=columns)
 
     def add(
         self, model, arm, seed, fid, outcome="ok", dataset="shapes", tricks=None, measured=None, health=None, **more
@@ -164,7 +168,7 @@ def test_a_broken_registry_is_refused_by_name(message):
 def test_every_arm_of_a_claim_is_in_a_shipped_sweep():
     cells = {}
     for path in sorted(HERE.parent.glob("sweeps/*.yaml")):
-        recipes = expand(read(path)).recipes
+        recipes = expand(load_study(path)).recipes
         cells[f"sweeps/{path.name}"] = {(r.model, r.arm) for r in recipes}
         cells[f"sweeps/{path.name} tricks"] = {(r.model, t.name) for r in recipes for t in r.tricks}
     for claim in registry().values():
@@ -414,10 +418,10 @@ def test_arms_of_one_training_are_paired_and_vouch_for_no_correlation(tmp_path):
         root.arm("nsgan", arm, noise=0.3, modes=50)
     for seed in range(10):  # shares base's FID, seed by seed
         root.add("nsgan", "interpolation:path=lerp", seed, root.rows[seed][-1] * 1.1)
-    (plain,) = tables([root])
+    (plain,) = run_tables([root])
     apart = seeds_correlate(plain, "nsgan", MEASURES["fid"])
     root.ties = {("nsgan", "shapes", "interpolation:path=lerp"): Tie(shares_weights=True)}
-    (table,) = tables([root])
+    (table,) = run_tables([root])
     assert table.one_training("nsgan", "base", "interpolation:path=lerp")
     assert not table.one_training("nsgan", "base", "r1")
     assert not plain.one_training("nsgan", "base", "interpolation:path=lerp")
@@ -700,7 +704,7 @@ def test_unknown_claims_and_roots_are_one_line_and_exit_2(tmp_path, capsys):
     assert "did you mean 'arch.strided'" in capsys.readouterr().err
     assert main(["claims", "--root", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
-    assert find("sign.half").study == "sweeps/toys.yaml"
+    assert find_claim("sign.half").study == "sweeps/toys.yaml"
 
 
 def test_what_is_left_to_measure_is_planned_from_the_claims(tmp_path):

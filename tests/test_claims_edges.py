@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 from test_claims import Root, health, verdicts
 
+from gan_ablate.claims import comparisons
 from gan_ablate.claims.checkpoints import jobs
 from gan_ablate.claims.claim import MARGIN, Contrast
 from gan_ablate.claims.comparisons import compare_scores
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.planned_tests import Correction, Measure, PlannedTest, planned_tests
+from gan_ablate.claims.planned_tests import Measure, PlannedTest, planned_tests
 from gan_ablate.claims.trends import d_loss_spread
 from gan_ablate.formatting import interval, number, p_value, rate
 from gan_ablate.recipe import TrickSpec
-from gan_ablate.results.tables import Run, Table, tables
-from gan_ablate.stats.equivalence import equivalence, margin_p, two_sided
+from gan_ablate.results.frames import RunTable, run_tables
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.intervals import wilson
+from gan_ablate.stats.paired import equivalence, margin_p, two_sided
 from gan_ablate.stats.t_test import break_even, one_sample
 
 CURVE = [{"step": s, "fid": 300.0 - s} for s in range(10, 101, 10)]
@@ -158,7 +160,7 @@ def test_a_norm_that_only_loses_less_at_small_batches_does_not_beat_batch_norm(t
     assert "does not beat it there" in found.summary
 
 
-def test_pairing_is_decided_alike_for_p_and_interval():
+def test_pairing_is_decided_alike_for_p_and_interval(monkeypatch):
     """A correlation between the break-even of alpha 0.05 and that of the corrected one pairs neither."""
     alpha, n, pooled = 0.0005, 10, 0.3
     assert break_even(n) < pooled < break_even(n, alpha)
@@ -167,9 +169,10 @@ def test_pairing_is_decided_alike_for_p_and_interval():
         fids = (30 * math.exp(shift + 0.05 * s + wave * 0.02 * (-1) ** s) for s in range(n))
         sides.append({s: Run(None, "dcgan", "a", s, "ok", fid, {}) for s, fid in enumerate(fids)})
     contrast = Contrast("D", "a", "b", "not worse", margin=MARGIN)
-    table = Table("s", "shapes", "P", {"dcgan": dict(zip("ab", sides))})
+    table = RunTable("s", "shapes", "P", {"dcgan": dict(zip("ab", sides))})
     test = PlannedTest(contrast, MEASURES["fid"], MEASURES["fid"], "dcgan", "dcgan", "a", "b", table)
-    found = compare_scores(test, Correction(alpha, {(id(table), "dcgan", "fid"): pooled}))
+    monkeypatch.setattr(comparisons, "seeds_correlate", lambda *_: pooled)
+    found = compare_scores(test, alpha)
     welch = equivalence(*({s: r.fid for s, r in side.items()} for side in sides), MARGIN, pooled=0.0)
     assert found.p == pytest.approx(2 * min(welch.p_not_worse, 1 - welch.p_not_worse))
 
@@ -289,8 +292,8 @@ def test_a_new_measure_is_one_entry(tmp_path):
     root = Root(tmp_path).arm("dcgan", "base", train_seconds=lambda s: 20 + s / 10)
     root.arm("dcgan", "r1", train_seconds=lambda s: 40 + s / 10)
     contrast = Contrast("DN", "r1", "base", "higher", "seconds")
-    test, absent = planned_tests(contrast, measures, tables([root]))
-    found = test.measure.test(test, Correction(0.05))
+    test, absent = planned_tests(contrast, measures, run_tables([root]))
+    found = test.measure.test(test, 0.05)
     assert (test.measure.name(test), found.supports, found.n) == ("r1 v base", 1, (10, 10))
     assert found.effect.point == pytest.approx(2, rel=0.02)
     assert absent.missing == "no runs of nsgan"

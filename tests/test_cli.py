@@ -107,9 +107,9 @@ def test_a_root_of_another_study(capsys, tmp_path):
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nmodels: [dcgan]\narms: [label_smoothing]\nseeds: 1\n")
     from gan_ablate.store.store import Store
-    from gan_ablate.study.study import expand, read
+    from gan_ablate.study.study import expand, load_study
 
-    study = read(tmp_path / "one.yaml")
+    study = load_study(tmp_path / "one.yaml")
     Store.create(tmp_path / "r", name="one", source={}, recipes=expand(study).recipes)
     line = refused(capsys, "sweep", str(tmp_path / "two.yaml"), "--root", str(tmp_path / "r"))
     assert "belongs to study 'one'" in line

@@ -254,7 +254,7 @@ def test_mixed_levels_named_levels_and_parameters() -> None:
 
 def test_levels_of_the_store_rebuild_the_matrix(tmp_path: Path) -> None:
     """Main effects and interactions can be had from `study.yaml` alone: no label is parsed."""
-    asked = studies.read(SWEEPS / "screening.yaml")
+    asked = studies.load_study(SWEEPS / "screening.yaml")
     made = studies.expand(asked)
     Store.create(
         tmp_path,
@@ -502,7 +502,7 @@ def test_every_model_on_every_dataset() -> None:
         ("dcgan@../data/x.zip/*", 6),
         ("dcgan/base/1", 3),
     ):
-        assert len(studies.select(out.recipes, pattern_)) == runs, pattern_
+        assert len(studies.select_runs(out.recipes, pattern_)) == runs, pattern_
 
 
 def test_one_dataset_in_the_list_is_the_bases_and_its_run_ids() -> None:
@@ -562,7 +562,7 @@ def test_the_plan_shows_datasets_and_what_is_confounded(tmp_path: Path) -> None:
     assert "wgan_gp@ring: fractional, 16 of 32 combinations of 5 factors, resolution V" in shown
     assert "wgan_gp@ring/label_smoothing: no factor of this model's design" in shown
     assert f"{3 * 2 * (16 + 16)} runs, 0 finished" in shown
-    assert len(planning.describe(expand("design: {name: random, points: 3}\n" + TWO).design)) == 1
+    assert len(planning.describe_design(expand("design: {name: random, points: 3}\n" + TWO).design)) == 1
 
 
 @pytest.mark.parametrize(
@@ -571,12 +571,12 @@ def test_the_plan_shows_datasets_and_what_is_confounded(tmp_path: Path) -> None:
 )
 def test_the_designs_that_ship(name: str, runs: int, cells: int) -> None:
     path = SWEEPS / f"{name}.yaml"
-    out = studies.expand(studies.read(path))
+    out = studies.expand(studies.load_study(path))
     assert len(out.recipes) == runs == len(ids(out))
     assert len({(r.model, r.arm) for r in out.recipes}) == cells
     assert f"{runs} runs" in path.read_text()
     assert not out.not_applicable
-    recipes = studies.expand(studies.read(SWEEPS / "ablation.yaml")).recipes
+    recipes = studies.expand(studies.load_study(SWEEPS / "ablation.yaml")).recipes
     ablation, steps = recipes[0], {r.model: r.steps for r in recipes if r.arm == "base"}
     for recipe in out.recipes:
         assert (recipe.size, recipe.dataset, recipe.evaluation) == (
@@ -597,7 +597,7 @@ def test_the_examples_of_the_documentation_expand() -> None:
 
 
 def test_robustness_draws_one_design_for_the_three_models() -> None:
-    out = studies.expand(studies.read(SWEEPS / "robustness.yaml"))
+    out = studies.expand(studies.load_study(SWEEPS / "robustness.yaml"))
     points: dict[str, set[tuple[object, ...]]] = {}
     for recipe in out.recipes:
         norm = out.factors[recipe.arm]["norm"]
@@ -607,6 +607,6 @@ def test_robustness_draws_one_design_for_the_three_models() -> None:
 
 
 def test_interactions_are_free_of_each_other() -> None:
-    out = studies.expand(studies.read(SWEEPS / "interactions.yaml"))
+    out = studies.expand(studies.load_study(SWEEPS / "interactions.yaml"))
     assert all(len(chain) == 1 for chain in out.design["aliases"])
     assert "norm * batch_size" in [chain[0] for chain in out.design["aliases"]]

@@ -257,7 +257,8 @@ def test_other_datasets_train_a_classifier_once_with_a_fixed_seed(monkeypatch, c
     assert "training the noise classifier" in capsys.readouterr().err
     assert first.name == "noise classifier"
     assert first.accuracy > 0.9
-    assert classifier.train(data, budget=6400, quiet=True)["meta"]["accuracy"] == first.accuracy
+    assert classifier.train(data, budget=6400)["meta"]["accuracy"] == first.accuracy
+    assert "accuracy 100.0%" in capsys.readouterr().err
     monkeypatch.setattr(classifier, "train", None)  # would fail if called
     torch.manual_seed(5)
     again = load_extractor("classifier", dataset=data)
@@ -266,7 +267,7 @@ def test_other_datasets_train_a_classifier_once_with_a_fixed_seed(monkeypatch, c
 
 
 def test_two_workers_train_it_once_between_them(monkeypatch):
-    checkpoint, calls = classifier.train(two_classes(), budget=128, quiet=True), []
+    checkpoint, calls = classifier.train(two_classes(), budget=128), []
 
     def slow(*args, **kwargs):
         calls.append(1)

@@ -28,7 +28,7 @@ from gan_ablate.store.status import overview, pace
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool, server
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 
 HERE = Path(__file__).parent
 
@@ -85,7 +85,7 @@ def recipes(seeds: int = 3) -> tuple[Recipe, ...]:
 
 def sweep(root: Path, run: str = "fake_runs:carry_out", **more: Any) -> pool.Summary:
     study, expansion = Study(name="test"), Expansion(recipes())
-    return pool.sweep(study, root, run=run, expansion=expansion, display=Quiet(), workers=1, **more)
+    return pool.sweep(study, root, run=run, expansion=expansion, display=Display(), workers=1, **more)
 
 
 def full_disk(recipe: Recipe, folder: Path, **_: Any) -> dict[str, Any]:

@@ -68,10 +68,10 @@ def test_what_the_fuzz_calls_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_study_has_enough_runs_of_all_models(tmp_path: Path) -> None:
-    from gan_ablate.study.study import expand, read
+    from gan_ablate.study.study import expand, load_study
 
     for runs in (12, 300):
-        recipes = expand(read(fuzz.study(tmp_path, runs))).recipes
+        recipes = expand(load_study(fuzz.study(tmp_path, runs))).recipes
         assert runs <= len(recipes) < runs + 15
         assert {r.model for r in recipes} == {"dcgan", "nsgan", "wgan_gp"}
         assert all(r.precision == "fp32" for r in recipes)

@@ -21,14 +21,14 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA, Evaluation, Recipe, TrickSpec
 from gan_ablate.store import attempts
-from gan_ablate.store.gc import find as find_waste
-from gan_ablate.store.merge import Merged, merge
-from gan_ablate.store.show import command, describe, find, train_command
+from gan_ablate.store.gc import find_waste
+from gan_ablate.store.merge import merge
+from gan_ablate.store.show import command, describe_run, find_run, train_command
 from gan_ablate.store.status import overview, table, throughput, watch
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, Study
 from gan_ablate.sweep import pool
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 from gan_ablate.tricks import complete, not_applicable, trick_names
 
 BASE = complete(Recipe(steps=10))
@@ -113,7 +113,7 @@ def test_each_attempt_is_recorded_with_versions_hardware_and_its_end(tmp_path: P
         claim.prepare(BASE)
         raise KeyError
     finish(store, BASE, hardware={"gpu": "H"}, versions={"torch": "9"})
-    tried = attempts.read(folder)
+    tried = attempts.read_attempts(folder)
     assert [a["attempt"] for a in tried] == [1, 2, 3, 4, 5]
     assert [a.get("outcome") for a in tried] == [None, "crashed", "stopped", "left", "ok"]
     assert tried[0]["pid"] != tried[1]["pid"] == os.getpid()
@@ -125,9 +125,9 @@ def test_each_attempt_is_recorded_with_versions_hardware_and_its_end(tmp_path: P
 
 
 def test_the_sweeper_ends_the_attempt_of_a_worker_that_was_killed(tmp_path: Path) -> None:
-    way = {"run": "fake_runs:always_killed", "expansion": Expansion(RECIPES[:1]), "display": Quiet(), "workers": 1}
+    way = {"run": "fake_runs:always_killed", "expansion": Expansion(RECIPES[:1]), "display": Display(), "workers": 1}
     assert pool.sweep(Study(name="test"), tmp_path, **way).failed == 1  # type: ignore[arg-type]
-    tried = attempts.read(Store(tmp_path).folder(BASE.run_id))
+    tried = attempts.read_attempts(Store(tmp_path).folder(BASE.run_id))
     assert [a.get("outcome") for a in tried] == [None, "crashed"]
     assert tried[1]["error"] == "killed by SIGKILL"
 
@@ -205,8 +205,8 @@ def test_show_finds_a_run_by_every_name_and_tells_all(tmp_path: Path, capsys: An
     monkeypatch.chdir(tmp_path)
     names = [NOISE.run_id, NOISE.run_id[:6], "dcgan/noise/0", "shapes/dcgan/noise/0"]
     for text in names:
-        assert find(text, root).run_id == NOISE.run_id == find(text).run_id
-    assert find(str(root / "runs" / NOISE.run_id)).run_id == NOISE.run_id
+        assert find_run(text, root).run_id == NOISE.run_id == find_run(text).run_id
+    assert find_run(str(root / "runs" / NOISE.run_id)).run_id == NOISE.run_id
     assert main(["show", "dcgan/noise/0", "--root", str(root)]) == 0
     out = capsys.readouterr().out
     for piece in (
@@ -222,10 +222,10 @@ def test_show_finds_a_run_by_every_name_and_tells_all(tmp_path: Path, capsys: An
     assert out.endswith("error\n  Traceback:\n    here\n  ValueError: boom\n")
     for text, said in (("dcgan/nose/0", "did you mean 'dcgan/noise/0'"), ("", "could be any of 4"), ("zz", "no run")):
         with pytest.raises(InputError, match=said):
-            find(text, None if text == "zz" else root)
-    waiting = find("dcgan/noise/1", root)
+            find_run(text, None if text == "zz" else root)
+    waiting = find_run("dcgan/noise/1", root)
     with pytest.raises(InputError, match="has not begun yet"):
-        describe(waiting)
+        describe_run(waiting)
 
 
 def every_recipe() -> Iterator[Recipe]:
@@ -272,7 +272,7 @@ def test_what_train_cannot_say_is_said_with_the_study(tmp_path: Path) -> None:
     odd = [replace(BASE, evaluation=Evaluation(split="test")), replace(BASE, tricks=(TrickSpec("x", {"a": "1,2"}),))]
     store = create(tmp_path, tuple(odd[:1]))
     assert [train_command(recipe) for recipe in odd] == [None, None]
-    assert f"--root {tmp_path} --only dcgan/base/0" in command(odd[0], find("dcgan/base/0", store.root))
+    assert f"--root {tmp_path} --only dcgan/base/0" in command(odd[0], find_run("dcgan/base/0", store.root))
 
 
 # -- merge ---------------------------------------------------------------------------------------------------
@@ -300,11 +300,11 @@ def test_merge_takes_the_union_and_the_better_half_of_each_run(tmp_path: Path, c
     assert (c.folder(RECIPES[2].run_id) / "samples" / "final.png").exists()
     assert not (c.folder(RECIPES[2].run_id) / "failed.json").exists()
     before = {p: p.stat().st_mtime_ns for p in c.root.rglob("*")}
-    assert merge([a.root, b.root], c.root) == Merged(kept=3, open=1)  # again: nothing to do, nothing touched
+    assert merge([a.root, b.root], c.root) == {"kept": 3, "open": 1}  # again: nothing to do, nothing touched
     assert {p: p.stat().st_mtime_ns for p in c.root.rglob("*")} == before
-    assert merge([a.root, b.root], a.root) == Merged(copied=1, kept=2, open=1)  # into one of them
-    assert Store.open(a.root).read(RECIPES[2].run_id) is not None
-    assert a.read(RECIPES[1].run_id) == c.read(RECIPES[1].run_id)
+    assert merge([a.root, b.root], a.root) == {"copied": 1, "kept": 2, "open": 1}  # into one of them
+    assert Store.open(a.root).finished(RECIPES[2].run_id) is not None
+    assert a.finished(RECIPES[1].run_id) == c.finished(RECIPES[1].run_id)
 
 
 def test_merge_of_an_unfinished_run_takes_its_checkpoint(tmp_path: Path) -> None:
@@ -319,11 +319,11 @@ def test_merge_of_an_unfinished_run_takes_its_checkpoint(tmp_path: Path) -> None
             for name in files:
                 (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_text(str(store.root))
-    assert merge([a.root, b.root], a.root).copied == 1
+    assert merge([a.root, b.root], a.root)["copied"] == 1
     folder = a.folder(BASE.run_id)
     assert (folder / "metrics.jsonl").read_text() == (folder / "checkpoints" / "last.ckpt").read_text() == str(b.root)
     assert [p.name for p in (folder / "checkpoints").iterdir()] == ["last.ckpt"]
-    assert a.state(BASE.run_id) == "left"
+    assert a.glance(BASE.run_id)[0] == "left"
 
 
 def test_merge_skips_what_is_being_trained(tmp_path: Path, capsys: Any) -> None:
@@ -336,7 +336,7 @@ def test_merge_skips_what_is_being_trained(tmp_path: Path, capsys: Any) -> None:
     assert out[0].startswith(f"dcgan/base/0 ({BASE.run_id}): being trained in {b.root}; skipped")
     assert out[1].startswith(f"dcgan/noise/0 ({NOISE.run_id}): being trained in {a.root}; skipped")
     assert out[2].endswith("0 runs copied, 0 there before, 2 not begun, 2 skipped")
-    assert merge([a.root, b.root], a.root).copied == 2
+    assert merge([a.root, b.root], a.root)["copied"] == 2
 
 
 @pytest.mark.parametrize(

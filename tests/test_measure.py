@@ -17,7 +17,7 @@ from gan_ablate.evaluate.metrics import checkerboard_energy
 from gan_ablate.models import DCGAN
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import carry_out
-from gan_ablate.run.optimum import gradient_at_optimum
+from gan_ablate.run.measure import gradient_at_optimum
 
 
 class Means(nn.Module):

@@ -12,14 +12,13 @@ from planted_runs import result
 
 from gan_ablate.cli import main
 from gan_ablate.recipe import SCHEMA, Recipe, TrickSpec
-from gan_ablate.results.frames import load
-from gan_ablate.results.tables import tables
-from gan_ablate.store.gc import find
+from gan_ablate.results.frames import load, run_tables
+from gan_ablate.store.gc import find_waste
 from gan_ablate.store.store import Store
 from gan_ablate.uplink import sync
 
 DONE = {"valid": "ok", "not_finite": "diverged"}  # case -> the outcome that a report says
-OPEN = ("other_schema", "other_run_id", "other_recipe", "truncated", "no_outcome", "missing")
+OPEN = ("other_schema", "other_run_id", "other_recipe", "other_kind", "truncated", "no_outcome", "missing")
 CASES = (*DONE, *OPEN)
 
 
@@ -38,6 +37,8 @@ def text(case: str) -> str:
         whole["run_id"] = recipe("valid").run_id
     if case == "other_recipe":
         whole["recipe"] = replace(own, steps=own.steps + 1).to_dict()
+    if case == "other_kind":
+        whole["curve"] = [3]
     if case == "no_outcome":
         del whole["outcome"]
     if case == "not_finite":
@@ -87,12 +88,12 @@ def report(root: Path, tmp_path: Path, **_: object) -> set[str]:
 def claims(root: Path, capsys: pytest.CaptureFixture[str], **_: object) -> set[str]:
     assert main(["claims", "--root", str(root)]) == 0
     capsys.readouterr()
-    return {arm for table in tables([load(root)]) for arm in table.arms["dcgan"] if table.side("dcgan", arm)}
+    return {arm for table in run_tables([load(root)]) for arm in table.arms["dcgan"] if table.side("dcgan", arm)}
 
 
 def gc(root: Path, **_: object) -> set[str]:
     names = {recipe(case).run_id: case for case in CASES}
-    return {names[waste.run_id] for waste in find(Store.open(root), ["checkpoints"])}
+    return {names[waste.run_id] for waste in find_waste(Store.open(root), ["checkpoints"])}
 
 
 def merge(root: Path, tmp_path: Path, **_: object) -> set[str]:

@@ -27,7 +27,7 @@ from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
 from gan_ablate.sweep import pool, workers
-from gan_ablate.sweep.display import Plain, Quiet, TimeLeft, matrix
+from gan_ablate.sweep.display import Display, Plain, TimeLeft, matrix
 
 HERE = Path(__file__).parent
 STUDY = Study(name="test")
@@ -44,7 +44,7 @@ def expansion(seeds: int = 3, arms: int = 2, steps: int = 4, first: int = 0) -> 
 
 
 def sweep(root: Path, run: str = "carry_out", seconds: float = 0.0, **more: object) -> pool.Summary:
-    options = {"workers": 2, "display": Quiet(), "expansion": expansion(), **more}
+    options = {"workers": 2, "display": Display(), "expansion": expansion(), **more}
     run = run if ":" in run else f"fake_runs:{run}"
     return pool.sweep(STUDY, root, run=run, options={"seconds": seconds}, **options)  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ def test_a_run_function_that_cannot_be_imported_is_said(tmp_path: Path) -> None:
 def test_root_of_another_study(tmp_path: Path) -> None:
     sweep(tmp_path, expansion=expansion(1, 1))
     with pytest.raises(InputError, match="belongs to study 'test', not 'other'"):
-        pool.sweep(Study(name="other"), tmp_path, expansion=expansion(), display=Quiet(), run="fake_runs:carry_out")
+        pool.sweep(Study(name="other"), tmp_path, expansion=expansion(), display=Display(), run="fake_runs:carry_out")
 
 
 def test_a_damaged_result_is_done_again(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_run_whose_lock_was_removed_publishes_nothing_and_is_looked_at_again(t
     assert (summary.done + summary.skipped, summary.failed, summary.left) == (3, 0, 0)
     assert sorted(tally(tmp_path, "attempts")) == [1, 2, 2]
     assert tally(tmp_path, "deaf") == []
-    ends = [[a.get("outcome") for a in attempts.read(folder)] for folder in tmp_path.glob("runs/*")]
+    ends = [[a.get("outcome") for a in attempts.read_attempts(folder)] for folder in tmp_path.glob("runs/*")]
     assert sorted(ends) == [["left", "ok"], ["left", "ok"], ["ok"]]
 
 
@@ -480,7 +480,7 @@ def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "6 runs, 2 finished, 4 to do: about 0:00:02 on 2 workers" in text
     assert "wgan_gp/a: no targets" in text
     assert [line.split() for line in text.splitlines()[1:3]] == [["base", "1/3", "-"], ["a", "1/3", "n/a"]]
-    left = TimeLeft.of([("dcgan", "base", 10.0), ("dcgan", "a", 30.0)])
+    left = TimeLeft([("dcgan", "base", 10.0), ("dcgan", "a", 30.0)])
     assert [left.expect("dcgan", arm) for arm in ("base", "a", "new")] == [10.0, 30.0, 20.0]
     assert left.left(plan.recipes, [(plan.recipes[0], 4.0)], 2) == (3 * 10 + 3 * 30 + 6) / 2
     assert clock(None) == "?"
@@ -493,7 +493,7 @@ def test_a_sweep_on_a_gpu_trains_several_runs_at_a_time_on_it(tmp_path: Path) ->
     recipes = [
         Recipe(size=16, width=4, batch_size=8, steps=40, seed=s, evaluation=Evaluation(samples=64)) for s in (0, 1, 2)
     ]
-    summary = pool.sweep(STUDY, tmp_path, per_gpu=2, display=Quiet(), expansion=Expansion(tuple(recipes), ()))
+    summary = pool.sweep(STUDY, tmp_path, per_gpu=2, display=Display(), expansion=Expansion(tuple(recipes), ()))
     assert (summary.done, summary.failed) == (3, 0)
     results = Store.open(tmp_path).results()
     assert all(r["hardware"]["gpu"] for r in results)

@@ -19,7 +19,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
 from gan_ablate.report.arm_columns import verdict
-from gan_ablate.results.tables import tables as claimed
+from gan_ablate.results.frames import run_tables
 from gan_ablate.store.store import Store
 
 
@@ -135,13 +135,15 @@ def test_a_foreign_result_is_refused_by_all_readers_alike(tmp_path, kind, name):
     other = json.loads((root / "runs" / run("dcgan", "base", 1) / "result.json").read_text()) | {"error": "its own"}
     path.write_text(json.dumps(change(json.loads(path.read_text()), other)))
     store, loaded = Store.open(root), load(root)
-    assert (store.state(mine), store.glance(mine)[0], store.finished(mine, warn=False)) == ("left", "left", None)
+    assert (store.glance(mine)[0], store.finished(mine, warn=False)) == ("left", None)
     assert loaded.runs.set_index("run_id").loc[mine, "outcome"] == "missing"
     assert list(loaded.problems) == [problem for problem in loaded.problems if why in problem and mine in problem]
     assert len(loaded.problems) == 1
     assert mine not in loaded.records
     assert mine not in set(loaded.curves["run_id"])
-    (table,) = (t.arms["dcgan"][arm] for t in claimed([loaded]) if arm in t.arms["dcgan"] and 0 in t.arms["dcgan"][arm])
+    (table,) = (
+        t.arms["dcgan"][arm] for t in run_tables([loaded]) if arm in t.arms["dcgan"] and 0 in t.arms["dcgan"][arm]
+    )
     assert (table[0].outcome, table[0].record) == ("missing", {})
     assert f"{mine}/{name} is refused" in report([root], tmp_path / "o").read_text()
     for cell in store.cells:  # nothing else is refused
@@ -153,7 +155,7 @@ def test_no_reader_takes_a_figure_that_is_not_finite(tmp_path):
     path = root / "runs" / run("dcgan", "base", 0) / "result.json"
     data = json.loads(path.read_text()) | {"seconds": float("nan"), "peak_memory_bytes": True}
     path.write_text(json.dumps(data).replace('"images_seen": 6400', '"images_seen": 1e999'))
-    read = Store.open(root).read(path.parent.name)
+    read = Store.open(root).finished(path.parent.name)
     assert read is not None
     assert (read["seconds"], read["images_seen"]) == (None, None)
     assert load(root).runs[["seconds", "images_seen", "peak_memory_bytes"]].isna().all(axis=None)

@@ -37,9 +37,9 @@ def test_without_degrees_of_freedom_there_is_no_p(tmp_path):
     frame = pd.read_csv(table)
     assert frame["fid_dof"].tolist() == [4, 4]
     assert frame["ratio_dof"].dropna().between(4, 8).all()
-    assert comparison.moves(comparison.read(tmp_path / "o"), comparison.read(b))[0].p > 0
+    assert comparison.moves(comparison.read_arms(tmp_path / "o"), comparison.read_arms(b))[0].p > 0
     frame.drop(columns=comparison.LATER).to_csv(table, index=False)
-    found = comparison.moves(comparison.read(tmp_path / "o"), comparison.read(b))
+    found = comparison.moves(comparison.read_arms(tmp_path / "o"), comparison.read_arms(b))
     assert all(math.isnan(m.p) and m.change.low > 0 for m in found)
     page = compare(tmp_path / "o", b, tmp_path / "c").read_text()
     assert "2 arms have no q: an older version wrote A or B" in page
@@ -54,7 +54,7 @@ def test_a_changed_verdict_alone_is_neither_first_nor_coloured(tmp_path):
     frame.loc["turns", ["ratio", "ratio_low", "ratio_high"]] /= 4
     frame.loc["turns", "verdict"] = "helps"
     frame.reset_index().to_csv(table, index=False)
-    found = comparison.moves(*(comparison.read(f) for f in folders))
+    found = comparison.moves(*(comparison.read_arms(f) for f in folders))
     assert [m.arm for m in found][:2] == ["turns", "x"]
     page = compare(*folders, tmp_path / "c").read_text()
     assert (
@@ -68,11 +68,11 @@ def test_a_changed_verdict_alone_is_neither_first_nor_coloured(tmp_path):
 def test_a_report_of_two_roots_loses_no_arm(tmp_path):
     roots = [plant(tmp_path / k, models=("dcgan",), effects=TWO, pictures=False, draw=d) for d, k in enumerate("ab")]
     both = report(roots, tmp_path / "o").parent
-    found = comparison.moves(comparison.read(both), comparison.read(both))
+    found = comparison.moves(comparison.read_arms(both), comparison.read_arms(both))
     assert sorted((m.study, m.arm) for m in found) == [(s, a) for s in ("planted", "planted-2") for a in ("base", "x")]
     assert all(m.change.point == pytest.approx(1) for m in found)
     text = (roots[1] / "study.yaml").read_text()
     (roots[1] / "study.yaml").write_text(text.replace("name: planted", "name: another"))
-    assert {m.kind for m in comparison.moves(*map(comparison.read, roots))} == {
+    assert {m.kind for m in comparison.moves(*map(comparison.read_arms, roots))} == {
         "both"
     }  # one study each: the names do not matter

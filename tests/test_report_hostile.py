@@ -170,7 +170,7 @@ def test_a_spreadsheet_is_given_no_formulas_and_we_read_the_names_back(tmp_path)
         frame = pd.read_csv(file, dtype=str, keep_default_na=False)
         for column in frame.columns[[not _numeric(frame[c]) for c in frame.columns]]:
             assert not [v for v in frame[column] if v[:1] in tuple("=+-@\t\r")], (file, column)
-    assert set(comparison.read(out)["arm"]) == {"base", *FORMULAS}
+    assert set(comparison.read_arms(out)["arm"]) == {"base", *FORMULAS}
 
 
 def _numeric(column):
@@ -182,11 +182,11 @@ def test_a_strangers_table_cannot_name_a_verdict_of_its_own(tmp_path):
     table = report([root], tmp_path / "o").parent / "tables" / "all-arms.csv"
     pd.read_csv(table).assign(verdict="' onmouseover='alert(1)").to_csv(table, index=False)
     with pytest.raises(InputError, match="not a report's table: verdict"):
-        comparison.read(tmp_path / "o")
+        comparison.read_arms(tmp_path / "o")
     table.unlink()
     table.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="not a regular file"):
-        comparison.read(tmp_path / "o")
+        comparison.read_arms(tmp_path / "o")
 
 
 def test_names_and_reasons_with_markup_stay_text(tmp_path):

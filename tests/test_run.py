@@ -20,7 +20,7 @@ from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.outcomes import MEANINGS
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import Stopped, carry_out, judge
-from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.run.measure import open_checkpoint
 
 
 def tiny(**fields):

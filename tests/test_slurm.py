@@ -25,7 +25,7 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.store.store import Store
 from gan_ablate.sweep import slurm, workers
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 from gan_ablate.sweep.pool import Way
 from gan_ablate.sweep.slurm_job import Share
 
@@ -74,7 +74,7 @@ def sweep(root: Path, run: str, seconds: float = 0.0, jobs_of: int = 3, **more: 
     options = slurm.SlurmOptions(partition="main", runs_per_job=jobs_of, cpus_per_task=1, gpus_per_node=1)
     way = Way(run=f"fake_runs:{run}", options={"seconds": seconds})
     return slurm.sweep_on_slurm(
-        test_pool.STUDY, root, way=way, options=options, expansion=expansion(), display=Quiet(), ask_every=0.5, **more
+        test_pool.STUDY, root, way=way, options=options, expansion=expansion(), display=Display(), ask_every=0.5, **more
     )
 
 

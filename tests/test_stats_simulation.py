@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gan_ablate.stats.t_test import ratio_power
-
 PATH = Path(__file__).parents[1] / "benchmarks" / "verdicts.py"
 SPEC = importlib.util.spec_from_file_location("verdicts_benchmark", PATH)
 bench = importlib.util.module_from_spec(SPEC)
@@ -68,7 +66,7 @@ def test_one_arms_interval_covers_95_percent_within_one(rng, seeds):
 @pytest.mark.parametrize(("arms", "shared", "ratio"), [(1, 0.0, 0.75), (10, 0.8, 0.85), (10, 0.9, 0.9)])
 def test_power_is_what_the_formula_says_where_all_arms_vary_alike(rng, arms, shared, ratio):
     noise, studies = bench.Noise(shared, "normal", 0.0), 2000
-    expected = ratio_power(ratio, 5, bench.MEDIAN_SD, 0.05, arms, shared or None)
+    expected = bench.ratio_power(ratio, 5, bench.MEDIAN_SD, 0.05, arms, shared or None)
     simulated = bench.found(rng, noise, 5, studies, ratio, arms)
     # Welch's estimated degrees of freedom cost a little against the pooled t test that the formula is of
     assert expected - 0.03 - slack(expected, studies) <= simulated <= expected + 0.03 + slack(expected, studies)

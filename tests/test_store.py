@@ -270,9 +270,9 @@ def test_a_damaged_result_counts_as_not_done(tmp_path: Path, damage: bytes, capl
     path = store.folder(RECIPES[0].run_id) / "result.json"
     path.write_bytes(damage)
     assert list(store.results()) == []
-    assert "damaged" in caplog.text
+    assert "the run counts as not done" in caplog.text
     assert path.read_bytes() == damage  # a reader changes nothing
-    assert store.state(RECIPES[0].run_id) == "left"
+    assert store.glance(RECIPES[0].run_id)[0] == "left"
     with store.claim(RECIPES[0].run_id) as claim:
         assert claim is not None
         assert claim.finished() is None

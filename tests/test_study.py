@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import Recipe
 from gan_ablate.study import study as studies
@@ -30,13 +31,17 @@ def not_applicable(recipe: Recipe) -> str | None:
 
 
 def expand(study: studies.Study) -> studies.Expansion:
-    return studies.expand(study, complete=complete, not_applicable=not_applicable, trick_names=lambda: NAMES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tricks, "complete", complete)
+        patch.setattr(tricks, "not_applicable", not_applicable)
+        patch.setattr(tricks, "trick_names", lambda: NAMES)
+        return studies.expand(study)
 
 
 def read(tmp_path: Path, text: str | bytes) -> studies.Study:
     path = tmp_path / "s.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return studies.read(path)
+    return studies.load_study(path)
 
 
 FULL = """
@@ -148,7 +153,7 @@ def test_wrong_studies_are_one_line(tmp_path: Path, text: str | bytes, line: str
 
 def test_files_that_are_missing_or_too_large(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        studies.read(tmp_path / "none.yaml")
+        studies.load_study(tmp_path / "none.yaml")
     with pytest.raises(InputError, match="at most"):
         read(tmp_path, "#" * 1_000_001)
 
@@ -173,9 +178,9 @@ def test_override_scales_down_and_leaves_the_arms_factors_alone(tmp_path: Path) 
 )
 def test_select_by_run_arm_or_model(tmp_path: Path, pattern: str | list[str], runs: int) -> None:
     recipes = expand(read(tmp_path, FULL)).recipes
-    assert len(studies.select(recipes, pattern)) == runs
+    assert len(studies.select_runs(recipes, pattern)) == runs
     with pytest.raises(InputError, match=r"matches no run.*arms: base, label_smoothing"):
-        studies.select(recipes, "wid")
+        studies.select_runs(recipes, "wid")
 
 
 def test_no_torch_in_the_light_rooms() -> None:
@@ -188,7 +193,7 @@ def test_no_torch_in_the_light_rooms() -> None:
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "sweeps").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_sweeps_that_ship_can_be_read(path: Path) -> None:
-    study = studies.read(path)
+    study = studies.load_study(path)
     assert study.name == path.stem
     assert studies.expand(study).recipes
     assert path.read_text().startswith("#")

@@ -16,11 +16,11 @@ from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import custom_extractor
 from gan_ablate.recipe import Evaluation, Recipe
-from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.run.measure import open_checkpoint
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import from_dict
 from gan_ablate.sweep import slurm
-from gan_ablate.sweep.display import Quiet
+from gan_ablate.sweep.display import Display
 from gan_ablate.sweep.pool import Way, sweep
 from gan_ablate.sweep.slurm_job import Share
 from gan_ablate.trick import build
@@ -147,7 +147,7 @@ def test_agents_are_given_the_permission(downloaded):
 def test_workers_and_jobs_are_given_the_permission(downloaded, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     study = from_dict({"name": "n", "models": ["dcgan"], "base": {"steps": 1}, "seeds": 1})
-    way = {"run": f"{fake_runs.__name__}:imports_by_name", "workers": 1, "display": Quiet()}
+    way = {"run": f"{fake_runs.__name__}:imports_by_name", "workers": 1, "display": Display()}
     with pytest.raises(InputError, match="--trust strangers_module"):
         sweep(study, "without", **way)
     assert not Path("imported").exists()
@@ -227,7 +227,7 @@ def test_results_of_slurm_jobs_are_not_unpickled(tmp_path):
     for name in ("17_3_0_result.pkl", "17_3_result.pkl"):
         (tmp_path / "slurm" / name).write_bytes(pickle.dumps(("success", Bomb(tmp_path / "boom"))))
     task = slurm._Task("17_3", (recipe.run_id,))
-    watch = slurm._Watch(Store(tmp_path), {recipe.run_id: recipe}, [task], Quiet(), slurm.TimeLeft())
+    watch = slurm._Watch(Store(tmp_path), {recipe.run_id: recipe}, [task], Display(), slurm.TimeLeft())
     assert watch._refusal(task) == ""
     assert not (tmp_path / "boom").exists()
 
@@ -240,7 +240,7 @@ def test_a_job_leaves_the_line_that_ended_it(tmp_path, monkeypatch):
     (tmp_path / "slurm").mkdir()
     Share(str(tmp_path), (recipe,), Way(workers=1, run="fake_runs:refuses"), tuple(sys.path))()
     task = slurm._Task("17_3", (recipe.run_id,))
-    watch = slurm._Watch(Store(tmp_path), {recipe.run_id: recipe}, [task], Quiet(), slurm.TimeLeft())
+    watch = slurm._Watch(Store(tmp_path), {recipe.run_id: recipe}, [task], Display(), slurm.TimeLeft())
     assert "no weights at /nowhere: give --weights" in watch._refusal(task)
     (tmp_path / "slurm" / "17_3_refused.txt").write_text(json.dumps({"no": "text"}))
     assert watch._refusal(task) == ""

@@ -25,7 +25,7 @@ from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import carry_out
 from gan_ablate.store.store import Store
-from gan_ablate.study.study import expand, from_dict, read
+from gan_ablate.study.study import expand, from_dict, load_study
 from gan_ablate.sweep import wandb_sweep
 from gan_ablate.tricks import complete
 from gan_ablate.uplink import child, client, payload
@@ -91,7 +91,7 @@ def rendered(parameters):
 
 @pytest.mark.parametrize("name", ["smoke", "ablation"])
 def test_the_kept_sweep_files_are_those_of_their_studies(name):
-    study = read(f"sweeps/{name}.yaml")
+    study = load_study(f"sweeps/{name}.yaml")
     text = wandb_sweep.sweep_file(study, expand(study), path=f"sweeps/{name}.yaml")
     assert Path(f"sweeps/wandb/{name}.yaml").read_text() == text, f"run: gan-ablate export-wandb sweeps/{name}.yaml"
 
@@ -122,7 +122,7 @@ STRANGE = {
 @pytest.mark.parametrize("name", ["ablation", "strange", "two datasets"])
 def test_the_grid_is_the_study_run_for_run(name):
     data = {**STRANGE, "datasets": ["shapes", "/data/my shapes"]} if name == "two datasets" else STRANGE
-    study = read("sweeps/ablation.yaml") if name == "ablation" else from_dict(data, "sweeps/strange.yaml")
+    study = load_study("sweeps/ablation.yaml") if name == "ablation" else from_dict(data, "sweeps/strange.yaml")
     expansion = expand(study)
     text = wandb_sweep.sweep_file(study, expansion, path=study.path)
     found = [wandb_sweep.recipe_of(wandb_sweep.read_trial(rendered(p)), study, expansion) for p in grid(text)]
@@ -203,12 +203,12 @@ def test_every_cell_as_an_agent_runs_it(small, tmp_path, outside, capsys):
         assert command[:2] == ["/usr/bin/env", "gan-ablate"]
         assert main(command[2:]) == 0
     capsys.readouterr()
-    swept(read(study), tmp_path / "other", run=f"{fake.__module__}:carry_out", workers=1)
+    swept(load_study(study), tmp_path / "other", run=f"{fake.__module__}:carry_out", workers=1)
     ours, others = Store.open(root), Store.open(tmp_path / "other")
     assert ours.cells == others.cells
     assert ours.study.not_applicable == others.study.not_applicable
     assert {p.name for p in (root / "runs").iterdir()} == {c.run_id for c in others.cells}
-    assert all(ours.state(cell.run_id) == "done" for cell in ours.cells)
+    assert all(ours.glance(cell.run_id)[0] == "done" for cell in ours.cells)
     capsys.readouterr()
     for command in commands:  # again: nothing is trained twice
         assert main(command[2:]) == 0
@@ -240,7 +240,7 @@ def test_a_trial_trains_what_a_sweep_trains(small, tmp_path, outside):
     for name in client.OF_AN_AGENT:
         outside.delenv(name, raising=False)
     only = ["dcgan/instance_noise:std=1e-05/3"]
-    swept = gan_ablate.sweep.pool.sweep(read(study), tmp_path / "other", only=only, workers=1)
+    swept = gan_ablate.sweep.pool.sweep(load_study(study), tmp_path / "other", only=only, workers=1)
     assert swept.done == 1
     other = Store.open(tmp_path / "other").finished(cell.run_id)
     assert (other["metrics"], other["g_steps"]) == (result["metrics"], result["g_steps"])

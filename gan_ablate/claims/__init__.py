@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
+from gan_ablate.claims.catalogue import find_claim, registry
 from gan_ablate.claims.claim import Claim, Contrast
 from gan_ablate.claims.judging import judge
-from gan_ablate.claims.registry import find, registry
 from gan_ablate.claims.verdict import VERDICTS, Evidence, Verdict
 
-__all__ = ["VERDICTS", "Claim", "Contrast", "Evidence", "Verdict", "find", "judge", "registry"]
+__all__ = ["VERDICTS", "Claim", "Contrast", "Evidence", "Verdict", "find_claim", "judge", "registry"]

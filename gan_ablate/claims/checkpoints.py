@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import match
-from gan_ablate.claims.registry import registry
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import MODEL_OF
 from gan_ablate.results.files import read_measured
-from gan_ablate.results.frames import Results
-from gan_ablate.results.tables import Run, Table, tables
+from gan_ablate.results.frames import Results, RunTable, run_tables
+from gan_ablate.results.runs import Run
 
 FILE = "measured.json"
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """One checkpoint and the metrics that some claim needs of it and nobody has measured yet."""
 
     run: Run
@@ -42,7 +40,7 @@ def jobs(loaded: Results, fallbacks: bool = False) -> Iterator[Job]:
     Runs that diverged or crashed have nothing to measure; nor has one whose checkpoint is gone.
     """
     wanted: dict[Path, tuple[Run, dict[str, None]]] = {}
-    for table in tables([loaded]):
+    for table in run_tables([loaded]):
         for contrast in (c for claim in registry().values() for c in claim.contrasts if fallbacks or not c.fallback):
             for figure, run in _sides(contrast, table):
                 held = wanted.setdefault(run.folder, (run, {}))[1]
@@ -53,7 +51,7 @@ def jobs(loaded: Results, fallbacks: bool = False) -> Iterator[Job]:
             yield job
 
 
-def _sides(contrast: Contrast, table: Table) -> Iterator[tuple[str, Run]]:
+def _sides(contrast: Contrast, table: RunTable) -> Iterator[tuple[str, Run]]:
     """The runs of both sides, each with the figure that only its checkpoint can give."""
     for letters, arm, figure in contrast.sides:
         if MEASURES[figure].measured_by:

@@ -6,22 +6,22 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from gan_ablate.claims.claim import Contrast
-from gan_ablate.claims.planned_tests import Correction, Measure, PlannedTest
+from gan_ablate.claims.planned_tests import Measure, PlannedTest
 from gan_ablate.claims.verdict import Finding
+from gan_ablate.findings.summaries import TINY
 from gan_ablate.outcomes import UNMEASURED
-from gan_ablate.results.tables import Run, Table, number
+from gan_ablate.results.files import number
+from gan_ablate.results.frames import RunTable
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.aggregate import time_to
-from gan_ablate.stats.equivalence import equivalence, two_sided
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
-from gan_ablate.stats.intervals import Interval, farthest
-from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, family_correlation
-from gan_ablate.stats.spread import spread_ratio
-
-TINY = 1e-12  # in place of a score of 0, which has no logarithm
+from gan_ablate.stats.intervals import Interval, farthest, spread_ratio
+from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, equivalence, family_correlation, two_sided
 
 
 def towards(contrast: Contrast, favours: int) -> int:
@@ -52,7 +52,8 @@ def _unless_unmeasured(found: dict[int, float | None], side: Mapping[int, Run]) 
     return {} if others and not any(seed in found for seed in others) else found
 
 
-def seeds_correlate(table: Table, model: str, measure: Measure) -> float:
+@lru_cache(maxsize=1024)
+def seeds_correlate(table: RunTable, model: str, measure: Measure) -> float:
     """The correlation of scores over seeds, pooled over all arms of a model: see `stats.paired.compare_family`."""
     if measure.read is None:
         return 0.0
@@ -61,27 +62,24 @@ def seeds_correlate(table: Table, model: str, measure: Measure) -> float:
     return family_correlation(sides, measure.scale) if len(sides) > POOL_FROM else 0.0
 
 
-def _pooled(test: PlannedTest, correction: Correction) -> float:
+def _pooled(test: PlannedTest) -> float:
     """The correlation that decides whether seeds are pairs: 0 over two models, 1 where both sides are one training."""
     if test.model != test.control_model:
         return 0.0
     if test.contrast.same_weights or test.table.one_training(test.model, test.treatment, test.control):
         return 1.0
-    key = (id(test.table), test.model, test.contrast.measure)
-    if key not in correction.correlations:
-        correction.correlations[key] = seeds_correlate(test.table, test.model, test.measure)
-    return correction.correlations[key]
+    return seeds_correlate(test.table, test.model, test.measure)
 
 
-def compare_scores(test: PlannedTest, correction: Correction) -> Finding:
+def compare_scores(test: PlannedTest, alpha: float) -> Finding:
     """Whether the treatment's scores are lower, higher, as good or equal, as the contrast expects."""
     if test.contrast.expects == "equal":
         return _equal(test)
     a, b = scores(test.treatment_runs, test.measure), scores(test.control_runs, test.control_measure)
-    return _compared(test, (a, b), correction)
+    return _compared(test, (a, b), alpha)
 
 
-def compare_times(test: PlannedTest, correction: Correction) -> Finding:
+def compare_times(test: PlannedTest, alpha: float) -> Finding:
     """Seconds until a FID is reached: the worse of both sides' median final one, so that half of either gets there."""
     medians = []
     for side in (test.treatment_runs, test.control_runs):
@@ -91,7 +89,7 @@ def compare_times(test: PlannedTest, correction: Correction) -> Finding:
     if not math.isfinite(target):
         return Finding(note="most runs of a side have no FID, so there is none to reach")
     a, b = seconds_to(test.treatment_runs, target), seconds_to(test.control_runs, target)
-    return _compared(test, (a, b), correction, f"target FID {target:.3g}")
+    return _compared(test, (a, b), alpha, f"target FID {target:.3g}")
 
 
 def seconds_per_step(run: Run) -> float | None:
@@ -116,20 +114,20 @@ def seconds_to(side: Mapping[int, Run], target: float) -> dict[int, float | None
     return _unless_unmeasured(found, side)
 
 
-def _compared(test: PlannedTest, sides: tuple[Scores, Scores], correction: Correction, *notes: str) -> Finding:
+def _compared(test: PlannedTest, sides: tuple[Scores, Scores], alpha: float, *notes: str) -> Finding:
     a, b = sides
-    measure, contrast, pooled = test.measure, test.contrast, _pooled(test, correction)
+    measure, contrast, pooled = test.measure, test.contrast, _pooled(test)
     missing = len(test.treatment_runs) + len(test.control_runs) - len(a) - len(b)
     if missing:
         notes = *notes, f"{missing} runs without this figure are left out"
-    found = compare(a, b, alpha=correction.alpha, pooled=pooled, scale=measure.scale, better=measure.better)
+    found = compare(a, b, alpha=alpha, pooled=pooled, scale=measure.scale, better=measure.better)
     if not found.test:
         notes = _too_few(len(a), len(b)), *notes
         return Finding(note="; ".join(notes), n=(len(a), len(b)))
     if contrast.expects in ("equivalent", "not worse"):
-        return _as_good(test, sides, found, correction, notes)
+        return _as_good(test, sides, found, alpha, notes)
     if found.test == "rank":
-        notes = *notes, *_ranks(sides, found, correction.alpha)
+        notes = *notes, *_ranks(sides, found, alpha)
     ratio = measure.scale == "log"
     return Finding(
         p=found.p,
@@ -144,15 +142,15 @@ def _compared(test: PlannedTest, sides: tuple[Scores, Scores], correction: Corre
 
 
 def _as_good(
-    test: PlannedTest, sides: tuple[Scores, Scores], seen: Comparison, correction: Correction, notes: Iterable[str]
+    test: PlannedTest, sides: tuple[Scores, Scores], seen: Comparison, alpha: float, notes: Iterable[str]
 ) -> Finding:
-    """As good as, within the margin, by two one-sided tests: see `stats.equivalence.two_sided`.
+    """As good as, within the margin, by two one-sided tests: see `stats.paired.two_sided`.
 
     Where no ratio has an interval, ranks decide: a failed run ranks worst, and no margin bounds its harm. So they may
     contradict that the treatment is as good, being worse even after the margin is taken off, but never support it.
     """
     a, b = sides
-    contrast, alpha = test.contrast, correction.alpha
+    contrast = test.contrast
     notes = [*notes, f"margin: a ratio of {contrast.margin:g}"]
     common = Finding(effect=seen.ratio, n=(len(a), len(b)), favours=seen.favours)
     if not seen.ratio.low < seen.ratio.high:
@@ -160,7 +158,7 @@ def _as_good(
         notes += [*_ranks(sides, ranked, alpha), "ranks can only contradict"]
         worse = ranked.favours > 0
         return replace(common, p=ranked.p, supports=-int(worse), note="; ".join(notes), favours=ranked.favours)
-    found = equivalence(a, b, contrast.margin, alpha=alpha, pooled=_pooled(test, correction))
+    found = equivalence(a, b, contrast.margin, alpha=alpha, pooled=_pooled(test))
     one_way = contrast.expects == "not worse"
     p, supports = two_sided(found.p_not_worse) if one_way else two_sided(found.p_not_worse, found.p_not_better)
     reach = seen.ratio.high if one_way else farthest(seen.ratio)
@@ -193,11 +191,11 @@ def _equal(test: PlannedTest) -> Finding:
     return Finding(supports=1 if same == len(pairs) else -1, note=note, n=(len(pairs), len(pairs)), certain=True)
 
 
-def failure_rates(test: PlannedTest, correction: Correction) -> Finding:
+def failure_rates(test: PlannedTest, alpha: float) -> Finding:
     """Boschloo's test of the two rates; or, where the claim says `always`, the rule that every run fails."""
     failed, n = sum(r.failed for r in test.treatment_runs.values()), len(test.treatment_runs)
     other, m = sum(r.failed for r in test.control_runs.values()), len(test.control_runs)
-    effect, alpha = rate_difference(failed, n, other, m), correction.alpha
+    effect = rate_difference(failed, n, other, m)
     if test.contrast.expects == "always":
         return _always_fails(failed, n, other, m, effect)
     if n < 2 or m < 2:
@@ -225,7 +223,7 @@ def _always_fails(failed: int, n: int, other: int, m: int, effect: Interval) -> 
     return Finding(supports=supports, effect=effect, scale="difference", note=note, n=(n, m), certain=n > 0)
 
 
-def spread(test: PlannedTest, _: Correction) -> Finding:
+def spread(test: PlannedTest, _: float) -> Finding:
     """Ratio of the standard deviations of log FID, over seeds or over the points of a design."""
     sides = test.measure.sides(test)
     a, b = ([v for arm in side for v in scores(test.table.side(*arm), test.measure).values()] for side in sides)

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 
-from gan_ablate.claims.comparisons import TINY, fid
-from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.comparisons import fid
+from gan_ablate.claims.planned_tests import PlannedTest
 from gan_ablate.claims.verdict import Finding
-from gan_ablate.results.tables import Run
+from gan_ablate.findings.summaries import TINY
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.factorial import Factorial, factorial
-from gan_ablate.stats.intervals import Interval, farthest
+from gan_ablate.stats.intervals import Interval, farthest, finite_exp
 
 NORMS = ("instance_norm", "layer_norm", "group_norm")
 OTHER_NORMS = (
@@ -24,7 +25,7 @@ OTHER_NORMS = (
 )
 
 
-def norm_at_small_batch(test: PlannedTest, _: Correction) -> Finding:
+def norm_at_small_batch(test: PlannedTest, _: float) -> Finding:
     """The ratio of a norm's FID to batch norm's at the smallest batch, divided by the same ratio at the largest batch.
 
     Under 1 the norm does relatively better at the smallest batch than at the largest. The claim says more, that it
@@ -48,8 +49,8 @@ def norm_at_small_batch(test: PlannedTest, _: Correction) -> Finding:
     if math.isnan(effect.p):
         return Finding(note=f"{note}; too few runs, or too few with a FID, for an error estimate", n=n)
     side = int(np.sign(effect.difference.point))
-    quotient = Interval(*(_exp(2 * v) for v in effect.difference))
-    at_small = _exp(fitted["norm"].difference.point + effect.difference.point)
+    quotient = Interval(*(finite_exp(2 * v) for v in effect.difference))
+    at_small = finite_exp(fitted["norm"].difference.point + effect.difference.point)
     telling = at_small < 1 or side > 0
     note += f"; FID ratio at batch {small:g}: {at_small:.3g}" + ("" if telling else ", so it does not beat it there")
     return Finding(
@@ -77,11 +78,6 @@ def _fit(runs: list[Run], norm: str, small: float) -> Factorial:
         [names[i] for i in varying],
         blocks=[r.seed for r in runs],
     )
-
-
-def _exp(x: float) -> float:
-    """Finite, however far an interval goes."""
-    return math.exp(min(x, 700.0))
 
 
 def batch_size(run: Run) -> float | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.planned_tests import Correction, PlannedTest, planned_tests
-from gan_ablate.claims.registry import registry
+from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
 from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, conclude
-from gan_ablate.results.frames import Results
-from gan_ablate.results.tables import Run, tables
+from gan_ablate.results.frames import Results, run_tables
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.corrections import ALPHA, holm
 from gan_ablate.stats.intervals import Interval, wilson
 
@@ -23,11 +23,11 @@ Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is mi
 
 def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     """A verdict per claim of the registry, in its order, from what `results.frames.load` read of some roots."""
-    found, claims = tables(roots), registry().values()
+    found, claims = run_tables(roots), registry().values()
     rows = [[test for c in claim.contrasts for test in planned_tests(c, MEASURES, found)] for claim in claims]
     asked = {t.key for row in rows for t in row if not t.contrast.fallback and (t.awaited or not t.missing)}
-    correction = Correction(alpha / max(1, len(asked)))
-    findings = {t: t.measure.test(t, correction) for row in rows for t in row if not t.missing}
+    share = alpha / max(1, len(asked))  # of one test, after the correction
+    findings = {t: t.measure.test(t, share) for row in rows for t in row if not t.missing}
     rows = [_without_fallbacks(row, findings) for row in rows]
     p_holm, tests = _corrected([t for row in rows for t in row], findings)
     return [

@@ -15,7 +15,8 @@ from gan_ablate.claims.comparisons import compare_scores, compare_times, failure
 from gan_ablate.claims.interaction import norm_at_small_batch
 from gan_ablate.claims.planned_tests import DesignMeasure, Measure, ModelMeasure
 from gan_ablate.recipe import BASE
-from gan_ablate.results.tables import Run, number
+from gan_ablate.results.files import number
+from gan_ablate.results.runs import Run
 
 
 def modes(run: Run) -> float | None:

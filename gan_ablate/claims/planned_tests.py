@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -12,11 +12,12 @@ from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import BASE, MODEL_OF, TrickSpec
-from gan_ablate.results.tables import MISSING, Run, Table
+from gan_ablate.results.frames import RunTable
+from gan_ablate.results.runs import MISSING, Run
 from gan_ablate.trick import REGISTRY, build, spec_of
 from gan_ablate.tricks import trick_names
 
-NO_TABLE = Table("", "", "", {})
+NO_TABLE = RunTable("", "", "", {})
 HELD = {"adam_lr": ("lr", "lr"), "batch_size": ("size", "batch_size")}  # trick -> its number, and where base has it
 Arms = list[tuple[str, str]]  # (model, arm)
 
@@ -32,7 +33,7 @@ class PlannedTest:
     control_model: str
     treatment: str
     control: str
-    table: Table = NO_TABLE
+    table: RunTable = NO_TABLE
     missing: str = ""  # why there is nothing to test
     awaited: bool = False  # its arms are planned, but no run of one side is in
 
@@ -64,20 +65,12 @@ class PlannedTest:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What all tests of one judgement share."""
-
-    alpha: float  # of one test, after the correction
-    correlations: dict[tuple[int, str, str], float] = field(default_factory=dict)  # of seeds: table, model, measure
-
-
-@dataclass(frozen=True)
 class Measure:
     """A figure by which a treatment is compared with a control: two arms of a model, or one arm of two models."""
 
     label: str
     better: Literal["lower", "higher"]
-    test: Callable[[PlannedTest, Correction], Finding]
+    test: Callable[[PlannedTest, float], Finding]  # the float: alpha of one test, after the correction
     scale: Literal["log", "linear"] = "log"
     read: Callable[[Run], float | None] | None = None  # `None`: a figure of a set of runs, not of each
     worst_when_lost: bool = True  # whether a run that diverged or crashed is the worst in it
@@ -150,7 +143,7 @@ class ModelMeasure(Measure):
 
 
 def planned_tests(
-    contrast: Contrast, measures: Mapping[str, Measure], tables: Sequence[Table]
+    contrast: Contrast, measures: Mapping[str, Measure], tables: Sequence[RunTable]
 ) -> Iterator[PlannedTest]:
     """The tests of a contrast for each of its models, on every table that has the arms; where none has them, one that
     says what is missing."""
@@ -171,12 +164,12 @@ def _on(asked: PlannedTest) -> Iterator[PlannedTest]:
     return asked.measure.plan(asked)
 
 
-def _why_absent(table: Table, model: str, arm: str) -> str:
+def _why_absent(table: RunTable, model: str, arm: str) -> str:
     reason = table.skipped.get((model, arm))
     return f"{arm} is not applicable on {model} there: {reason}" if reason else f"no arm {arm} on {model}"
 
 
-def match(table: Table, model: str, wanted: str) -> list[str]:
+def match(table: RunTable, model: str, wanted: str) -> list[str]:
     """The arms that a contrast means: the one called so, else every single trick of that name and parameters, else
     base where its recipe holds that number already."""
     labels = table.arms.get(model, {})
@@ -184,7 +177,7 @@ def match(table: Table, model: str, wanted: str) -> list[str]:
     return found or ([BASE] if _base_holds(table, model, wanted) else [])
 
 
-def _base_holds(table: Table, model: str, wanted: str) -> bool:
+def _base_holds(table: RunTable, model: str, wanted: str) -> bool:
     spec, runs = TrickSpec.parse(wanted), table.side(model, BASE).values()
     if not runs or spec.name not in HELD:
         return False

@@ -13,13 +13,14 @@ from functools import cache
 
 import numpy as np
 
-from gan_ablate.claims.planned_tests import Correction, PlannedTest
+from gan_ablate.claims.planned_tests import PlannedTest
 from gan_ablate.claims.verdict import Finding
 from gan_ablate.recipe import BASE
-from gan_ablate.results.tables import Run, number
-from gan_ablate.stats.equivalence import margin_p, two_sided
+from gan_ablate.results.files import number
+from gan_ablate.results.runs import Run
 from gan_ablate.stats.failures import auc
 from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats.paired import margin_p, two_sided
 from gan_ablate.stats.ranks import rank_correlation
 from gan_ablate.stats.t_test import Estimate, detectable, one_sample
 from gan_ablate.trick import REGISTRY, Trick
@@ -29,7 +30,7 @@ BAD = 2.0  # a run counts as bad from twice base's FID on, also where it did not
 MIN_ARMS = 4  # fewer arms are no sample, however alike
 NEAR_ZERO = "d_loss_near_zero"  # asked only of runs whose D answers with probabilities
 Read = Callable[[Run], float | None]
-Test = Callable[[PlannedTest, Correction], Finding]
+Test = Callable[[PlannedTest, float], Finding]
 
 
 # -- signs of failure ----------------------------------------------------------------------------------------------
@@ -43,7 +44,7 @@ def announces_failure(grade: Read, rule: str) -> Test:
     `evaluate.health` that it grades.
     """
 
-    def test(test: PlannedTest, _: Correction) -> Finding:
+    def test(test: PlannedTest, _: float) -> Finding:
         limit = BAD * _typical_fid(test.table.side(test.model, BASE).values())
         grades, bad = [], []
         left_out = shown = graded_runs = 0
@@ -79,11 +80,8 @@ def _area(grades: list[float], bad: list[bool], shown: int, runs: int, left_out:
 
 def low_d_loss(run: Run) -> float | None:
     """Minus the lowest mean of three of D's losses in a row; `None` where D's answers are no probabilities."""
-
-    def strength(loss: list[float]) -> float:
-        return -min(statistics.fmean(loss[k - 3 : k]) for k in range(3, len(loss) + 1))
-
-    return _grade(_early(run, "d_loss"), strength) if NEAR_ZERO in run.signs else None
+    loss = _early(run, "d_loss") if NEAR_ZERO in run.signs else []
+    return _grade(loss, lambda x: -min(statistics.fmean(x[k - 3 : k]) for k in range(3, len(x) + 1)))
 
 
 def large_gradient(run: Run) -> float | None:
@@ -93,22 +91,17 @@ def large_gradient(run: Run) -> float | None:
 
 def d_loss_spread(run: Run) -> float | None:
     """Standard deviation of D's loss over the median of its size: a critic's may cross 0, and spikes move a mean."""
-
-    def strength(loss: list[float]) -> float | None:
-        size = statistics.median(map(abs, loss))
-        return statistics.stdev(loss) / size if size > 0 else None
-
-    return _grade(_early(run, "d_loss"), strength)
+    return _grade(
+        _early(run, "d_loss"),
+        lambda x: statistics.stdev(x) / size if (size := statistics.median(map(abs, x))) > 0 else None,
+    )
 
 
 def g_loss_fall(run: Run) -> float | None:
     """How steadily G's loss falls: 1 where every record is under the one before."""
-
-    def strength(loss: list[float]) -> float | None:
-        rise = rank_correlation(range(len(loss)), loss)
-        return None if rise is None else -rise
-
-    return _grade(_early(run, "g_loss"), strength)
+    return _grade(
+        _early(run, "g_loss"), lambda x: None if (rise := rank_correlation(range(len(x)), x)) is None else -rise
+    )
 
 
 def _grade(loss: list[float], strength: Callable[[list[float]], float | None]) -> float | None:
@@ -143,7 +136,7 @@ def follows_fid(key: str, sign: float = 1.0) -> Test:
     """The test of a loss, times `sign`: the mean over arms of its rank correlation with FID along each good run, on
     Fisher's z scale."""
 
-    def test(test: PlannedTest, correction: Correction) -> Finding:
+    def test(test: PlannedTest, alpha: float) -> Finding:
         z = []
         for runs in _arms(test):
             along = [v for r in runs if (v := _correlation_with_fid(r, key, sign)) is not None]
@@ -156,7 +149,7 @@ def follows_fid(key: str, sign: float = 1.0) -> Test:
         if test.contrast.expects == "near":
             found = _near(z, 0.0, math.atanh(margin), f"{note}; margin: {margin:g} either way")
         else:
-            found = _over_zero(z, correction.alpha, note)
+            found = _over_zero(z, alpha, note)
         effect = Interval(*map(math.tanh, found.effect))
         return replace(found, effect=effect, scale="correlation", smallest_missed=math.tanh(found.smallest_missed))
 
@@ -184,7 +177,7 @@ def late_answers(key: str) -> Test:
     """The test of D's mean answer over the last tenth of good runs against 1/2, where its answers are probabilities of
     targets 0 and 1."""
 
-    def test(test: PlannedTest, _: Correction) -> Finding:
+    def test(test: PlannedTest, _: float) -> Finding:
         asked = [[v for r in runs if _answers_half(r) and (v := _late(r, key)) is not None] for runs in _arms(test)]
         values, margin = [statistics.fmean(found) for found in asked if found], test.contrast.margin
         if len(values) < MIN_ARMS:

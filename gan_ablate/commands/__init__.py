@@ -16,6 +16,7 @@ from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
 STEP_MODES = ("auto", "captured", "eager")
+RUN_OPTIONS = ("data_root", "weights", "accelerator", "step", "wandb", "logger")
 
 
 class Parser(ArgumentParser):
@@ -33,7 +34,7 @@ def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentPar
 
 
 def say(text: object) -> None:
-    """Prints text that may hold what a stranger wrote: no control character of it reaches the terminal."""
+    """Prints text that others may have written, with control characters escaped."""
     print(printable(str(text)), flush=True)
 
 
@@ -58,10 +59,15 @@ def add_trust(command: ArgumentParser, where: str) -> None:
     )  # fmt: skip
 
 
-def add_run_options(command: ArgumentParser, logger: str) -> None:
-    """The options of commands that carry out runs."""
+def add_files(command: ArgumentParser) -> None:
+    """Options for the places of files that do not come with the suite."""
     command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
     command.add_argument("--weights", default=None, help="path of Inception's weights file")
+
+
+def add_run_options(command: ArgumentParser, logger: str) -> None:
+    """The options of commands that carry out runs."""
+    add_files(command)
     command.add_argument("--accelerator", default="auto", help="auto or cpu")
     command.add_argument(
         "--step", default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a check "
@@ -72,12 +78,11 @@ def add_run_options(command: ArgumentParser, logger: str) -> None:
 
 
 def run_options(args: Namespace) -> dict[str, Any]:
-    """What `run.carry_out` is told by them. Raises `InputError` for a choice that does not exist."""
+    """The arguments of `run.carry_out` from these options. Raises `InputError` for a choice that does not exist."""
     from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
     choices = {"wandb": WANDB_MODES, "logger": LOGGERS, "accelerator": ("auto", "cpu"), "step": STEP_MODES}
     for name, options in choices.items():
         if args[name] not in options:
             raise unknown(f"--{name}", args[name], options)
-    names = ("data_root", "weights", *choices)
-    return {name: args[name] for name in names}
+    return {name: args[name] for name in RUN_OPTIONS}

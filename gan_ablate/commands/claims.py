@@ -1,4 +1,4 @@
-"""`gan-ablate claims`: the registry and its verdicts, without torch; `gan-ablate measure`: figures of checkpoints."""
+"""`gan-ablate claims` shows the registry and its verdicts, without torch; `gan-ablate measure` measures checkpoints."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_trust, command, say
+from gan_ablate.commands import add_files, add_trust, command, say
 from gan_ablate.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def _claims(args: Namespace) -> int:
-    from gan_ablate.claims import find, judge, registry
+    from gan_ablate.claims import find_claim, judge, registry
     from gan_ablate.results.frames import load
 
-    chosen = [find(args.id)] if args.id else list(registry().values())
+    chosen = [find_claim(args.id)] if args.id else list(registry().values())
     verdicts = {v.id: v for v in judge([load(root) for root in args.root])} if args.root else {}
     if args.json:
         from gan_ablate.publishing import to_json
@@ -135,6 +135,7 @@ def _measure(args: Namespace) -> int:
     from gan_ablate.run.measure import checkpoint  # torch
 
     store, failures = Store.open(args.root), 0
+    where = {name: args[name] for name in ("data_root", "weights", "device")}
     for k, job in enumerate(todo, 1):
         head = f"[{k}/{len(todo)}] {job.name}"
         with store.claim(job.run.folder.name) as held:
@@ -142,13 +143,7 @@ def _measure(args: Namespace) -> int:
                 say(f"{head}: another process holds this run, left alone")
                 continue
             try:
-                found = checkpoint(
-                    job.checkpoint,
-                    metrics=job.metrics,
-                    data_root=args.data_root,
-                    weights=args.weights,
-                    device=args.device,
-                )
+                found = checkpoint(job.checkpoint, metrics=job.metrics, **where)
             except InputError as error:
                 say(f"{head}: not measured: {error}")
                 failures += 1
@@ -179,8 +174,7 @@ def add(subcommands: Any) -> None:
     measure.add_argument("root")
     measure.add_argument("--all", action="store_true", help="also what arms of the study can answer")
     measure.add_argument("--device", default="cpu", help="cpu or cuda")
-    measure.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
-    measure.add_argument("--weights", default=None, help="path of Inception's weights file")
+    add_files(measure)
     add_trust(measure, "a run's recipe")
 
 

@@ -1,4 +1,4 @@
-"""`gan-ablate evaluate` and `gan-ablate sample`: what a generator, or a folder of images, is worth."""
+"""`gan-ablate evaluate` measures a generator or a folder of images; `gan-ablate sample` draws images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_trust, command, importing, say
+from gan_ablate.commands import add_files, add_trust, command, importing, say
 from gan_ablate.errors import InputError
 from gan_ablate.trust import trust_typed
 
@@ -17,7 +17,7 @@ def _sample(args: Namespace) -> int:
     if args.count < 1:
         raise InputError(f"--count {args.count}: needs at least 1")
     with importing():
-        from gan_ablate.run.sampling import sample
+        from gan_ablate.run.measure import sample
 
     print(sample(Path(args.checkpoint), args.count, args.seed, Path(args.out)))
     return 0
@@ -71,8 +71,7 @@ def add(subcommands: Any) -> None:
     evaluate.add_argument("--channels", type=int, default=3, help="1 or 3, of two folders")
     evaluate.add_argument("--seed", type=int, default=0, help="of z")
     evaluate.add_argument("--json", action="store_true", help="print all of it as JSON")
-    evaluate.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
-    evaluate.add_argument("--weights", default=None, help="path of Inception's weights file")
+    add_files(evaluate)
 
     sample = command(
         subcommands,

@@ -23,27 +23,10 @@ def _report(args: Namespace) -> int:
         before, after = args.compare
         say(compare(before, after, args.out))
         return 0
-    page = report(args.roots, args.out, args.partial)
-    if not args.partial:
-        _warn(args.roots)
+    # who pipes the path on should hear of an unfinished root too
+    page = report(args.roots, args.out, args.partial, tell=lambda line: print(line, file=sys.stderr))
     print(page)
     return 0
-
-
-def _warn(roots: list[str]) -> None:
-    """A line on stderr per root that is not finished: who pipes the path on should hear it too."""
-    from pathlib import Path
-
-    from gan_ablate.store.store import Store
-
-    for root in map(Path, roots):
-        store = Store.open(root)
-        left = sum(store.glance(cell.run_id)[0] not in ("done", "crashed") for cell in store.cells)
-        if left:
-            print(
-                f"{root}: unfinished: {left} of {len(store.cells)} runs have no result; verdicts may change",
-                file=sys.stderr,
-            )
 
 
 def _tricks(args: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Commands that look at what a root holds, and tidy and join roots."""
+"""Commands that show, clean up and merge roots."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _status(args: Namespace) -> int:
 
 
 def _watch(run: Any) -> None:
-    """In place in a terminal, one table after the other elsewhere; Ctrl-C ends it."""
+    """Redraws the table in a terminal, prints one after the other elsewhere; Ctrl-C ends it."""
     try:
         if not sys.stdout.isatty():
             run(lambda text: say(f"{text} \n"))
@@ -48,7 +48,7 @@ def _watch(run: Any) -> None:
 
 
 def _fitted(text: str, height: int) -> str:
-    """The head and the foot of a table that is longer than the screen: totals and pace stay in sight."""
+    """Leaves out the middle of a table that is longer than the screen: totals and pace stay visible."""
     lines = text.splitlines()
     over = len(lines) - height + 1
     if over <= 0:
@@ -58,9 +58,9 @@ def _fitted(text: str, height: int) -> str:
 
 
 def _show(args: Namespace) -> int:
-    from gan_ablate.store.show import describe, find
+    from gan_ablate.store.show import describe_run, find_run
 
-    say(describe(find(args.run, args.root)))
+    say(describe_run(find_run(args.run, args.root)))
     return 0
 
 
@@ -69,13 +69,13 @@ def _merge(args: Namespace) -> int:
 
     out = args.out or args.roots[0]
     done = merge(args.roots, out, say=say)
-    counts = f"{done.copied} runs copied, {done.kept} there before, {done.open} not begun"
-    print(f"{out}: {counts}" + (f", {done.skipped} skipped" if done.skipped else ""))
-    return int(done.skipped > 0)
+    counts = f"{done['copied']} runs copied, {done['kept']} there before, {done['open']} not begun"
+    print(f"{out}: {counts}" + (f", {done['skipped']} skipped" if done["skipped"] else ""))
+    return int(done["skipped"] > 0)
 
 
 def _gc(args: Namespace) -> int:
-    from gan_ablate.store.gc import KINDS, describe, find, in_words, remove
+    from gan_ablate.store.gc import KINDS, describe_waste, find_waste, in_words, remove
     from gan_ablate.store.store import Store
 
     if args.yes and args.dry_run:
@@ -85,8 +85,8 @@ def _gc(args: Namespace) -> int:
         if kind not in KINDS:
             raise unknown("--what", kind, KINDS)
     store = Store.open(args.root)
-    found = list(find(store, kinds))
-    say("\n".join(describe(found)) or "nothing to remove")
+    found = list(find_waste(store, kinds))
+    say("\n".join(describe_waste(found)) or "nothing to remove")
     if not found:
         return 0
     if not args.yes:

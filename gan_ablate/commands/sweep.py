@@ -1,4 +1,4 @@
-"""`gan-ablate sweep`: every cell of a study that is not done yet, on this machine or on a Slurm cluster."""
+"""`gan-ablate sweep` trains every cell of a study that is not done yet, on this machine or on a Slurm cluster."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ from gan_ablate.trust import trust_typed
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+OVERRIDES = {  # option -> what stands after "in place of the study's"
+    "seeds": ": seeds 0 to N-1",
+    "steps": ": G steps, all models",
+    "samples": ": per evaluation",
+    "size": " size",
+    "width": " width",
+    "batch_size": " batch_size",
+}
 SLURM_HELP = {  # option -> type, help
     "partition": (str, "partition of the cluster"),
     "time": (int, "minutes of a job; it is queued again and goes on when they are over (default 60)"),
@@ -66,7 +74,7 @@ def _slurm_options(args: Namespace) -> Any:
 
 
 def _sweep(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, override, read, select
+    from gan_ablate.study.study import expand, load_study, override, select_runs
     from gan_ablate.sweep import display
     from gan_ablate.sweep.pool import Way, sweep
     from gan_ablate.sweep.slurm import sweep_on_slurm
@@ -75,17 +83,13 @@ def _sweep(args: Namespace) -> int:
         if args[name] < low:
             raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
     slurm = _slurm_options(args)
-    changes: dict[str, Any] = {
-        name: args[name]
-        for name in ("seeds", "steps", "samples", "size", "width", "batch_size")
-        if args[name] is not None
-    }
+    changes: dict[str, Any] = {name: args[name] for name in OVERRIDES if args[name] is not None}
     for name in ("models", "arms"):
         if args[name]:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
     for arm in changes.get("arms", ()):
         trust_typed(arm.partition(":")[0])
-    study = read(args.study)
+    study = load_study(args.study)
     study = override(study, **changes) if changes else study
     root = args.root or f"runs/{study.name}"
     expansion = expand(study)
@@ -98,7 +102,7 @@ def _sweep(args: Namespace) -> int:
         options={**run_options(args), "group": study.name},
     )
     if args.dry_run:
-        chosen = select(expansion.recipes, only) if only else None
+        chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
         say(display.matrix(expansion, root, workers=workers, chosen=chosen))
         return 0
@@ -138,12 +142,8 @@ def add(subcommands: Any) -> None:
     sweep.add_argument("--retry-crashed", action="store_true", help="train runs again that are recorded as crashed")
     sweep.add_argument("--models", default="", help="of the study's models, these: dcgan,wgan_gp")
     sweep.add_argument("--arms", default="", help="of the study's arms, these: label_smoothing,n_critic")
-    for name, text in (("seeds", "seeds 0 to N-1"), ("steps", "G steps, all models"), ("samples", "per evaluation")):
-        sweep.add_argument(f"--{name}", type=int, default=None, help=f"in place of the study's: {text}")
-    for name in ("size", "width", "batch_size"):
-        sweep.add_argument(
-            f"--{name.replace('_', '-')}", type=int, default=None, help=f"in place of the study's {name}"
-        )
+    for name, text in OVERRIDES.items():
+        sweep.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"in place of the study's{text}")
     sweep.add_argument("--executor", default="local", help="local or slurm (docs/slurm.md)")
     sweep.add_argument("--no-wait", action="store_true", help="with slurm: submit and leave")
     for name, (kind, text) in SLURM_HELP.items():

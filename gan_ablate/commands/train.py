@@ -1,4 +1,4 @@
-"""`gan-ablate train`: one run."""
+"""`gan-ablate train` trains and evaluates one run."""
 
 from __future__ import annotations
 
@@ -46,16 +46,7 @@ SHAPES = {  # dataset -> its usual size and channels
     "ring": (1, 2),
     "grid": (1, 2),
 }
-TYPES = {
-    "size": int,
-    "channels": int,
-    "architecture": str,
-    "batch_size": int,
-    "lr": float,
-    "beta1": float,
-    "beta2": float,
-}
-
+TYPES = {"str": str, "int": int, "float": float}  # of a recipe's fields, by their annotations
 MODES = {
     "assigned_modes": "modes reached",
     "modes": "modes reached by good samples",
@@ -147,11 +138,7 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
 
 def _tell(result: dict[str, Any]) -> None:
     say(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
-    for key, label in result["labels"].items():
-        value = result["metrics"].get(key)
-        if value is not None:
-            say(f"  {label}: {value:.4g}")
-    for key, words in MODES.items():
+    for key, words in (*result["labels"].items(), *MODES.items()):
         if (value := result["metrics"].get(key)) is not None:
             say(f"  {words}: {value:.4g}")
 
@@ -166,9 +153,8 @@ def add(subcommands: Any) -> None:
     )
     for name, text in RECIPE_HELP.items():
         default = None if name in ("size", "channels") else getattr(Recipe, name)
-        train.add_argument(
-            f"--{name.replace('_', '-')}", type=TYPES.get(name, type(default)), default=default, help=text
-        )
+        kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
+        train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in EVALUATION_HELP.items():
         default = getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)

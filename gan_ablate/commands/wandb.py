@@ -1,4 +1,4 @@
-"""Commands around W&B: a study as its sweep, one trial of an agent, and the upload of a store."""
+"""Commands for W&B: write a study as a sweep, train one trial of an agent, upload a store."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
+from gan_ablate.commands import RUN_OPTIONS, add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
-PASSED_ON = ("data_root", "weights", "accelerator", "wandb", "logger")  # from export-wandb to the agents' trials
-
 
 def _export(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, read
+    from gan_ablate.study.study import expand, load_study
     from gan_ablate.sweep import wandb_sweep
 
     options = run_options(args)
     usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
-    given = [(f"--{name.replace('_', '-')}", options[name]) for name in PASSED_ON if options[name] != usual[name]]
-    study = read(args.study)
+    given = [(f"--{name.replace('_', '-')}", options[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
+    study = load_study(args.study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
     path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
@@ -33,13 +31,13 @@ def _export(args: Namespace) -> int:
 
 
 def _trial(args: Namespace) -> int:
-    from gan_ablate.study.study import expand, read, select
+    from gan_ablate.study.study import expand, load_study, select_runs
     from gan_ablate.sweep import wandb_sweep
     from gan_ablate.sweep.pool import prepare, sweep
 
     options = run_options(args)
     cell = wandb_sweep.read_trial(args.cell)
-    study = read(args.study)
+    study = load_study(args.study)
     expansion = expand(study)
     recipe = wandb_sweep.recipe_of(cell, study, expansion)
     if isinstance(recipe, str):
@@ -47,7 +45,7 @@ def _trial(args: Namespace) -> int:
         return 0
     root = args.root or f"runs/{study.name}"
     only = [glob.escape(f"{recipe.model}@{recipe.dataset}/{recipe.arm}/{recipe.seed}")]
-    if select(expansion.recipes, only) != (recipe,):
+    if select_runs(expansion.recipes, only) != (recipe,):
         raise InputError(f"{args.study}: cell {cell}: its name also means another run: give its arm another label")
     store, _ = prepare(study, root, only, expansion)
     record = store.finished(recipe.run_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def load(
     if not path.exists():
         raise _not_found(name)
     return _take(
-        folders.read(path, size=size, channels=channels, split=split, name=path.name, progress=progress), count
+        folders.read_folder(path, size=size, channels=channels, split=split, name=path.name, progress=progress), count
     )
 
 
@@ -66,7 +65,7 @@ def _named(name: str, *, size: int, channels: int, split: str, root: str, count:
         return toys.generate(name, split, count, size=size, channels=channels)
     if name == torchvision_sets.STACKED:
         return torchvision_sets.read_stacked(size=size, channels=channels, split=split, data_root=root, count=count)
-    return _take(torchvision_sets.read(name, size=size, channels=channels, split=split, data_root=root), count)
+    return _take(torchvision_sets.read_named(name, size=size, channels=channels, split=split, data_root=root), count)
 
 
 def _take(images: ImageSet, count: int | None) -> ImageSet:
@@ -81,6 +80,4 @@ def _take(images: ImageSet, count: int | None) -> ImageSet:
 def _not_found(name: str) -> InputError:
     if os.sep in name or Path(name).suffix:
         return InputError(f"dataset {name!r}: no such folder or zip of images; sets by name: {', '.join(NAMES)}")
-    close = get_close_matches(name, NAMES, n=2, cutoff=0.55)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(NAMES)}"
-    return InputError(f"unknown dataset {name!r}: {hint} (or give the path of a folder or zip of images)")
+    return InputError(f"{unknown('dataset', name, NAMES)} (or give the path of a folder or zip of images)")

@@ -14,9 +14,9 @@ import warnings
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import whole
 from gan_ablate.sources import SUFFIXES, is_image, walk
 
@@ -35,9 +35,8 @@ LARGEST_FILE = 1 << 29  # bytes of one image file, unpacked: more is a mistake o
 CACHE_VERSION = 2  # part of the key: raise it when decoding changes
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One image file. `path` is inside the source, `size` the bytes that it says it has."""
+class Entry(NamedTuple):
+    """One image file. `path` is relative to the source, `size` the bytes that its listing says it has."""
 
     path: str
     size: int
@@ -48,7 +47,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("GAN_ABLATE_CACHE") or "~/.cache/gan_ablate/images").expanduser()
 
 
-def read(
+def read_folder(
     source: Path, *, size: int, channels: int, split: str = "train", name: str = "", progress: bool = False
 ) -> ImageSet:
     """The images under `source`, centre-cropped to a square and resized to `size`, in the order of their paths.
@@ -75,7 +74,7 @@ def read(
 
 
 def _contents(source: Path, entries: list[Entry]) -> list[object]:
-    """What tells the entries' contents apart: their paths, and BLAKE2b of each file's bytes or of the whole zip's."""
+    """Identifies the entries' contents: their paths, and BLAKE2b of each file's bytes or of the whole zip's."""
     for entry in entries:
         if entry.size > LARGEST_FILE:
             where = f"{source}{'!' if source.is_file() else '/'}{entry.path}"
@@ -84,21 +83,17 @@ def _contents(source: Path, entries: list[Entry]) -> list[object]:
         if source.is_file():
             with source.open("rb") as file:
                 return [[entry.path for entry in entries], hashlib.file_digest(file, hashlib.blake2b).hexdigest()]
-        digests = []
+        digests, short = [], partial(hashlib.blake2b, digest_size=16)
         for entry in entries:
             with (source / entry.path).open("rb") as file:
-                digests.append((entry.path, hashlib.file_digest(file, _short_digest).hexdigest()))
+                digests.append((entry.path, hashlib.file_digest(file, short).hexdigest()))
         return [digests]
     except OSError as error:
         raise InputError(f"{error.filename or source}: cannot be read ({error.strerror or error})") from error
 
 
-def _short_digest() -> Any:
-    return hashlib.blake2b(digest_size=16)
-
-
 def list_entries(source: Path) -> list[Entry]:
-    """All image files of a folder or zip, sorted by path; hidden files and other suffixes are passed over."""
+    """All image files of a folder or zip, sorted by path; hidden files and other suffixes are skipped."""
     if source.is_dir():
         found = [
             Entry(path.relative_to(source).as_posix(), path.stat().st_size)
@@ -223,8 +218,7 @@ def _decode_one(
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{where}: too many pixels to decode safely: shrink the image or remove it") from error
     except Exception as error:  # damaged files break decoders with nearly any exception
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: not a readable image ({reason}): replace or remove it") from error
+        raise InputError(f"{where}: not a readable image ({in_one_line(error)}): replace or remove it") from error
 
 
 def _opened(source: Path, archive: zipfile.ZipFile | None, entry: Entry) -> IO[bytes]:

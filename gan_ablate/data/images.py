@@ -1,4 +1,4 @@
-"""Images as one tensor: the form in which every dataset of the suite is held, and its scaling."""
+"""Every dataset of the suite is one tensor of images. Here are its type, its scaling and its conversion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ImageSet:
         return cls(images, labels, classes, name, fingerprint(images, labels))
 
     def rows(self, rows: Tensor) -> ImageSet:
-        """The set of those rows (n,) int64 only."""
+        """The set that has only those rows, (n,) int64."""
         labels = None if self.labels is None else self.labels[rows]
         return replace(ImageSet.of(self.images[rows], labels, self.classes, self.name), drawn_from=self.drawn_from)
 

@@ -41,23 +41,6 @@ BACKGROUND = (0.0, 0.15)  # grey level
 
 # Signed distance (negative inside) at points (x, y), y down, to a shape inside the unit circle. Exact next to
 # the edges, where anti-aliasing reads it.
-def _circle(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(x, y) - 0.85
-
-
-def _ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.74).abs() - 0.22
-
-
-def _square(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(x.abs(), y.abs()) - 0.7
-
-
-def _triangle(x: Tensor, y: Tensor) -> Tensor:
-    # half-planes of the equilateral triangle with corners on the unit circle, one corner up
-    return torch.maximum(y, x.abs() * (math.sqrt(3) / 2) - y * 0.5) - 0.5
-
-
 def _star(x: Tensor, y: Tensor) -> Tensor:
     # fold the plane into one tenth: angle from the nearest of the five points, in [0, pi / 5]
     part = 2 * math.pi / 5
@@ -87,19 +70,16 @@ def _heart(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(x + y > 1, lobe, corner * torch.where(x > y, 1.0, -1.0)) * scale
 
 
-def _crescent(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(x, y) - 0.95, 0.78 - torch.hypot(x - 0.5, y))
-
-
 SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "circle": _circle,
-    "ring": _ring,
-    "square": _square,
-    "triangle": _triangle,
+    "circle": lambda x, y: torch.hypot(x, y) - 0.85,
+    "ring": lambda x, y: (torch.hypot(x, y) - 0.74).abs() - 0.22,
+    "square": lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.7,
+    # half-planes of the equilateral triangle with corners on the unit circle, one corner up
+    "triangle": lambda x, y: torch.maximum(y, x.abs() * (math.sqrt(3) / 2) - y * 0.5) - 0.5,
     "star": _star,
     "cross": _cross,
     "heart": _heart,
-    "crescent": _crescent,
+    "crescent": lambda x, y: torch.maximum(torch.hypot(x, y) - 0.95, 0.78 - torch.hypot(x - 0.5, y)),
 }
 
 

@@ -10,29 +10,29 @@ images would add 999 / 256,000 = 0.004 to the KL of a perfect generator's 26,000
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchvision import datasets
 
 from gan_ablate.data.images import ImageSet, convert
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.recipe import seed_for
 from gan_ablate.untrusted import exclusive
 
 NETWORK_TIMEOUT = 30.0  # seconds without an answer after which a download is given up
 
 
-@dataclass(frozen=True)
-class _Source:
+class _Source(NamedTuple):
     open: Callable[..., Any]  # torchvision's class
     files: dict[str, str]  # per split, the file under the data root that tells whether the set is there
     classes: tuple[str, ...] = ()  # where torchvision's own names are no good
@@ -54,7 +54,7 @@ def data_folder(data_root: str | Path | None) -> Path:
     return Path(data_root or os.environ.get("GAN_ABLATE_DATA") or "~/.cache/gan_ablate/data").expanduser()
 
 
-def read(name: str, *, size: int, channels: int, split: str, data_root: str | Path | None = None) -> ImageSet:
+def read_named(name: str, *, size: int, channels: int, split: str, data_root: str | Path | None = None) -> ImageSet:
     """One split of the named set, converted to uint8 (N, channels, size, size).
 
     Nothing is written or downloaded where the files are there. Raises `InputError`, naming the file looked for, where
@@ -72,7 +72,7 @@ def read(name: str, *, size: int, channels: int, split: str, data_root: str | Pa
         raise
     except Exception as error:  # a cut-off file breaks torchvision's parsers in many ways
         raise InputError(
-            f"{name}: {file} (or a file beside it) cannot be read ({_line(error)}): "
+            f"{name}: {file} (or a file beside it) cannot be read ({in_one_line(error)}): "
             "delete it to have it downloaded again, or name another folder with --data-root"
         ) from error
     images = _tensor(found.data)
@@ -95,27 +95,21 @@ def _download(source: _Source, folder: Path, file: Path, name: str, train: bool)
                 socket.setdefaulttimeout(before)
     except Exception as error:
         raise InputError(
-            f"{name}: no complete file {file}, and it cannot be downloaded ({_line(error)}): "
+            f"{name}: no complete file {file}, and it cannot be downloaded ({in_one_line(error)}): "
             "name the folder that holds the files with --data-root"
         ) from error
 
 
-@contextmanager
-def _one_at_a_time(folder: Path, name: str) -> Iterator[None]:
-    """One download of a set at a time: the second of two processes then finds the first one's files."""
+def _one_at_a_time(folder: Path, name: str) -> AbstractContextManager[None]:
+    """Lets one process at a time download a set: the second one then finds the files of the first."""
     key = hashlib.sha256(f"{folder.resolve()}/{name}/{os.getuid()}".encode()).hexdigest()[:16]
-    with exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock"):
-        yield
+    return exclusive(Path(tempfile.gettempdir()) / f"gan_ablate-{key}.lock")
 
 
 def _tensor(data: Any) -> Tensor:
     """(N, H, W) or (N, H, W, C) as (N, C, H, W)."""
     data = torch.as_tensor(data)
     return data.unsqueeze(1) if data.ndim == 3 else data.permute(0, 3, 1, 2).contiguous()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 STACKED = "stacked_mnist"
@@ -129,7 +123,7 @@ def read_stacked(
     """`count` stacks of three digits of MNIST's `split`; raises `InputError` as MNIST does, and for other channels."""
     if channels != DIGITS:
         raise InputError(f"{STACKED}: channels={channels}: needs {DIGITS}, one for each digit")
-    digits = read("mnist", size=size, channels=1, split=split, data_root=data_root)
+    digits = read_named("mnist", size=size, channels=1, split=split, data_root=data_root)
     return stack(digits, STACKED_COUNTS[split] if count is None else count, seed_for(0, STACKED, split))
 
 
@@ -156,7 +150,5 @@ def stack(digits: ImageSet, count: int, seed: int) -> ImageSet:
         kind = labels // kinds ** (DIGITS - 1 - channel) % kinds
         place = (draws[:, channel] * sizes[kind]).long()
         torch.index_select(digits.images[:, 0], 0, ordered[starts[kind] + place], out=images[:, channel])
-    names = [""]
-    for _ in range(DIGITS):
-        names = [before + name for before in names for name in digits.classes]
-    return replace(ImageSet.of(images, labels, tuple(names), f"stacked_{digits.name}"), drawn_from=digits)
+    names = tuple(map("".join, itertools.product(digits.classes, repeat=DIGITS)))
+    return replace(ImageSet.of(images, labels, names, f"stacked_{digits.name}"), drawn_from=digits)

@@ -9,8 +9,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -38,14 +38,12 @@ def cache_folder(kind: str) -> Path:
     return folder
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock for `path` (on a file beside it): workers wait here instead of doing the work twice.
+def locked(path: Path) -> AbstractContextManager[None]:
+    """Holds an exclusive lock for `path` (on a file beside it): workers wait here instead of doing the work twice.
 
     The lock is the kernel's, so a killed worker leaves none behind.
     """
-    with exclusive(path.with_name(path.name + ".lock")):
-        yield
+    return exclusive(path.with_name(path.name + ".lock"))
 
 
 def seal(content: bytes, key: str) -> bytes:

@@ -134,9 +134,7 @@ def _of(dataset: ImageSet, checkpoint: dict[str, Any] | None) -> dict[str, Any] 
     return checkpoint if own and all(bool(torch.isfinite(w).all()) for w in weights) else None
 
 
-def train(
-    dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int = BUDGET, quiet: bool = False
-) -> dict[str, Any]:
+def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int = BUDGET) -> dict[str, Any]:
     """Train a `SmallCNN` on `dataset` with a fixed seed, the caller's random state left alone.
 
     AdamW under a one-cycle schedule (Smith 2018) for `budget` images in batches of 128, small shifts as augmentation.
@@ -155,9 +153,8 @@ def train(
         network = SmallCNN(size, channels, len(dataset.classes)).to(device).to(memory_format=torch.channels_last)
     batch = min(128, len(order))
     steps = max(50, budget // 128)
-    if not quiet:
-        text = f"training the {dataset.name} classifier once ({size} px, {len(dataset.classes)} classes, {steps} steps)"
-        print(text, end=" ... ", file=sys.stderr, flush=True)
+    text = f"training the {dataset.name} classifier once ({size} px, {len(dataset.classes)} classes, {steps} steps)"
+    print(text, end=" ... ", file=sys.stderr, flush=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps, pct_start=0.2)
     at = len(order)
@@ -173,8 +170,7 @@ def train(
         optimizer.step()
         schedule.step()
     accuracy = accuracy_of(network.eval(), dataset.images[held_out], dataset.labels[held_out])
-    if not quiet:
-        print(f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    print(f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     meta = {
         "recipe": RECIPE,
         "dataset": dataset.name,

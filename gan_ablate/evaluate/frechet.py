@@ -94,10 +94,8 @@ def frechet_distance_infinity(features: Tensor, real: Gaussian) -> float:
         raise InputError(f"fid_infinity: {dim} features need at least {4 * dim:,} images, got {rows:,}")
     sizes = np.linspace(max(rows // 10, 2 * dim), rows, POINTS).round().astype(int)
     generator = torch.Generator().manual_seed(SEED)
-    values = []
-    for size in sizes.tolist():
-        chosen = torch.randperm(rows, generator=generator)[:size]
-        values.append(frechet_distance(features[chosen.to(features.device)], real))
+    subsets = (torch.randperm(rows, generator=generator)[:size].to(features.device) for size in sizes.tolist())
+    values = [frechet_distance(features[chosen], real) for chosen in subsets]
     if not np.isfinite(values).all():
         return math.nan
     return float(np.polyfit(1 / sizes, values, 1)[1])

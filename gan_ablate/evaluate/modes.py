@@ -29,11 +29,8 @@ def class_reach(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
     features (m, d), labels (m,) of real images. A class with fewer than `OWN` of them has the reach of all together.
     """
-    nearest = {}
-    for c in range(classes):
-        x = features[labels == c].double()
-        if len(x) > 1:
-            nearest[c] = _nearest(x, x, skip_itself=True)
+    members = {c: features[labels == c].double() for c in range(classes)}
+    nearest = {c: _nearest(x, x, skip_itself=True) for c, x in members.items() if len(x) > 1}
     if not nearest:
         return torch.zeros(classes, dtype=torch.float64)
     common = torch.cat(list(nearest.values())).quantile(WITHIN)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan_ablate.findings.summaries import ModelTable, Rows, known, scores, where
+from gan_ablate.findings.summaries import ModelTable, known, scores, where
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
 from gan_ablate.stats.failures import Association, auc
 
 
-@dataclass(frozen=True)
-class Effects:
+class Effects(NamedTuple):
     """The effects on one model."""
 
     title: str
@@ -34,15 +32,11 @@ def effects(loaded: Results, table: ModelTable) -> Effects | None:
     levels, left_out = _levels(loaded.design.get("factors") or {}, coded)
     if not levels:
         return None
-    design, scored, blocks = [], [], []
-    for arm, own in coded.items():
-        signs = [1 if own.get(f) == high else -1 for f, (_, high) in levels.items()]
-        for seed, fid in scores(table.groups[arm]).items():
-            design.append(signs)
-            scored.append(fid)
-            blocks.append(seed)
-    if sum(v is not None for v in scored) < 2:
+    signs = {arm: [1 if own.get(f) == high else -1 for f, (_, high) in levels.items()] for arm, own in coded.items()}
+    rows = [(signs[arm], fid, seed) for arm in coded for seed, fid in scores(table.groups[arm]).items()]
+    if sum(fid is not None for _, fid, _ in rows) < 2:
         return None
+    design, scored, blocks = zip(*rows)
     found = factorial(np.array(design), scored, list(levels), blocks)
     names = {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}
     return Effects(table.title, table.label, names, found, left_out)
@@ -81,8 +75,7 @@ def _name(value: Any) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
-@dataclass(frozen=True)
-class SignRow:
+class SignRow(NamedTuple):
     """One sign on one model, over the runs where it was looked for."""
 
     title: str
@@ -105,20 +98,10 @@ def announced(table: ModelTable) -> list[SignRow]:
         looked = where(rows, np.array([sign in str(names).split(",") for names in rows["signs_asked"]], dtype=bool))
         if not len(looked["outcome"]):
             continue
-        early, bad = _early(looked, column), looked["outcome"] != "ok"
-        found.append(
-            SignRow(
-                table.title,
-                sign,
-                (int(early[bad].sum()), int(bad.sum())),
-                (int(early[~bad].sum()), int((~bad).sum())),
-                len(known(looked[column])),
-                auc(early.astype(float), [bool(b) for b in bad]),
-            )
-        )
+        # whether the sign first showed in the first half; one that never showed is NaN, so not early
+        early = looked[column].astype(float) <= looked["steps"].astype(float) / 2
+        bad = looked["outcome"] != "ok"
+        failed, good = ((int(early[chosen].sum()), int(chosen.sum())) for chosen in (bad, ~bad))
+        area = auc(early.astype(float), bad.tolist())
+        found.append(SignRow(table.title, sign, failed, good, len(known(looked[column])), area))
     return found
-
-
-def _early(rows: Rows, column: str) -> np.ndarray:
-    """(runs,) whether the sign first showed in the first half; a sign that never showed is NaN, so not early."""
-    return rows[column].astype(float) <= rows["steps"].astype(float) / 2

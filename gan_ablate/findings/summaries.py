@@ -139,7 +139,6 @@ def summarise(  # noqa: PLR0917
     drift = drift[~np.isnan(drift)]
     counts = Counter(str(o) for o in done["outcome"] if o != "ok")
     base_bad, base_n = failed(base_rows) if base_rows is not None else (0, 0)
-    own = against is not None
     return ArmSummary(
         arm=arm,
         runs=n,
@@ -158,11 +157,7 @@ def summarise(  # noqa: PLR0917
         more_failures=rate_difference(bad, n, base_bad, base_n) if arm != BASE else NONE,
         improvement=improvement(list(scores(rows).values()), list(base.values())) if arm != BASE else math.nan,
         p_holm=p_holm,
-        verdict=""
-        if arm == BASE
-        else IS_BASE
-        if same
-        else _verdict(against if own else None, p_holm, bad, n, base_bad, base_n),
+        verdict="" if arm == BASE else IS_BASE if same else _verdict(against, p_holm, bad, n, base_bad, base_n),
     )
 
 

@@ -9,16 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from gan_ablate.findings.summaries import (
-    VERDICTS,
-    ArmSummary,
-    ModelTable,
-    Rows,
-    by_arm,
-    failed,
-    scores,
-    summarise,
-)
+from gan_ablate.findings.summaries import ArmSummary, ModelTable, Rows, by_arm, failed, scores, summarise
 from gan_ablate.formatting import some
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
@@ -27,16 +18,10 @@ from gan_ablate.stats.paired import Comparison, Scores, compare_family
 from gan_ablate.stats.ranks import floor_note
 from gan_ablate.study.cells import Tie
 
-__all__ = ["VERDICTS", "ArmSummary", "ModelTable", "tables"]
-
 
 def tables(loaded: Results) -> tuple[ModelTable, ...]:
     """A table per protocol, model and dataset, in the study's order."""
-    return tuple(_tables(loaded))
-
-
-def _tables(loaded: Results) -> Iterator[ModelTable]:
-    runs = loaded.runs
+    found, runs = [], loaded.runs
     several = runs["dataset"].nunique() > 1
     for (model, dataset), part in runs.groupby(["model", "dataset"], sort=False):
         counts = Counter(p for p in part["protocol"] if p)
@@ -52,7 +37,8 @@ def _tables(loaded: Results) -> Iterator[ModelTable]:
             unmeasured = int((chosen["protocol"] == "").sum()) if len(counts) > 1 else 0
             title = f"{model} on {dataset}" if several else str(model)
             ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
-            yield _table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured, ties)
+            found.append(_table((str(model), str(dataset), title, protocol), chosen, skipped, unmeasured, ties))
+    return tuple(found)
 
 
 def _table(
@@ -91,7 +77,7 @@ def _table(
         *_doubts(table, base, base_rows, unmeasured),
         *_tied(same, one_training, groups, base),
         *_ranks(table, compared, base),
-        *_seeds(base),
+        *(["One seed: nothing can be tested. Add seeds."] if len(base) == 1 else []),
     )
     return replace(table, notes=notes)
 
@@ -164,8 +150,3 @@ def _tied(same: Mapping[str, str], one_training: set[str], groups: Mapping[str, 
         )
     if one_training:
         yield f"Sampled from base's own trained weights, so always paired by seed: {some(sorted(one_training))}."
-
-
-def _seeds(base: Scores) -> Iterator[str]:
-    if len(base) == 1:
-        yield "One seed: nothing can be tested. Add seeds."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ SHOWN = 5  # arms beside base in a figure of lines
 RELATIVE = np.exp(np.linspace(math.log(0.25), math.log(4), 61))  # thresholds of the profiles, in base's FID
 
 
-@dataclass(frozen=True)
-class OverTasks:
+class OverTasks(NamedTuple):
     """One arm over the tasks that it was run on."""
 
     arm: str
@@ -30,8 +29,7 @@ class OverTasks:
     iqm: Interval  # interquartile mean of them, stratified bootstrap interval
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """Expected best FID of one arm when k of its runs can be paid for."""
 
     arm: str
@@ -41,20 +39,15 @@ class Budget:
 
 def over(tables: Sequence[ModelTable]) -> tuple[OverTasks, ...]:
     """Arms run on every task that has a base, best interquartile mean first; base is among them."""
-    relative = {t.title + t.protocol: _relative(t) for t in tables}
-    titles = {t.title + t.protocol: t.title for t in tables}
-    relative = {task: found for task, found in relative.items() if found}
-    if not relative:
+    told = {t.title + t.protocol: (t.title, found) for t in tables if (found := _relative(t))}
+    if not told:
         return ()
-    arms = [a for a in next(iter(relative.values())) if all(a in found for found in relative.values())]
+    titles, relative = zip(*told.values())
     rows = []
-    for arm in arms:
-        own = tuple(tuple(found[arm]) for found in relative.values())
-        n = sum(map(len, own))
-        iqm = over_tasks(own, tuple(tuple(found[BASE]) for found in relative.values()))
-        rows.append(
-            OverTasks(arm, tuple(titles[t] for t in relative), n, sum(v is None for s in own for v in s), own, iqm)
-        )
+    for arm in (a for a in relative[0] if all(a in found for found in relative)):
+        own = tuple(tuple(found[arm]) for found in relative)
+        iqm = over_tasks(own, tuple(tuple(found[BASE]) for found in relative))
+        rows.append(OverTasks(arm, titles, sum(map(len, own)), sum(v is None for s in own for v in s), own, iqm))
     return tuple(sorted(rows, key=lambda r: r.iqm.point if not math.isnan(r.iqm.point) else math.inf))
 
 

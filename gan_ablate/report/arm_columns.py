@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -50,13 +51,12 @@ def change(a: ArmSummary) -> tuple[str, str]:
     return percent(r.point), "" if math.isnan(r.low) else f"[{percent(r.low)}, {percent(r.high)}]"
 
 
-def _compared(name: str) -> Callable[[ArmRow], float]:
-    """A figure of the comparison with base; NaN where there is none."""
-    return lambda r: getattr(r.arm.against, name, math.nan)
+def _compared(name: str, absent: Any = math.nan) -> Callable[[ArmRow], Any]:
+    """A figure of the comparison with base; `absent` where there is none."""
+    return lambda r: getattr(r.arm.against, name, absent)
 
 
-def _ratio(r: ArmRow) -> Interval:
-    return r.arm.against.ratio if r.arm.against else NONE
+_ratio = _compared("ratio", NONE)
 
 
 def _dof(r: ArmRow) -> float:
@@ -195,7 +195,7 @@ NUMBERS: tuple[Column, ...] = (
     ),
     Column(
         "test",
-        lambda r: getattr(r.arm.against, "test", ""),
+        _compared("test", ""),
         "paired t or Welch on log FID, or ranks; r is the correlation over seeds",
         ("test",),
         _test,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -33,6 +34,8 @@ from gan_ablate.report.section import (
 from gan_ablate.report.sections import panel_anchor
 from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.results.files import UNREADABLE
+from gan_ablate.store.show import against_base
+from gan_ablate.tricks import trick_names
 
 INTRO = (
     "Samples are of the median and the worst seed by final FID, never hand-picked: the same z in every grid, the "
@@ -46,11 +49,10 @@ RUN = ("seed", "outcome", "fid", "best_fid", "seconds", "run_id")
 
 def arms(study: ReportedStudy) -> Section:
     """A fold per arm. Only on the page: of hundreds of arms the text would be too long."""
-    grids, explained = _grids(study), _Explained()
-    groups = []
+    grids, groups = _grids(study), []
     for m in study.models:
         recipes = {a.arm: _recipe(m, a.arm) for a in m.table.arms}
-        pages = [_page(m, a, recipes, grids.get(m.anchors[a.arm], ()), explained) for a in m.table.arms]
+        pages = [_page(m, a, recipes, grids.get(m.anchors[a.arm], ())) for a in m.table.arms]
         groups.append(Group(m.table.title, pages))
     anchor = study.scope.name("arms")
     return Section(anchor, "Arms and samples", "Arm by arm, with samples", INTRO, (Only("page", groups),), key=True)
@@ -70,7 +72,7 @@ def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
     return {anchor: grids for (_, anchor, _), grids in zip(queue, found, strict=True)}
 
 
-def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids: Any, explained: _Explained) -> Fold:
+def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids: Any) -> Fold:
     recipe, base = recipes[a.arm], recipes.get(BASE, {})
     rows = m.table.groups[a.arm]
     parts: list[Part] = [Pictures([*_chart(m, a), *_shots(m, grids)])]
@@ -79,7 +81,7 @@ def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids:
         how = f" ({a.outcomes})" if a.outcomes else ""
         parts.append(Text(f"{said[:1].upper() + said[1:]}. {a.runs} runs, {a.failures} failed{how}."))
         different = _differences(recipe, base) if recipe and base else []
-        lines = [("", line) for line in (*different, *explained(recipe))]
+        lines = [("", line) for line in (*different, *_explain(recipe))]
         parts += [Group("Different from base", (Items(lines, "code"),))] if lines else []
     # in full once per model: hundreds of arms would repeat what they share with base
     if recipe and (a.arm == BASE or not base):
@@ -114,31 +116,21 @@ def _recipe(m: Model, arm: str) -> dict[str, Any]:
     return next((dict(r["recipe"]) for r in records if r.get("recipe")), {})
 
 
-class _Explained:
-    """What a recipe's tricks do to the blueprint, each recipe looked at once; nothing where that cannot be said."""
+def _explain(recipe: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a recipe's tricks do to the blueprint; nothing where that cannot be said."""
+    told = {k: v for k, v in recipe.items() if k not in ("seed", "arm")}
+    return _explain_json(json.dumps(told, sort_keys=True, default=str)) if recipe.get("tricks") else ()
 
-    def __init__(self) -> None:
-        self.known: dict[str, tuple[str, ...]] = {}
 
-    def __call__(self, recipe: Mapping[str, Any]) -> tuple[str, ...]:
-        if not recipe.get("tricks"):
-            return ()
-        key = json.dumps({k: v for k, v in recipe.items() if k not in ("seed", "arm")}, sort_keys=True, default=str)
-        if key not in self.known:
-            self.known[key] = self._explain(recipe)
-        return self.known[key]
-
-    def _explain(self, recipe: Mapping[str, Any]) -> tuple[str, ...]:
-        from gan_ablate.store.show import against_base
-        from gan_ablate.tricks import trick_names
-
-        try:
-            read = Recipe.from_dict(recipe)
-            if any(t.name not in trick_names() for t in read.tricks):  # never import what a result file names
-                return ("a trick of the user's own",)
-            return tuple(against_base(read))
-        except (InputError, *UNREADABLE):
-            return ()
+@lru_cache(maxsize=1024)
+def _explain_json(recipe: str) -> tuple[str, ...]:
+    try:
+        read = Recipe.from_dict(json.loads(recipe))
+        if any(t.name not in trick_names() for t in read.tricks):  # never import what a result file names
+            return ("a trick of the user's own",)
+        return tuple(against_base(read))
+    except (InputError, *UNREADABLE):
+        return ()
 
 
 def _fields(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

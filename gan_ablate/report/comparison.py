@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.findings.summaries import VERDICTS
 from gan_ablate.findings.tables import tables
 from gan_ablate.formatting import NOTHING, number, p_value, place
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.recipe import BASE
 from gan_ablate.report.arm_columns import ALL, all_arms
 from gan_ablate.report.section import Column, Document, Name, Section, Table, Text
 from gan_ablate.report.study import ArmRow
 from gan_ablate.report.table_files import frame, unguarded
-from gan_ablate.report.write import encoded, files, refusing
+from gan_ablate.report.write import encoded, files
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
@@ -50,16 +50,28 @@ class Move:
     model: str
     dataset: str
     arm: str
-    kind: str  # both | new | gone
-    before: str  # verdict; empty where it is not there
-    after: str
-    ratio_before: Interval
-    ratio_after: Interval
-    change: Interval  # ratio after / ratio before; of base: FID after / FID before
-    p: float
-    q: float
-    failed: tuple[str, str]
-    same_protocol: bool
+    a: Mapping[str, Any] | None  # its line in each report
+    b: Mapping[str, Any] | None
+    change: Interval = NONE  # ratio after / ratio before; of base: FID after / FID before
+    p: float = math.nan
+    q: float = math.nan
+
+    @property
+    def kind(self) -> str:
+        return "both" if self.a and self.b else "new" if self.b else "gone"
+
+    @property
+    def before(self) -> str:
+        """The verdict in A; empty where the arm is not there."""
+        return _verdict(self.a)
+
+    @property
+    def after(self) -> str:
+        return _verdict(self.b)
+
+    @property
+    def same_protocol(self) -> bool:
+        return bool(self.a and self.b and self.a["protocol"] == self.b["protocol"])
 
     @property
     def verdict_changed(self) -> bool:
@@ -81,7 +93,7 @@ class Move:
         return self.kind if self.kind != "both" else changes or "same"
 
 
-def read(source: str | Path) -> pd.DataFrame:
+def read_arms(source: str | Path) -> pd.DataFrame:
     """A row per arm, of a root or of a report's folder. Raises `InputError` where it is neither."""
     path = Path(source)
     if (path / "study.yaml").exists():
@@ -94,7 +106,7 @@ def read(source: str | Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise InputError(f"{source}: neither a root (no study.yaml) nor a report (no tables/{ALL}.csv)") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{table}: cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{table}: cannot be read: {in_one_line(error)}") from None
     if lacking := [k for k in (*TEXTS, *NUMBERS) if k not in found.columns]:
         raise InputError(f"{table}: not a report's table: no column {lacking[0]}")
     found = found.reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")
@@ -127,34 +139,24 @@ def _by_key(frame: pd.DataFrame) -> dict[tuple[str, ...], dict[str, Any]]:
 
 def _move(key: tuple[str, ...], a: dict[str, Any] | None, b: dict[str, Any] | None) -> Move:
     like = "fid" if key[-1] == BASE else "ratio"
-    ratios = [_interval(x, "ratio") for x in (a, b)]
-    same = bool(a and b and a["protocol"] == b["protocol"])
+    move = Move(key[0], key[1], key[2], key[3], a, b)
     # FIDs of two protocols cannot be compared; ratios to one's own base can
-    comparable = a is not None and b is not None and (same or like == "ratio")
-    dofs = [float(x[f"{like}_dof"]) if x else math.nan for x in (b, a)]
-    change, p = quotient(_interval(b, like), _interval(a, like), dofs) if comparable else (NONE, math.nan)
-    failed = tuple(NOTHING if x is None else f"{number(x['failures'], 1)}/{number(x['runs'], 1)}" for x in (a, b))
-    kind = "both" if a and b else "new" if b else "gone"
-    said = [("" if x is None or pd.isna(x["verdict"]) else str(x["verdict"])) for x in (a, b)]
-    return Move(
-        study=key[0],
-        model=key[1],
-        dataset=key[2],
-        arm=key[3],
-        kind=kind,
-        before=said[0],
-        after=said[1],
-        ratio_before=ratios[0],
-        ratio_after=ratios[1],
-        change=change,
-        p=p,
-        q=math.nan,
-        failed=(failed[0], failed[1]),
-        same_protocol=same,
-    )
+    if a is None or b is None or (like == "fid" and not move.same_protocol):
+        return move
+    dofs = [float(line[f"{like}_dof"]) for line in (b, a)]
+    change, p = quotient(_interval(b, like), _interval(a, like), dofs)
+    return replace(move, change=change, p=p)
 
 
-def _interval(line: dict[str, Any] | None, name: str) -> Interval:
+def _verdict(line: Mapping[str, Any] | None) -> str:
+    return "" if line is None or pd.isna(line["verdict"]) else str(line["verdict"])
+
+
+def _failed(line: Mapping[str, Any] | None) -> str:
+    return NOTHING if line is None else f"{number(line['failures'], 1)}/{number(line['runs'], 1)}"
+
+
+def _interval(line: Mapping[str, Any] | None, name: str) -> Interval:
     if line is None:
         return NONE
     values = [float(line[k]) for k in (name, f"{name}_low", f"{name}_high")]
@@ -183,20 +185,21 @@ COLUMNS = (
     Column("what", lambda m: m.kind, "", ("kind",), lambda m: m.what, lambda m: m.rank),
     Column("verdict A", lambda m: m.before, "", ("verdict_before",), lambda m: m.before or NOTHING),
     Column("verdict B", lambda m: m.after, "", ("verdict_after",), lambda m: m.after or NOTHING),
-    Column("× base, A", lambda m: m.ratio_before, csv=("ratio_before",)),
-    Column("× base, B", lambda m: m.ratio_after, csv=("ratio_after",)),
+    Column("× base, A", lambda m: _interval(m.a, "ratio"), csv=("ratio_before",)),
+    Column("× base, B", lambda m: _interval(m.b, "ratio"), csv=("ratio_after",)),
     Column("B over A", lambda m: m.change, csv=("change", "change_low", "change_high")),
     Column("", lambda m: m.p, csv=("p",)),
     Column("q", lambda m: m.q, "", ("q",), lambda m: p_value(m.q)),
-    Column("failed A", lambda m: m.failed[0]),
-    Column("failed B", lambda m: m.failed[1]),
+    Column("failed A", lambda m: _failed(m.a)),
+    Column("failed B", lambda m: _failed(m.b)),
     Column("", lambda m: m.same_protocol, csv=("same_protocol",)),
 )
 
 
-def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path:
-    """compare.html, compare.md, tables/compare.csv in `out` (default: B's report folder); returns the page's path."""
-    found = moves(read(before), read(after))
+def compare(before: str | Path, after: str | Path, out: str | Path | None = None) -> Path:
+    """Writes compare.html, compare.md and tables/compare.csv to `out` (default: the report folder of `after`): what
+    moved between two roots or reports. Returns the path of the page. Raises `InputError` where either is neither."""
+    found = moves(read_arms(before), read_arms(after))
     root = Path(after)
     folder = Path(out) if out else root / "report" if (root / "study.yaml").exists() else root
     table = Table(
@@ -215,7 +218,7 @@ def write(before: str | Path, after: str | Path, out: str | Path | None) -> Path
         facts=[("A", place(before)), ("B", place(after))],
         sections=[Section(Name("moved"), "Arm by arm", "Arm by arm", SAID, [*_warnings(found), table])],
     )
-    with refusing(folder):
+    with refusing(folder, any_error=True):
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         for name, text in files(document, "compare"):
             put(folder / name, encoded(text))

@@ -27,22 +27,14 @@ def page(document: data.Document, names: Callable[[data.Name], str]) -> str:
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    writer = _Writer(names)
     notes = "".join(f"<p class='note' role='note'>{escape(note)}</p>" for note in document.notes)
     facts = _definitions(document.facts) if document.facts else ""
     links = "".join(f"<li><a href='#{names(s.anchor)}'>{escape(s.nav)}</a></li>" for s in document.sections if s.nav)
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><link rel="icon" href="data:,">'
-        f"<title>{escape(document.title)} · gan_ablate</title><style>{css}</style></head>\n<body>"
-        f"<a class='skip' href='#main'>Skip to the findings</a>"
-        f"<header><p class='kicker'>{escape(document.kicker)}</p><h1>{escape(document.heading)}</h1>{notes}"
-        f"<p class='lead'>{escape(document.lead)}</p>{facts}</header>"
-        f"<nav aria-label='Sections'><ul>{links}</ul></nav><main id='main'>\n"
-        f"{''.join(map(writer.section, document.sections))}</main>"
-        "<footer><p>Made by gan_ablate from result files; the same files give the same page.</p></footer>"
-        f"<script>{script}</script></body></html>\n"
+    said = {name: escape(getattr(document, name)) for name in ("title", "kicker", "heading", "lead")}
+    sections = "".join(map(_Writer(names).section, document.sections))
+    whole = home.joinpath("page.html").read_text(encoding="utf-8")
+    return whole.format(
+        policy=policy, css=css, notes=notes, facts=facts, links=links, script=script, sections=sections, **said
     )
 
 

@@ -38,7 +38,7 @@ def protocol(study: ReportedStudy) -> Section:
     loaded = study.loaded
     again = f"python -m gan_ablate.report {_quoted(place(loaded.root))}"
     parts: tuple[Part, ...] = (
-        *map(Text, explanation(study.tables)),
+        *map(Text, (*EXPLANATION, *map(family, study.tables))),
         Items(facts(loaded), "facts"),
         Group("Base recipes", (Items([("", line) for line in settings(loaded)]),)),
         Group("Again", (Code([*repeat_study(loaded), again]),)),
@@ -63,11 +63,6 @@ def failures(study: ReportedStudy) -> Section:
     )
     kinds = Items([(f"{n} ×", short(kind, REASON)) for kind, n in kinds_of(failed)])
     return Section(anchor, "Failures", "What failed and why", "", (whole, kinds, Only("page", (listed,))))
-
-
-def explanation(tables: Sequence[ModelTable]) -> list[str]:
-    """What holds for every study, then the family and the test of each table."""
-    return [*EXPLANATION, *(family(t) for t in tables)]
 
 
 def family(table: ModelTable) -> str:
@@ -98,9 +93,10 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
     """(heading, text) pairs."""
     every = loaded.records.values()
     versions, hardware = ([r[k] for r in every if isinstance(r.get(k), dict)] for k in ("versions", "hardware"))
+    evaluations = [e for r in every if (e := r.get("evaluation"))]
     protocols = sorted({p for p in loaded.runs["protocol"] if p})
-    digests = sorted({f"{e.get('extractor')}: {e.get('extractor_digest')}" for r in every if (e := _evaluation(r))})
-    real = sorted({f"{e.get('dataset')}: {e.get('real_fingerprint')}" for r in every if (e := _evaluation(r))})
+    digests = sorted({f"{e.get('extractor')}: {e['extractor_digest']}" for e in evaluations})
+    real = sorted({f"{e['dataset']}: {e['real_fingerprint']}" for e in evaluations})
     seeds = sorted(set(loaded.runs["seed"]))
     return [
         (
@@ -116,11 +112,6 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
         ("time", f"{loaded.runs['seconds'].sum() / 3600:.1f} hours of runs"),
         ("outcomes", ", ".join(f"{n} {o}" for o, n in sorted(Counter(loaded.runs["outcome"]).items()))),
     ]
-
-
-def _evaluation(record: Mapping[str, Any]) -> dict[str, Any]:
-    found = record.get("evaluation")
-    return found if isinstance(found, dict) else {}
 
 
 def _hardware(h: dict[str, Any]) -> str:
@@ -206,12 +197,12 @@ def _quoted(text: object) -> str:
 
 def _is_source(path: str, loaded: Results) -> bool:
     """Whether that file of the current folder is the study as the root keeps it: names alone prove nothing."""
-    from gan_ablate.study.study import read
+    from gan_ablate.study.study import load_study
 
     if loaded.name != slug(loaded.name):
         return False
     try:
-        return bool(read(path).source == loaded.source)
+        return bool(load_study(path).source == loaded.source)
     except (InputError, *UNREADABLE):
         return False
 

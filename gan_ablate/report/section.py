@@ -91,16 +91,14 @@ class Table:
         return all(math.isnan(column.cell(row)[1]) for row in self.rows)
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """A table that is only a CSV file."""
 
     csv: Name
     frame: pd.DataFrame
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(NamedTuple):
     """A figure in one or several blocks, and what to see in it."""
 
     drawings: Sequence[Drawing]
@@ -110,15 +108,13 @@ class Figure:
     anchors: tuple[Name, ...] = ()  # ids within the drawing
 
 
-@dataclass(frozen=True)
-class Panels:
+class Panels(NamedTuple):
     """Small figures side by side: (where it leads, its own anchor, drawing)."""
 
     panels: Sequence[tuple[Name, Name, Drawing]]
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture, or a panel that is drawn again."""
 
     source: str | Name  # a data URI, or the panel's anchor
@@ -128,38 +124,33 @@ class Picture:
     height: float
 
 
-@dataclass(frozen=True)
-class Pictures:
+class Pictures(NamedTuple):
     """Pictures side by side."""
 
     pictures: Sequence[Picture]
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """A paragraph."""
 
     text: str
     kind: str = ""  # sub: smaller; note: what must not be missed
 
 
-@dataclass(frozen=True)
-class Items:
+class Items(NamedTuple):
     """A list of (name, text); the name may be empty."""
 
     items: Sequence[tuple[str, str]]
     kind: str = ""  # code: lines of a recipe; facts: names and their values
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(NamedTuple):
     """Commands to paste, a line each."""
 
     lines: Sequence[str]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Parts under a heading: a model's, mostly."""
 
     title: str
@@ -167,8 +158,7 @@ class Group:
     anchor: Name | None = None
 
 
-@dataclass(frozen=True)
-class Fold:
+class Fold(NamedTuple):
     """Parts that a click opens."""
 
     summary: str
@@ -180,8 +170,7 @@ class Fold:
     open: bool = False
 
 
-@dataclass(frozen=True)
-class Only:
+class Only(NamedTuple):
     """Parts for one medium: `page` (HTML), or `text` (Markdown)."""
 
     medium: str
@@ -207,8 +196,7 @@ class CardList(NamedTuple):
     how: str = "listed"
 
 
-@dataclass(frozen=True)
-class Card:
+class Card(NamedTuple):
     """A model's verdicts."""
 
     title: str
@@ -217,8 +205,7 @@ class Card:
     lists: Sequence[CardList]
 
 
-@dataclass(frozen=True)
-class Cards:
+class Cards(NamedTuple):
     """Cards side by side."""
 
     cards: Sequence[Card]

@@ -119,8 +119,7 @@ def stability(study: ReportedStudy) -> Section:
     """Failure, drift and the size of gradients."""
 
     def group(m: Model) -> Group:
-        table = _arms(m, f"Stability of {m.table.title}", STABILITY, "{}-stability")
-        return Group(m.table.title, (table,))
+        return Group(m.table.title, (_arms(m, f"Stability of {m.table.title}", STABILITY, "{}-stability"),))
 
     return Section(study.scope.name("stability"), "Stability", "Stability", STABLE, _each(study, group))
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gan_ablate.claims import Verdict
+from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
 from gan_ablate.report.study import ReportedStudy, study
-from gan_ablate.results.frames import Results, load
+from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.untrusted import read_regular
 
@@ -34,8 +33,18 @@ LIST = "tables/report-files.csv"  # tables and figures of the report that lies h
 OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
 
 
-def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = False) -> Path:
-    """All files of a report on `roots`, in `out` (default: <first root>/report); returns the page's path."""
+def report(
+    roots: Sequence[str | Path],
+    out: str | Path | None = None,
+    partial: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
+
+    Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
+    left out, and no finished run is no error. `tell` is told of each root that is not finished, else. Raises
+    `InputError` where there is nothing to report.
+    """
     loaded = [load(root) for root in roots]
     for one in loaded:
         if not one.records and not partial:
@@ -43,18 +52,15 @@ def write(roots: Sequence[str | Path], out: str | Path | None, partial: bool = F
             raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
-    texts = dict(files(document(studies, judged(loaded), partial), "report"))  # before an older report is touched
+    told = judge(loaded) if any(one.records for one in loaded) else []
+    texts = dict(files(document(studies, told, partial), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
-    with refusing(home):
+    with refusing(home, any_error=True):
         _replace(home, texts)
+    for unfinished in (s for s in studies if s.left and not partial):
+        left = f"{unfinished.left} of {len(unfinished.loaded.runs)} runs have no result"
+        tell(f"{unfinished.loaded.root}: unfinished: {left}; verdicts may change")
     return home / "report.html"
-
-
-def judged(loaded: Sequence[Results]) -> tuple[Verdict, ...]:
-    """The verdicts of the claims registry over all roots."""
-    from gan_ablate.claims import judge
-
-    return tuple(judge(loaded)) if any(one.records for one in loaded) else ()
 
 
 def document(studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool) -> Document:
@@ -100,15 +106,6 @@ def files(document: Document, stem: str) -> Iterator[tuple[str, str]]:
             yield f"figures/{names(part.file)}.svg", stacked(part.drawings).file
     yield f"{stem}.md", markdown.text(document, names)
     yield f"{stem}.html", html.page(document, names)
-
-
-@contextmanager
-def refusing(folder: Path) -> Iterator[None]:
-    """Turns an `OSError` into an `InputError` of one line."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 def encoded(text: str) -> bytes:

@@ -8,14 +8,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.recipe import SCHEMA, run_id_of
 from gan_ablate.untrusted import LARGEST, LONGEST_LOG, read_regular
 
-NEEDED = {"result.json": "outcome", "failed.json": "error"}  # the field without which each says nothing
+RESULT, FAILURE = "result.json", "failed.json"
+NEEDED = {RESULT: "outcome", FAILURE: "error"}  # the field without which each says nothing
+STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
+PARTS = {"metrics": METRICS, "best": ("fid", "step"), "stability": STABILITY, "signs": SIGNS, "labels": ()}
+MEASURES = (
+    "steps", "seconds", "train_seconds", "evaluation_seconds", "images_seen", "peak_memory_bytes", "resumed",
+    "diverged_at",
+)  # fmt: skip
 UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
 
@@ -23,8 +30,7 @@ class Refused(ValueError):
     """A file that is no record of the run in whose folder it lies. The text says why."""
 
 
-@dataclass(frozen=True)
-class FoundRecord:
+class FoundRecord(NamedTuple):
     """What a run's folder says of how the run ended.
 
     name: the file that counts, `result.json` before `failed.json`; empty where neither does. problems: file name ->
@@ -32,8 +38,8 @@ class FoundRecord:
     """
 
     name: str = ""
-    record: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    problems: Mapping[str, str] = field(default_factory=dict, hash=False)
+    record: Mapping[str, Any] = {}
+    problems: Mapping[str, str] = {}
 
 
 def find_record(folder: Path, run_id: str) -> FoundRecord:
@@ -55,8 +61,9 @@ def find_record(folder: Path, run_id: str) -> FoundRecord:
 def read_record(path: Path, run_id: str) -> dict[str, Any]:
     """A result.json or failed.json of the run `run_id`; figures that are not finite (NaN, 1e999) become `None`.
 
-    Raises `OSError` where there is no regular file, `Refused` for another run's or schema's record and for one in a
-    folder that is a link, and `ValueError` or `RecursionError` for what is no JSON.
+    Raises `OSError` where there is no regular file, and `ValueError` or `RecursionError` for what is no JSON. Raises
+    `Refused` for another run's or schema's record, for one with a part of another kind (a text for a curve) and for one
+    in a folder that is a link.
     """
     text = read_regular(path)
     if path.parent.is_symlink():
@@ -64,6 +71,10 @@ def read_record(path: Path, run_id: str) -> dict[str, Any]:
     found = json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     if (why := foreign(found, run_id, NEEDED[path.name])) is not None:
         raise Refused(why)
+    try:
+        _read_figures(found)
+    except UNREADABLE:
+        raise Refused("a part of another kind than results have") from None
     return found  # type: ignore[no-any-return]
 
 
@@ -85,6 +96,34 @@ def foreign(record: object, run_id: str, needed: str = "") -> str | None:
     if own is None:
         return "no whole recipe in it"
     return None if own == run_id else f"its recipe is run {own}'s"
+
+
+def _read_figures(record: Mapping[str, Any]) -> None:
+    """Reads all that a report reads of a record. Raises one of `UNREADABLE` where a part is of another kind."""
+    protocol(record)
+    for part, names in PARTS.items():
+        held = {**(record.get(part) or {})}
+        for name in names:
+            as_number(held.get(name))
+    for point in record.get("curve") or ():
+        for name in ("seconds", *METRICS):
+            as_number(point.get(name))
+        int(point["step"])
+    facts = {**record, "steps": record["recipe"].get("steps")}
+    for name in MEASURES:
+        as_number(facts.get(name))
+
+
+def protocol(record: Mapping[str, Any]) -> str:
+    """What a run's figures were measured with. Empty where nothing was measured."""
+    e = record.get("evaluation")
+    if not e:
+        return ""
+    digest, real = str(e["extractor_digest"])[:12], e["real_fingerprint"]
+    data = f"{e['dataset']} {e['split']} split ({e['real_images']} real images, content {real})"
+    space, rule = e.get("prdc_space"), e.get("modes_by")  # results of before these two were said have neither
+    rest = (f", PRDC by {space}" if space else "") + (f", modes by {rule}" if rule else "")
+    return f"{record['labels']['fid']}, {data}, extractor {digest}{rest}"
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
@@ -143,6 +182,12 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def as_number(value: object) -> float:
+    """NaN for what is not there or not finite: an infinite FID is no score. Raises `TypeError` or `ValueError`."""
+    x = math.nan if value is None or isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    return x if math.isfinite(x) else math.nan
 
 
 def _short(value: object) -> str:

@@ -1,9 +1,13 @@
-"""A root's results as typed runs and as tidy frames. Runs that failed or are missing stay in them."""
+"""Results of roots: as typed runs, as tidy frames, and as tables in which like stands with like.
+
+Runs that failed or are missing stay in all of them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +16,13 @@ import pandas as pd
 
 from gan_ablate.errors import InputError
 from gan_ablate.outcomes import METRICS, SIGNS
-from gan_ablate.results.files import UNREADABLE
-from gan_ablate.results.runs import LONGEST, MISSING, Run, as_number, read_run, setting
-from gan_ablate.results.study_file import NAME, SINGLE_RUNS, Cell, StudyFile, read_study
+from gan_ablate.recipe import BASE
+from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
+from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
+from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
 from gan_ablate.study.cells import Tie
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
-STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
-MEASURES = (
-    "steps", "seconds", "train_seconds", "evaluation_seconds", "images_seen", "peak_memory_bytes", "resumed",
-    "diverged_at",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,10 @@ class Results:
         for run in self.each:
             if run_ids is None or run.run_id in run_ids:
                 keys = {k: getattr(run, k) for k in KEYS}
-                rows += [{**keys, **{k: _nan_for_none(v) for k, v in row.items()}} for row in run.health]
+                rows += [
+                    {**keys, **{k: math.nan if (x := number(v)) is None else x for k, v in row.items()}}
+                    for row in run.health
+                ]
         found = pd.DataFrame(rows, columns=None if rows else [*KEYS, "step"])
         return found.astype({"step": int}) if rows else found
 
@@ -72,27 +75,20 @@ def load(root: str | Path) -> Results:
     study = read_study(root)
     if not study.cells:
         raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
-    rows, curves, each, problems = [], [], [], []
-    for cell in study.cells:
-        run, row, points = _read(root / "runs" / cell.run_id, cell)
-        each.append(run)
-        rows.append(row)
-        curves += points
-        problems += [f"{cell.run_id}/{problem}; the run counts as missing" for problem in run.problems]
-    runs = pd.DataFrame(rows)
-    records = {run.run_id: run.record for run in each if run.record}
+    each = [read_run(root / "runs" / cell.run_id, cell) for cell in study.cells]
     if study.name == SINGLE_RUNS:  # only like may stand in a table with like
-        runs["protocol"] = [setting(run.record) or run.protocol for run in each]
+        each = [replace(run, protocol=setting(run.record) or run.protocol) for run in each]
+    curves = [point for run in each for point in _points(run)]
     return Results(
         root=root,
         name=study.name[:LONGEST],
         version=study.version[:LONGEST],
         each=tuple(each),
-        runs=runs,
+        runs=pd.DataFrame([_row(run) for run in each]),
         curves=pd.DataFrame(curves, columns=[*KEYS, "step", *METRICS, "seconds"]),
         not_applicable=tuple({k: str(v)[:LONGEST] for k, v in vars(n).items()} for n in study.not_applicable),
-        records=records,
-        problems=tuple(problems),
+        records={run.run_id: run.record for run in each if run.record},
+        problems=tuple(f"{run.run_id}/{why}; the run counts as missing" for run in each for why in run.problems),
         design=_design(study),
         factors=_factors(study),
         source=study.source,
@@ -102,19 +98,6 @@ def load(root: str | Path) -> Results:
             if c.same_as_base or c.shares_weights
         },
     )
-
-
-def _read(folder: Path, cell: Cell) -> tuple[Run, dict[str, Any], list[dict[str, Any]]]:
-    """A run, its row and the rows of its curve. One with a figure of another kind counts as missing."""
-    run = read_run(folder, cell)
-    try:
-        return run, _row(run), _points(run)
-    except UNREADABLE:
-        problem = f"{'failed' if 'error' in run.record else 'result'}.json cannot be read"
-        missing = replace(
-            run, outcome=MISSING, fid=math.nan, record={}, note="", protocol="", problems=(*run.problems, problem)
-        )
-        return missing, _row(missing), []
 
 
 def _row(run: Run) -> dict[str, Any]:
@@ -153,13 +136,6 @@ def _metrics(source: Mapping[str, Any] | None) -> dict[str, float]:
     return {m: as_number((source or {}).get(m)) for m in METRICS}
 
 
-def _nan_for_none(value: object) -> float:
-    try:
-        return as_number(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
 def _factors(study: StudyFile) -> dict[str, dict[str, Any]]:
     """Arm label -> {factor: level}; arms whose levels are no scalars are left out."""
     return {
@@ -180,3 +156,51 @@ def _design(study: StudyFile) -> dict[str, Any]:
         if isinstance(values, list)
     }
     return {"name": name[:LONGEST], "factors": plain}
+
+
+@dataclass(frozen=True, eq=False)
+class RunTable:
+    """Runs of one root that were measured alike on one dataset: only these may be compared."""
+
+    study: str
+    dataset: str
+    protocol: str
+    arms: Mapping[str, Mapping[str, Mapping[int, Run]]]  # model -> arm -> seed -> run
+    skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (model, arm) -> why it is not applicable
+    tied: frozenset[tuple[str, str]] = frozenset()  # (model, arm) that trains exactly as base: one training for both
+
+    def side(self, model: str, arm: str) -> dict[int, Run]:
+        """The runs carried out, by seed."""
+        return {s: r for s, r in self.arms.get(model, {}).get(arm, {}).items() if r.outcome != MISSING}
+
+    def one_training(self, model: str, *arms: str) -> bool:
+        """Whether arms sample from the same trained weights: their seeds are pairs by construction."""
+        return all(arm == BASE or (model, arm) in self.tied for arm in arms)
+
+    def points(self, *models: str) -> list[str]:
+        """The points of a random design that all of these models have."""
+        found = [[a for a in self.arms.get(model, {}) if a.startswith("point-")] for model in models]
+        return [a for a in found[0] if all(a in others for others in found)]
+
+
+def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
+    """The tables of all roots, in their order; a root given twice is read once.
+
+    Runs without a measurement stand with the commonest protocol of their dataset.
+    """
+    found: list[RunTable] = []
+    for one in {Path(one.root).resolve(): one for one in loaded}.values():
+        for dataset in dict.fromkeys(run.dataset for run in one.each):
+            runs = [run for run in one.each if run.dataset == dataset]
+            counts = Counter(run.protocol for run in runs if run.protocol)
+            home = counts.most_common(1)[0][0] if counts else ""
+            split: dict[str, dict[str, dict[str, dict[int, Run]]]] = {}
+            for run in runs:
+                models = split.setdefault(run.protocol or home, {})
+                models.setdefault(run.model, {}).setdefault(run.arm, {})[run.seed] = run
+            skipped = {
+                (n["model"], n["arm"]): n["reason"] for n in one.not_applicable if n.get("dataset", dataset) == dataset
+            }
+            tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
+            found += [RunTable(one.name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
+    return found

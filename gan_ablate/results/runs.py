@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate.outcomes import MEANINGS, MEASURED
-from gan_ablate.results.files import UNREADABLE, FoundRecord, find_record, number, read_log, read_measured
+from gan_ablate.results.files import as_number, find_record, number, protocol, read_log, read_measured
 from gan_ablate.results.study_file import Cell
 
 MISSING = "missing"  # the outcome of a run without a record
@@ -91,13 +91,6 @@ class Run:
 def read_run(folder: Path, cell: Cell) -> Run:
     """The run of a cell, from its folder. A file that cannot be used counts as missing, and `problems` say why."""
     found = find_record(folder, cell.run_id)
-    try:
-        return _run(folder, cell, found)
-    except UNREADABLE:
-        return _run(folder, cell, FoundRecord(problems={**found.problems, found.name: "cannot be read"}))
-
-
-def _run(folder: Path, cell: Cell, found: FoundRecord) -> Run:
     record = found.record
     outcome = record.get("outcome") or ("crashed" if record else MISSING)
     outcome = outcome if outcome in OUTCOMES else "crashed"
@@ -121,18 +114,6 @@ def _run(folder: Path, cell: Cell, found: FoundRecord) -> Run:
     )
 
 
-def protocol(record: Mapping[str, Any]) -> str:
-    """What a run's figures were measured with. Empty where nothing was measured."""
-    e = record.get("evaluation")
-    if not e:
-        return ""
-    digest, real = str(e["extractor_digest"])[:12], e["real_fingerprint"]
-    data = f"{e['dataset']} {e['split']} split ({e['real_images']} real images, content {real})"
-    space, rule = e.get("prdc_space"), e.get("modes_by")  # results of before these two were said have neither
-    rest = (f", PRDC by {space}" if space else "") + (f", modes by {rule}" if rule else "")
-    return f"{record['labels']['fid']}, {data}, extractor {digest}{rest}"
-
-
 def setting(record: Mapping[str, Any]) -> str:
     """The protocol with the recipe's numbers: what only like with like may share."""
     if not record.get("evaluation"):
@@ -141,12 +122,6 @@ def setting(record: Mapping[str, Any]) -> str:
     shape = ", ".join(f"{k} {r.get(k)}" for k in ("architecture", "size", "channels", "width", "latent_dim", "steps"))
     rest = ", ".join(f"{k} {r.get(k)}" for k in ("batch_size", "lr", "beta1", "beta2", "precision"))
     return f"{protocol(record)}; {shape}, {rest}"
-
-
-def as_number(value: object) -> float:
-    """NaN for what is not there or not finite: an infinite FID is no score. Raises `TypeError` or `ValueError`."""
-    x = math.nan if value is None or isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    return x if math.isfinite(x) else math.nan
 
 
 def mapping(value: object) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""study.yaml, read: what a root's study asks for. YAML, with one JSON object per cell, so that 10,000 are read at once.
+"""study.yaml, a root's study: how it is read and what its bytes are. Only the store writes it.
 
-`store.study_writer` writes it.
+It is YAML, with one JSON object per cell, so that 10,000 cells are read at once.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gan_ablate import __version__
 from gan_ablate.errors import InputError
+from gan_ablate.publishing import plain
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.study.cells import NotApplicable
 from gan_ablate.untrusted import is_tree, load_yaml, read_regular
@@ -136,3 +138,20 @@ def _other_schema(path: Path, schema: object, data: Any) -> str:
             "cannot go on with its runs: give another root, or use that version here (nothing was changed)"
         )
     return f"{path}: schema {schema!r}, this version of gan_ablate writes {SCHEMA}: use another root"
+
+
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def study_bytes(study: StudyFile) -> bytes:
+    """The file's bytes. The version written is this one's."""
+    head: dict[str, Any] = {"schema": SCHEMA, "name": study.name, "version": __version__, "source": plain(study.source)}
+    head |= {key: plain(value) for key in ("design", "factors") if (value := getattr(study, key))}
+    head["not_applicable"] = [asdict(n) for n in study.not_applicable]
+    text = yaml.dump(head, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=200, allow_unicode=True)
+    lines = "".join(f"- {json.dumps(_told(cell), ensure_ascii=False)}\n" for cell in study.cells)
+    return (text + CELLS + (lines or "  []\n")).encode(errors="backslashreplace")
+
+
+def _told(cell: Cell) -> dict[str, Any]:
+    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights")}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import platform
 import resource
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -17,7 +15,6 @@ from zipfile import BadZipFile
 import lightning
 import torch
 
-import gan_ablate
 from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
@@ -28,6 +25,7 @@ from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
 from gan_ablate.run.log import RunLog, StepBar, quiet_lightning
 from gan_ablate.run.loggers import conclude, outside_loggers
 from gan_ablate.sources import identity
+from gan_ablate.store.attempts import cpu, versions
 
 
 class Stopped(Exception):
@@ -256,26 +254,7 @@ def _peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    return {
-        "gan_ablate": gan_ablate.__version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "lightning": lightning.__version__,
-    }
-
-
 def hardware(device: torch.device) -> dict[str, Any]:
     """What a run was carried out on."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"cpu": _cpu(), "gpu": gpu, "threads": torch.get_num_threads()}
-
-
-@lru_cache
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return {"cpu": cpu(), "gpu": gpu, "threads": torch.get_num_threads()}

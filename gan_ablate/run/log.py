@@ -33,6 +33,8 @@ class RunLog(Logger):
     probabilities: whether D's answers are (see `evaluate.health`).
     """
 
+    name, version = "metrics", ""
+
     def __init__(self, path: Path, probabilities: bool = True) -> None:
         super().__init__()
         self.path, self.probabilities = path, probabilities
@@ -40,14 +42,6 @@ class RunLog(Logger):
         self.signs: dict[str, int | None] = {}
         self._file: IO[bytes] | None = None
         self._bytes, self._digest = 0, hashlib.sha256()  # of all lines
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
 
     @property
     def experiment(self) -> Any:

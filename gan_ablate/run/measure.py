@@ -1,7 +1,9 @@
-"""Figures of what exists already: a checkpoint's samples against its data, or a folder of images against another."""
+"""What exists already, measured: a checkpoint's samples against its data, or a folder of images against another."""
 
 from __future__ import annotations
 
+import copy
+import math
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 from PIL import Image
 from torch import Tensor
@@ -17,15 +20,18 @@ from gan_ablate import trust
 from gan_ablate.blueprint import Factory
 from gan_ablate.data import ImageSet, load
 from gan_ablate.data.folders import FORMATS, list_entries
+from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.metrics import METRICS, checkerboard_energy, evaluate_images, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
-from gan_ablate.models import GANModule
-from gan_ablate.recipe import seed_for
-from gan_ablate.run.optimum import gradient_at_optimum
-from gan_ablate.run.sampling import open_checkpoint
+from gan_ablate.evaluate.samples import save_grid
+from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.models.networks import gradient_norm
+from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.run.log import quiet_lightning
 
+D_STEPS = 500  # Arjovsky & Bottou 2017, figure 2, train D for up to 4,000 steps on 64 px; D's loss here is flat before
 SAMPLES = 2048  # generated images where the caller names no number
 # what only a trained generator can be asked: name -> changes of the blueprint it samples by
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -35,6 +41,43 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "sampling": {f"fid_{mode}_mode": {"sample_mode": mode} for mode in ("eval", "train")},
 }
+
+
+def open_checkpoint(path: Path) -> GANModule:
+    """The module that a checkpoint holds, on the CPU.
+
+    Raises `InputError` if the file is not a checkpoint, or if it names a trick of a module that the user has not
+    trusted (`gan_ablate.trust`).
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        recipe = Recipe.from_dict(checkpoint["gan_ablate"]["recipe"]).validate()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        raise _not_a_checkpoint(path, error) from error
+    try:
+        module = BY_NAME[recipe.model].from_recipe(recipe)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    try:
+        module.on_load_checkpoint(checkpoint)
+        module.load_state_dict(checkpoint["state_dict"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise _not_a_checkpoint(path, error) from error
+    return module
+
+
+def _not_a_checkpoint(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a checkpoint of gan_ablate ({type(error).__name__})")
+
+
+def sample(checkpoint: Path, count: int, seed: int, out: Path) -> Path:
+    """Write a PNG grid of `count` images at the z of `seed`; returns its path."""
+    images = open_checkpoint(checkpoint).generate(count, seed=seed)  # (count, C, H, W) uint8
+    out.parent.mkdir(parents=True, exist_ok=True)
+    save_grid(images, out, columns=max(1, round(count**0.5)))
+    return out
 
 
 def checkpoint(
@@ -188,3 +231,39 @@ def _report(
         **({"note": extractor.note} if extractor.note else {}),
         **more,
     }
+
+
+def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_STEPS) -> float:
+    """2-norm of the gradient of G's loss in G's parameters, after `d_steps` of D alone (Arjovsky & Bottou 2017, 2.2).
+
+    D goes on from the module's weights by its own objective, penalties and optimiser (fresh moments), without gates,
+    clipping or schedule; G stands still until one batch of it is differentiated. `module` itself is not changed. Seeded
+    by the recipe. Raises `InputError` where D's loss or that gradient is not finite: then there is no optimum to ask.
+    """
+    trained = copy.deepcopy(module)
+    trained.blueprint = replace(
+        trained.blueprint,
+        n_critic=d_steps,
+        n_generator=1,
+        d_gate=None,
+        g_gate=None,
+        gradient_clip=None,
+        lr_schedule=None,
+    )
+    trained.d_steps, trained.diverged_at, trained.limit = 0, 0, trained.g_steps + 1
+    quiet_lightning()
+    trainer = lightning.Trainer(
+        accelerator="gpu" if module.device.type == "cuda" else "cpu",
+        devices=1,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    seed = seed_for(module.recipe.seed, "optimum")
+    trainer.fit(trained, GANDataModule(images, batch_size=trained.blueprint.batch_size, seed=seed, batches=d_steps))
+    found = float(gradient_norm(trained.generator))  # of the one G step, the last thing that happened
+    if not (trained.finite.item() and math.isfinite(found)):
+        raise InputError(f"D alone did not stay finite over {d_steps} steps: G's gradient at its optimum is not known")
+    return found

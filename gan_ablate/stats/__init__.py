@@ -5,13 +5,12 @@
 | is this arm better than its control, and by how much | `paired`: `compare`, `compare_family` |
 | its standard error, whether seeds are paired, power | `t_test` |
 | the same by ranks, exact at any size | `ranks` |
-| is it as good as; is a mean near a number | `equivalence` |
+| is it as good as; is a mean near a number | `paired`: `equivalence`, `margin_p` |
 | many tests | `corrections` |
-| one arm's mean, a proportion, a quotient of ratios | `intervals` |
+| one arm's mean, a proportion, a quotient of ratios; is one side more spread out | `intervals` |
 | failure rates; does a sign announce failure | `failures` |
 | over several tasks; best of k runs; time to a given FID | `aggregate` |
 | main effects and interactions | `factorial` |
-| is one side more spread out | `spread` |
 
 Everywhere `None` is a run that failed without a score: it ranks worst and is never dropped.
 """

@@ -31,15 +31,14 @@ def interquartile_mean(x: ArrayLike) -> np.ndarray:
     return x[..., cut : x.shape[-1] - cut].mean(-1)
 
 
-def over_tasks(  # noqa: PLR0917
+def over_tasks(
     tasks: Tasks,
     controls: Tasks | None = None,
     statistic: Callable[[np.ndarray], np.ndarray] = interquartile_mean,
-    level: float = 0.95,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """A statistic of all runs of all tasks, (..., runs) -> (...), with its stratified bootstrap interval.
+    """A statistic of all runs of all tasks, (..., runs) -> (...), with its stratified bootstrap interval of 95 %.
 
     Runs are drawn with replacement within each task (Agarwal et al. 2021, section 4.1), the percentiles expanded for
     few runs as in `intervals.bootstrap_interval`: of 5 runs a task the plain ones cover 90 %. With `controls`, the
@@ -62,15 +61,15 @@ def over_tasks(  # noqa: PLR0917
     if known:
         drawn = [x / _geometric(_drawn(c, rng, resamples)) for x, c in zip(drawn, known)]
     n, dof = min(sizes), sum(sizes) - len(sizes)
-    tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(dof, (1 + level) / 2)))
+    tail = float(special.ndtr(-math.sqrt(n / (n - 1)) * special.stdtrit(dof, 0.975)))
     bounds = np.quantile(statistic(np.concatenate(drawn, axis=1)), [tail, 1 - tail], method="inverted_cdf")
     return Interval(float(point), *map(float, bounds))
 
 
 def performance_profile(
-    tasks: Tasks, thresholds: ArrayLike, level: float = 0.95, seed: int = 0, resamples: int = RESAMPLES
+    tasks: Tasks, thresholds: ArrayLike, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Share of runs at or under each threshold (t,), mean over tasks, with pointwise bootstrap bounds: three (t,).
+    """Share of runs at or under each threshold (t,), mean over tasks, with pointwise 95 % bootstrap bounds: three (t,).
 
     The run-score distribution of Agarwal et al. 2021, section 4.2, for scores where lower is better. Failed runs are
     under no threshold.
@@ -78,14 +77,14 @@ def performance_profile(
     tau, strata = np.asarray(thresholds, dtype=float), _strata(tasks)
     if not strata:
         return tuple(np.full(tau.shape, math.nan) for _ in range(3))  # type: ignore[return-value]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     point, drawn = np.zeros(tau.shape), np.zeros((resamples, *tau.shape))
     for x in strata:
         under = np.isfinite(x)[:, None] & (x[:, None] <= tau)  # (n, t)
         counts = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), resamples)  # the bootstrap by its counts
         point += under.mean(0)
         drawn += counts @ under / len(x)
-    low, high = np.quantile(drawn / len(strata), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    low, high = np.quantile(drawn / len(strata), [0.025, 0.975], axis=0)
     return point / len(strata), low, high
 
 
@@ -126,15 +125,13 @@ def _geometric(x: np.ndarray) -> np.ndarray:
     return np.exp(np.log(x).mean(-1, keepdims=True))
 
 
-def time_to(target: float, times: ArrayLike, scores: ArrayLike, stay: bool = False) -> float:
+def time_to(target: float, times: ArrayLike, scores: ArrayLike) -> float:
     """The first of `times` (n,), ascending, at which the score (n,) is at or under `target`; infinite if never.
 
-    Evaluated points only: nothing is interpolated, so times are as coarse as the evaluations. `stay` asks that the
-    score never goes over the target again. NaN scores (a diverged run) are over any target.
+    Evaluated points only: nothing is interpolated, so times are as coarse as the evaluations. NaN scores (a diverged
+    run) are over any target.
     """
     t, under = np.asarray(times, dtype=float), np.asarray(scores, dtype=float) <= target
     if t.shape != under.shape or (np.diff(t) < 0).any():
         raise ValueError(f"times {t.shape} must ascend and match scores {under.shape}")
-    if stay:
-        under = np.logical_and.accumulate(under[::-1])[::-1]
     return float(t[np.argmax(under)]) if under.any() else math.inf

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,12 +16,11 @@ from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.intervals import NONE, Interval, exp
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
     """One factor, or the interaction of two ("a:b"): half the difference of a's effects at b high and at b low."""
 
     name: str
-    difference: Interval  # score at high less score at low on the scale analysed; NaN where the design cannot tell
+    difference: Interval  # log score at high less log score at low; NaN where the design cannot tell
     p: float  # two-sided t test; NaN where there is none
     p_holm: float  # corrected over all effects estimated
     aliases: tuple[str, ...]  # what the estimate also contains (or what it cannot be told from), "-" for opposite sign
@@ -39,7 +38,6 @@ class Factorial:
 
     effects: tuple[Effect, ...]
     dof: int  # of the residual; 0: the design is saturated and no effect has an interval
-    sd: float  # residual, on the scale analysed; NaN where dof is 0
     runs: int
     failed: int  # runs that stand at the worst score seen
 
@@ -47,39 +45,32 @@ class Factorial:
         return next(e for e in self.effects if e.name == name)
 
 
-def factorial(  # noqa: PLR0917
+def factorial(
     design: ArrayLike,
     scores: Sequence[float | None],
     names: Sequence[str],
     blocks: Sequence[Hashable] | None = None,
-    interactions: bool = True,
-    aliases: Mapping[str, Sequence[str]] | None = None,
-    level: float = 0.95,
-    scale: Literal["log", "linear"] = "log",
 ) -> Factorial:
-    """Fit `scores` (runs,) on `design` (runs, factors) of -1 (low) and +1 (high), one row per run that was made.
+    """Fit log `scores` (runs,) on `design` (runs, factors) of -1 (low) and +1 (high), one row per run that was made.
 
     Full and fractional factorials, Plackett-Burman, with any cells missing (Box, Hunter and Hunter 2005, chapters 5 to
     7). `blocks` (the seeds) take up what all runs of a seed share. A term is estimated where the runs made can tell it
     from all others; terms that are copies of an earlier one, or lie within several, are left out of the model, and then
-    stand as aliases at those whose estimates they enter (alias matrix: Box and Wilson 1951). `aliases`, known of the
-    design, are added. A failed run (`None`) takes the worst, highest, score seen; a term of which a level has failed
-    runs only gets no estimate, since theirs would say that the level does nothing. Without residual error (scores that
-    never vary) there is no interval and no p. Raises `ValueError` for shapes or codes that do not fit and where no run
-    has a score.
+    stand as aliases at those whose estimates they enter (alias matrix: Box and Wilson 1951). A failed run (`None`)
+    takes the worst, highest, score seen; a term of which a level has failed runs only gets no estimate, since theirs
+    would say that the level does nothing. Without residual error (scores that never vary) there is no interval and no
+    p. Raises `ValueError` for shapes or codes that do not fit and where no run has a score.
     """
     x = np.asarray(design, dtype=float)
     if x.shape != (len(scores), len(names)) or not np.isin(x, (-1, 1)).all():
         raise ValueError(f"design {x.shape}: wanted -1 and +1 of shape ({len(scores)} scores, {len(names)} names)")
     seen = [v for v in scores if v is not None]
-    if not seen or (scale == "log" and min(seen) <= 0):
+    if not seen or min(seen) <= 0:
         raise ValueError("no run has a score, or one has no logarithm")
-    y = np.array([max(seen) if v is None else v for v in scores], dtype=float)
-    y = np.log(y) if scale == "log" else y
+    y = np.log(np.array([max(seen) if v is None else v for v in scores], dtype=float))
 
     terms = {name: x[:, i] for i, name in enumerate(names)}
-    if interactions:
-        terms |= {f"{names[i]}:{names[j]}": x[:, i] * x[:, j] for i, j in combinations(range(len(names)), 2)}
+    terms |= {f"{names[i]}:{names[j]}": x[:, i] * x[:, j] for i, j in combinations(range(len(names)), 2)}
     nuisance = _blocks(blocks, len(y))
     fitted = _estimable(terms, names, nuisance)
     columns = np.column_stack([nuisance, *(terms[t] for t in fitted)])
@@ -93,23 +84,21 @@ def factorial(  # noqa: PLR0917
     for i, name in enumerate(fitted, nuisance.shape[1]):
         both_levels = len(set(terms[name][scored])) == 2
         error = 2 * sd * math.sqrt(inverse[i, i])
-        estimates[name] = _tested(2 * float(beta[i]), error, dof, level) if both_levels else (NONE, math.nan)
+        estimates[name] = _tested(2 * float(beta[i]), error, dof) if both_levels else (NONE, math.nan)
     adjusted = dict(zip(estimates, holm([p for _, p in estimates.values()])))
     found = _aliases(terms, fitted, columns, inverse, nuisance.shape[1])
-    effects = []
-    for name in terms:
-        interval, p = estimates.get(name, (NONE, math.nan))
-        known = tuple(aliases.get(name, ())) if aliases else ()
-        also = tuple(dict.fromkeys([*found[name], *known]))
-        effects.append(Effect(name, interval, p, float(adjusted.get(name, math.nan)), also))
-    return Factorial(tuple(effects), dof, sd, len(y), len(scores) - len(seen))
+    effects = tuple(
+        Effect(name, *estimates.get(name, (NONE, math.nan)), float(adjusted.get(name, math.nan)), tuple(found[name]))
+        for name in terms
+    )
+    return Factorial(effects, dof, len(y), len(scores) - len(seen))
 
 
-def _tested(effect: float, error: float, dof: int, level: float) -> tuple[Interval, float]:
+def _tested(effect: float, error: float, dof: int) -> tuple[Interval, float]:
     """An effect with its t interval and two-sided p; NaN without residual error."""
     if dof <= 0 or not error > 1e-9 * abs(effect):
         return Interval(effect, math.nan, math.nan), math.nan
-    half = float(special.stdtrit(dof, (1 + level) / 2)) * error
+    half = float(special.stdtrit(dof, 0.975)) * error
     return Interval(effect, effect - half, effect + half), float(2 * special.stdtr(dof, -abs(effect) / error))
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals: of means, of proportions, and of how many times one ratio another one is."""
+"""Confidence intervals: of means, proportions, quotients of two ratios, and ratios of two spreads."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def quotient(b: Interval, a: Interval, dofs: Sequence[float] = (math.inf, math.i
     x, y = ([math.log(v) for v in i] for i in (b, a))
     d = x[0] - y[0]
     if math.isnan(sum(x + y)):
-        return Interval(_exp(d), math.nan, math.nan), math.nan
+        return Interval(finite_exp(d), math.nan, math.nan), math.nan
     many = [k if k >= 1 else math.inf for k in dofs]
     down, dof_down = _together([x[0] - x[1], y[2] - y[0]], many)
     up, dof_up = _together([x[2] - x[0], y[0] - y[1]], many)
-    bounds = [_exp(d - _t(dof_down) * down), _exp(d + _t(dof_up) * up)]
+    bounds = [finite_exp(d - _t(dof_down) * down), finite_exp(d + _t(dof_up) * up)]
     error, dof = (down, dof_down) if d > 0 else (up, dof_up)  # of the side that faces 1
     p = 2 * float(special.stdtr(dof, -abs(d) / error)) if error > 0 else float(d == 0)
-    return Interval(_exp(d), *bounds), p if all(k >= 1 for k in dofs) else math.nan
+    return Interval(finite_exp(d), *bounds), p if all(k >= 1 for k in dofs) else math.nan
 
 
 def _together(halves: Sequence[float], dofs: Sequence[float]) -> tuple[float, float]:
@@ -113,5 +113,59 @@ def _t(dof: float) -> float:
     return float(special.stdtrit(dof, 0.975))
 
 
-def _exp(x: float) -> float:
-    return math.exp(min(x, 709))  # no figure of ours is larger; one of a stranger's table may be
+def finite_exp(x: float) -> float:
+    """e^x, but finite: no figure of ours is larger, and one of a stranger's table may be."""
+    return math.exp(min(x, 709))
+
+
+class Spread(NamedTuple):
+    """Spread of log scores, treatment against control. `ratio` under 1: the treatment is the less sensitive."""
+
+    ratio: Interval  # of standard deviations of log scores
+    p: float  # Brown-Forsythe, two-sided
+    failed: tuple[int, int]  # runs that stand at the worst score seen, treatment and control
+
+
+def spread_ratio(treatment: Sequence[float | None], control: Sequence[float | None], level: float = 0.95) -> Spread:
+    """Ratio of standard deviations of log scores, with Bonett's (2006) interval and Brown and Forsythe's (1974) test.
+
+    Both hold for skewed and heavy-tailed scores, as those over a random design are. A failed run (`None`) takes the
+    worst score of either side. NaN under 5 runs a side, without spread, and where over half of a side failed: there
+    more failures would make it look less spread out.
+    """
+    sides = [*treatment, *control]
+    seen = [v for v in sides if v is not None]
+    failed = (sum(v is None for v in treatment), sum(v is None for v in control))
+    too_many = 2 * failed[0] > len(treatment) or 2 * failed[1] > len(control)
+    if len(treatment) < 5 or len(control) < 5 or too_many:
+        return Spread(NONE, math.nan, failed)
+    worst = max(seen)
+    a, b = (np.log(np.array([worst if v is None else v for v in side], dtype=float)) for side in (treatment, control))
+    if not a.std() > 0 or not b.std() > 0:
+        return Spread(NONE, math.nan, failed)
+    n, m, z = len(a), len(b), float(special.ndtri((1 + level) / 2))
+    fourth = sum(float(((x - _trimmed_mean(x)) ** 4).sum()) for x in (a, b))
+    squares = sum(float(((x - x.mean()) ** 2).sum()) for x in (a, b))
+    kurtosis = (n + m) * fourth / squares**2
+    error = math.sqrt(sum(max(0.0, kurtosis - (k - 3) / k) / (k - 1) for k in (n, m)))
+    log_ratio = math.log(a.var(ddof=1) / b.var(ddof=1))
+    small = math.log((n / (n - z)) / (m / (m - z)))  # Bonett's correction for unequal small samples
+    bounds = (math.exp((log_ratio + small + s * z * error) / 2) for s in (-1, 1))
+    return Spread(Interval(math.exp(log_ratio / 2), *bounds), brown_forsythe_p(a, b), failed)
+
+
+def brown_forsythe_p(a: np.ndarray, b: np.ndarray) -> float:
+    """p of equal spread: analysis of variance of distances from each side's median; NaN where constant."""
+    x, y = (np.abs(v - np.median(v)) for v in (a, b))
+    n, m = len(x), len(y)
+    within = x.var() * n + y.var() * m
+    if not within > 0:
+        return math.nan
+    f = (x.mean() - y.mean()) ** 2 * n * m / (n + m) / (within / (n + m - 2))
+    return float(special.fdtrc(1, n + m - 2, f))
+
+
+def _trimmed_mean(x: np.ndarray) -> float:
+    """Mean without the share 1 / (2 sqrt(n - 4)) at each end, as Bonett's (2006) kurtosis takes it."""
+    cut = min((len(x) - 1) // 2, int(len(x) / (2 * math.sqrt(len(x) - 4))))
+    return float(np.sort(x)[cut : len(x) - cut].mean())

@@ -1,17 +1,16 @@
-"""One arm against its control, seed by seed: the building block of every verdict."""
+"""One arm against its control, seed by seed, the building block of every verdict: is it better, is it as good."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy import special
 
 from gan_ablate.stats import t_test
-from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.intervals import NONE, Interval, exp, wilson
+from gan_ablate.stats.intervals import NONE, Interval, exp
 from gan_ablate.stats.ranks import improvement, least_rank_p, rank_sum_p, ranks, scored
 from gan_ablate.stats.t_test import Estimate, break_even, detectable, pooled_correlation
 
@@ -21,8 +20,7 @@ Better = Literal["lower", "higher"]
 POOL_FROM = 3  # arms, beside the control: with fewer, deciding by their correlation rejects too often
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(NamedTuple):
     """A treatment against its control. On the log scale `ratio` under 1 says that the treatment's score is lower."""
 
     test: str  # "paired t" | "Welch" | "rank" | "" where nothing can be tested
@@ -33,32 +31,21 @@ class Comparison:
     detectable: float  # smallest ratio over 1 (linear: difference) found with 80 % power at `alpha`; NaN where unknown
     favours: int  # -1: the treatment's score is lower, +1: higher, 0: no direction
     difference: Interval = NONE  # treatment - control on the scale analysed (log: of logarithms)
-    improvement: float = math.nan  # P(a treatment run beats a control run), failed runs worst
     delta: float = math.nan  # Cliff's, positive where the treatment tends to be worse
-    failures: Interval = NONE  # rate of failed treatment runs, Wilson
-    control_failures: Interval = NONE
     least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
     dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
 
-    @property
-    def worse(self) -> bool:
-        """Whether the treatment's runs tend to be worse than the control's, failed runs counted."""
-        return self.delta > 0
 
-
-@dataclass(frozen=True)
-class Family:
-    """Pre-declared comparisons with one control, corrected together."""
+class Family(NamedTuple):
+    """Pre-declared comparisons with one control."""
 
     comparisons: Mapping[str, Comparison]
-    adjusted: Mapping[str, float]  # Holm's p by arm; NaN where nothing could be tested
     correlation: float  # mean over all pairs of arms, the control among them: decides whether seeds are paired
 
 
 def compare(
     treatment: Scores,
     control: Scores,
-    level: float = 0.95,
     alpha: float = 0.05,
     *,
     pooled: float | None = None,
@@ -76,7 +63,7 @@ def compare(
     A failed run has no score: with any, the test is the exact Mann-Whitney test on ranks, failed runs ranked worst,
     and the ratio (over the runs with scores) has no interval. Ranks are not paired, since signed ranks of 5 pairs never
     fall under p = 0.06. Ranks decide as well where a difference has no error (counts of modes that never vary): a t
-    test would call two runs certain. `level` is that of the interval, which inverts the test; `alpha` that of the test
+    test would call two runs certain. The interval is one of 95 % and inverts the test. `alpha` is that of the test
     which `detectable` speaks of: give it corrected where p will be. Raises `ValueError` for scores that are not finite
     and, on the log scale, not positive.
     """
@@ -97,7 +84,7 @@ def compare(
     else:
         p, favours = (float(estimate.p()) if test else math.nan), int(np.nan_to_num(np.sign(estimate.mean)))
     wins = improvement(list(treatment.values()), list(control.values()), better)
-    difference = Interval(float(estimate.mean), *map(float, estimate.bounds(level)))
+    difference = Interval(float(estimate.mean), *map(float, estimate.bounds()))
     smallest = detectable(float(estimate.error), float(estimate.dof), alpha) if test else math.nan
     return Comparison(
         test=test,
@@ -108,10 +95,7 @@ def compare(
         detectable=smallest if plain else exp(smallest),
         favours=favours,
         difference=difference,
-        improvement=wins,
         delta=1 - 2 * wins,
-        failures=wilson(len(treatment) - len(a), len(treatment)),
-        control_failures=wilson(len(control) - len(b), len(control)),
         least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
         dof=float(estimate.dof),
     )
@@ -120,15 +104,13 @@ def compare(
 def compare_family(
     arms: Mapping[str, Scores],
     control: Scores,
-    level: float = 0.95,
     alpha: float = 0.05,
     *,
     pooled: float | None = None,
-    scale: Scale = "log",
-    better: Better = "lower",
     one_training: Collection[str] = (),
 ) -> Family:
-    """Each arm against the control, Holm-corrected; their common correlation decides whether seeds are paired.
+    """Each arm's log scores against the control's, at `alpha` over the number of arms; their common correlation decides
+    whether seeds are paired.
 
     Arms of `one_training` sample from the control's own trained weights: their seeds are pairs by construction,
     whatever the others' correlation, to which they add nothing.
@@ -138,14 +120,12 @@ def compare_family(
     correlation that is not negative.
     """
     apart = [side for k, side in arms.items() if k not in one_training]
-    measured = family_correlation([control, *apart], scale) if pooled is None else pooled
+    measured = family_correlation([control, *apart]) if pooled is None else pooled
     telling = sum(_shared(side, control) >= 3 for side in apart)
     pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
     by_arm = {k: 1.0 if k in one_training else pooled for k in arms}
     share = alpha / max(1, len(arms))
-    done = {k: compare(v, control, level, share, pooled=by_arm[k], scale=scale, better=better) for k, v in arms.items()}
-    adjusted = holm([c.p for c in done.values()])
-    return Family(done, dict(zip(done, map(float, adjusted))), measured)
+    return Family({k: compare(v, control, share, pooled=by_arm[k]) for k, v in arms.items()}, measured)
 
 
 def family_correlation(sides: list[Scores], scale: Scale = "log") -> float:
@@ -175,6 +155,62 @@ def estimate_difference(
     if len(a) >= 2 and len(b) >= 2:
         return "Welch", t_test.welch(list(a.values()), list(b.values())), len(a)
     return "", _no_error(a, b), len(a)
+
+
+class Equivalence(NamedTuple):
+    """Whether one arm is "as good as" another, within a margin declared beforehand.
+
+    Both p-values are of "outside the margin": a small one speaks for equivalence.
+    """
+
+    test: str  # "paired t" | "Welch" | "" where nothing can be tested
+    p: float  # TOST: the larger of the two one-sided p; 1 where a run failed, NaN where nothing can be tested
+    p_not_worse: float  # of the upper side alone: "not worse than the control by more than the margin"
+    p_not_better: float  # of the lower side alone
+    ratio: Interval  # treatment / control with the 1 - 2 alpha interval, which lies within the margin iff p < alpha
+    margin: float  # ratio over 1; the region is 1 / margin to margin
+
+
+def equivalence(
+    treatment: Scores, control: Scores, margin: float, alpha: float = 0.05, *, pooled: float | None = None
+) -> Equivalence:
+    """Two one-sided t tests (Schuirmann 1987) of log scores by seed against log(1 / margin) and log(margin).
+
+    Pairs as in `paired.compare`. `None` is a failed run: with any on either side no ratio bounds the harm, so p = 1.
+    Raises `ValueError` for a margin that is not over 1 and for scores without logarithm.
+    """
+    if not margin > 1:
+        raise ValueError(f"margin={margin}: the equivalence margin is a ratio over 1, as 1.1 for 10 %")
+    if any(v is not None and not v > 0 for side in (treatment, control) for v in side.values()):
+        raise ValueError("a score that is not positive has no logarithm")
+    a, b = ({s: math.log(v) for s, v in side.items() if v is not None} for side in (treatment, control))
+    if len(a) < len(treatment) or len(b) < len(control):
+        return Equivalence("", 1.0, 1.0, 1.0, NONE, margin)
+    seeds = sorted(a.keys() & b.keys())
+    r = correlation(np.array([a[s] for s in seeds]), np.array([b[s] for s in seeds]))
+    test, estimate, _ = estimate_difference(a, b, r, alpha, pooled)
+    if not test:
+        return Equivalence("", math.nan, math.nan, math.nan, NONE, margin)
+    mean, error, dof = map(float, estimate)
+    above, below = margin_p(mean, error, dof, math.log(margin))
+    bounds = map(exp, (mean, *map(float, estimate.bounds(1 - 2 * alpha))))
+    return Equivalence(test, max(above, below), above, below, Interval(*bounds), margin)
+
+
+def margin_p(distance: float, error: float, dof: float, margin: float) -> tuple[float, float]:
+    """One-sided t tests of a mean's `distance` from a point: p of "at least `margin` over it", and of "under it"."""
+    if error == 0:
+        return float(distance >= margin), float(distance <= -margin)
+    above, below = special.stdtr(dof, [(distance - margin) / error, -(distance + margin) / error])
+    return float(above), float(below)
+
+
+def two_sided(*outside: float) -> tuple[float, int]:
+    """One p for both answers, from one-sided p of "outside the margin": twice the smaller of those for and against, so
+    that it goes with a 95 % interval that lies within the margin, or outside of it. And which it is: 1 within, -1 not.
+    """
+    within, without = max(outside), min(1 - p for p in outside)
+    return min(1.0, 2 * min(within, without)), 1 if within < without else -1
 
 
 def _ranked(treatment: Scores, control: Scores, better: Better) -> tuple[str, float, int, int]:

@@ -17,10 +17,10 @@ class Estimate(NamedTuple):
     error: np.ndarray
     dof: np.ndarray
 
-    def p(self, null: float = 0.0) -> np.ndarray:
-        """Two-sided p of the t test against a difference of `null`; NaN without an error, where the error is 0: 1 if
-        equal, else 0, which no few runs can mean (`paired.compare` then turns to ranks)."""
-        away = np.abs(self.mean - null)
+    def p(self) -> np.ndarray:
+        """Two-sided p of the t test of no difference; NaN without an error, where the error is 0: 1 if equal, else 0,
+        which no few runs can mean (`paired.compare` then turns to ranks)."""
+        away = np.abs(self.mean)
         with np.errstate(divide="ignore", invalid="ignore"):
             p = 2 * special.stdtr(self.dof, -away / self.error)
         p = np.where(self.error > 0, p, np.where(away == 0, 1.0, 0.0))
@@ -98,7 +98,7 @@ def t_power(noncentrality: float, dof: float, alpha: float = 0.05) -> float:
     critical = special.stdtrit(dof, 1 - alpha / 2)
     below, far_below = special.nctdtr(dof, noncentrality, [critical, -critical])
     # where the distribution is far above the quantile, scipy gives NaN for what is 0 to 15 digits
-    return 1 - _zero_if_nan(below) + _zero_if_nan(far_below)
+    return float(1 - np.nan_to_num(below) + np.nan_to_num(far_below))
 
 
 def detectable(error: float, dof: float, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -114,35 +114,3 @@ def detectable(error: float, dof: float, alpha: float = 0.05, power: float = 0.8
         middle = (low + high) / 2
         low, high = (middle, high) if t_power(middle, dof, alpha) < power else (low, middle)
     return high * error
-
-
-def _zero_if_nan(x: float) -> float:
-    return 0.0 if math.isnan(x) else float(x)
-
-
-def _error(n: int, sd: float, correlation: float | None) -> tuple[float, float]:
-    """Standard error of the difference of two arms of n seeds and its degrees of freedom."""
-    if n < 2 or not sd > 0:
-        raise ValueError(f"n={n}, sd={sd}: power needs at least 2 seeds and a positive sd of log scores")
-    if correlation is None:
-        return sd * math.sqrt(2 / n), 2 * n - 2
-    if not -1 <= correlation < 1:
-        raise ValueError(f"correlation={correlation}: the pair correlation lies in [-1, 1)")
-    return sd * math.sqrt(2 * (1 - correlation) / n), n - 1
-
-
-def ratio_power(  # noqa: PLR0917
-    ratio: float,
-    n: int,
-    sd: float,
-    alpha: float = 0.05,
-    comparisons: int = 1,
-    correlation: float | None = None,
-) -> float:
-    """The chance that n seeds a side show a true `ratio` of scores.
-
-    `sd` is that of log scores over seeds within an arm, `correlation` that of pairs (None: unpaired), and `comparisons`
-    the size of the family: alpha is divided by it, which is Holm's first step, so the answer errs on the low side.
-    """
-    error, dof = _error(n, sd, correlation)
-    return t_power(abs(math.log(ratio)) / error, dof, alpha / comparisons)

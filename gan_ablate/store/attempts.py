@@ -25,7 +25,7 @@ TRACEBACK = 20_000  # characters kept
 
 def begin(folder: Path) -> int:
     """Records that this process starts on the run; returns the attempt's number, from 1. Raises `OSError`."""
-    number = max((a["attempt"] for a in read(folder)), default=0) + 1
+    number = max((a["attempt"] for a in read_attempts(folder)), default=0) + 1
     facts = {"host": platform.node(), "pid": os.getpid(), "versions": versions(), "hardware": hardware()}
     append(folder / NAME, {"attempt": number, "started": _now(), **facts})
     return number
@@ -38,7 +38,7 @@ def end(folder: Path, number: int, outcome: str, **more: Any) -> None:
     append(folder / NAME, {"attempt": number, "ended": _now(), "outcome": outcome, **more})
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
+def read_attempts(folder: Path) -> list[dict[str, Any]]:
     """The attempts in the order in which they started, each with its end where there is one."""
     attempts: list[dict[str, Any]] = []
     for record in json_lines(folder / NAME):
@@ -56,7 +56,7 @@ def _now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of what a run depends on, without importing any of it."""
+    """Versions that a run depends on, found without importing any of it."""
     found = {"gan_ablate": __version__, "python": platform.python_version()}
     for name in ("torch", "lightning"):
         loaded = getattr(sys.modules.get(name), "__version__", None)
@@ -69,11 +69,12 @@ def versions() -> dict[str, str]:
 
 def hardware() -> Mapping[str, Any]:
     """Processor, cores and the GPU that this process was given (as `CUDA_VISIBLE_DEVICES` names it)."""
-    return {"cpu": _cpu(), "cores": os.cpu_count(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
+    return {"cpu": cpu(), "cores": os.cpu_count(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES")}
 
 
 @lru_cache
-def _cpu() -> str:
+def cpu() -> str:
+    """The processor's name."""
     try:
         with open("/proc/cpuinfo") as file:
             return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))

@@ -79,7 +79,7 @@ class RunClaim:
         with refusing(self.folder):
             self.check()
             publish(self.folder / "result.json", to_json({"schema": SCHEMA, "run_id": self.run_id, **result}))
-        self._clear_failure()
+        self.forget_failure()
         self.ended(str(result.get("outcome", "")), **{k: result[k] for k in ("versions", "hardware") if k in result})
 
     def publish_failed(self, recipe: Recipe, error: str, traceback: str, attempts: int) -> None:
@@ -96,7 +96,7 @@ class RunClaim:
         """
         number = self.attempt
         if not number:
-            number = next((a["attempt"] for a in reversed(attempts.read(self.folder)) if "ended" not in a), 0)
+            number = next((a["attempt"] for a in reversed(attempts.read_attempts(self.folder)) if "ended" not in a), 0)
         if self.over or not number:
             return
         self.over = bool(self.attempt)
@@ -108,10 +108,7 @@ class RunClaim:
     def forget_failure(self) -> None:
         """Makes room for another try; the failure stays among the attempts."""
         with refusing(self.folder):
-            self._clear_failure()
-
-    def _clear_failure(self) -> None:
-        (self.folder / "failed.json").unlink(missing_ok=True)
+            (self.folder / "failed.json").unlink(missing_ok=True)
 
 
 def is_file_of(file: IO[bytes], path: Path) -> bool:

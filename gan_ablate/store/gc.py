@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import discard, refusing, sync_folder
+from gan_ablate.results.files import RESULT
 from gan_ablate.store.claim import stale_files
 from gan_ablate.store.store import Store
 
@@ -19,8 +20,7 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Waste:
+class Waste(NamedTuple):
     """One thing that can go. `run_id` is empty for what lies outside of the runs."""
 
     kind: str
@@ -30,7 +30,7 @@ class Waste:
     finished: bool = False  # a stray with a result
 
 
-def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
+def find_waste(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
     """What can go, run by run. Looks only; a locked run is left out. Raises `InputError` where `runs` is a link."""
     asked = {cell.run_id for cell in store.cells}
     runs = store.folder("")
@@ -44,7 +44,7 @@ def find(store: Store, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[Waste]:
             continue
         if store.is_running(folder.name):
             continue
-        finished = store.read(folder.name, warn=False) is not None
+        finished = store.record(folder.name, warn=False).name == RESULT
         if folder.name not in asked and "strays" in kinds:
             yield Waste("strays", folder, size(folder), folder.name, finished)
             continue
@@ -68,7 +68,7 @@ def remove(store: Store, waste: Waste) -> bool:
         if not store.folder(waste.run_id).is_dir():
             return False
         with store.claim(waste.run_id) as claim:
-            if claim is None or (waste.kind == "checkpoints" and store.read(waste.run_id, warn=False) is None):
+            if claim is None or (waste.kind == "checkpoints" and store.record(waste.run_id, warn=False).name != RESULT):
                 return False
             _remove(waste.path)
     return True
@@ -108,7 +108,7 @@ def in_words(count: int) -> str:
     return f"{count} bytes"
 
 
-def describe(found: Sequence[Waste]) -> list[str]:
+def describe_waste(found: Sequence[Waste]) -> list[str]:
     """One line per kind: how many and how much; strays by name, since results may be among them."""
     lines = []
     for kind, text in KINDS.items():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import append, copy, discard, refusing, sync_folder
-from gan_ablate.results.files import json_lines, read_recipe
+from gan_ablate.results.files import FAILURE, RESULT, json_lines, read_recipe
 from gan_ablate.results.study_file import Cell, StudyFile
 from gan_ablate.store import attempts
 from gan_ablate.store.claim import RunClaim
@@ -22,22 +23,14 @@ from gan_ablate.untrusted import open_lock
 CIRCUMSTANCES = frozenset(
     "seconds train_seconds evaluation_seconds peak_memory_bytes resumed versions hardware attempts".split()
 )
-MARKERS = ("result.json", "failed.json")  # the markers, written when all else is there
-OWN = ("lock", attempts.NAME, "checkpoints", *MARKERS)  # what is not simply copied
+OWN = ("lock", attempts.NAME, "checkpoints", RESULT, FAILURE)  # what is not simply copied
 
 
-@dataclass(frozen=True)
-class Merged:
-    """What a merge did, in runs. `skipped`: locked by a process that trains them."""
-
-    copied: int = 0
-    kept: int = 0
-    skipped: int = 0
-    open: int = 0  # neither finished nor begun anywhere
-
-
-def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Merged:
+def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Joins the stores in `roots` into `out`, which may be one of them. Started again, it goes on from there.
+
+    Returns how many runs were `copied`, `kept` as they were, `skipped` since a process trains them, or are `open`:
+    neither finished nor begun anywhere.
 
     Raises `InputError`, with nothing changed: a root that is no store, stores of different studies or designs, an arm
     that stands for different recipes, or a run with different results. Locked runs are skipped, with a line.
@@ -50,10 +43,7 @@ def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], Non
     for cell in joined.cells:
         _check_results(cell, held[cell.run_id])
     joined.write()
-    done = Merged()
-    for cell in joined.cells:
-        done = _bring(joined, cell, held[cell.run_id], done, say)
-    return done
+    return Counter(_bring(joined, cell, held[cell.run_id], say) for cell in joined.cells)
 
 
 def _same(a: str | Path, b: str | Path) -> bool:
@@ -100,13 +90,11 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
 
 def _difference(one: Store, one_id: str, two: Store, two_id: str) -> str:
     """` (steps: 100, 200)`: the fields in which two recipes differ, where both are written down."""
-    recipes = []
-    for store, run_id in ((one, one_id), (two, two_id)):
-        try:
-            recipes.append(read_recipe(store.folder(run_id)))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return ""
-    found = [f"{k}: {recipes[0].get(k)}, {recipes[1].get(k)}" for k in recipes[0] if recipes[0][k] != recipes[1].get(k)]
+    try:
+        a, b = read_recipe(one.folder(one_id)), read_recipe(two.folder(two_id))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    found = [f"{k}: {v}, {b.get(k)}" for k, v in a.items() if v != b.get(k)]
     return f" ({'; '.join(found)[:300]})" if found else ""
 
 
@@ -127,46 +115,47 @@ def differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
 
 
 def _check_results(cell: Cell, stores: Sequence[Store]) -> None:
-    known: tuple[Store, dict[str, Any]] | None = None
+    known: tuple[Store, Mapping[str, Any]] | None = None
     for store in stores:
-        record = store.read(cell.run_id)
-        if record is None:
+        found = store.record(cell.run_id)
+        if found.name != RESULT:
             continue
-        if known is not None and (names := differing(known[1], record)):
+        if known is not None and (names := differing(known[1], found.record)):
             raise InputError(
                 f"run {cell.run_id} ({cell.model}/{cell.arm}/{cell.seed}) differs in {', '.join(names)} between "
                 f"{known[0].root} and {store.root}: move one of the two run folders away"
             )
-        known = known or (store, record)
+        known = known or (store, found.record)
 
 
 def _rank(store: Store, run_id: str) -> int:
     """How much of a run a store has: 3 its result, 2 a checkpoint, 1 a recorded failure, 0 nothing of use."""
-    if store.read(run_id, warn=False) is not None:
+    ended = store.record(run_id, warn=False).name
+    if ended == RESULT:
         return 3
     if any((store.folder(run_id) / "checkpoints").glob("*.ckpt")):
         return 2
-    return int(store.read(run_id, "failed.json", warn=False) is not None)
+    return int(ended == FAILURE)
 
 
-def _bring(out: Store, cell: Cell, stores: Sequence[Store], done: Merged, say: Callable[[str], None]) -> Merged:
+def _bring(out: Store, cell: Cell, stores: Sequence[Store], say: Callable[[str], None]) -> str:
     """One run into the joined store, from the one that has most of it; that is `out` itself where they are equal."""
     name = f"{cell.model}/{cell.arm}/{cell.seed} ({cell.run_id})"
     here = [s for s in stores if _same(s.root, out.root)]
     best = max([*here, *(s for s in stores if s not in here)], key=lambda s: _rank(s, cell.run_id), default=None)
     if best is None or not (rank := _rank(best, cell.run_id)):
-        return replace(done, open=done.open + 1)
+        return "open"
     if best in here:
-        return replace(done, kept=done.kept + 1)
+        return "kept"
     with _held_still(best, cell.run_id) as still, out.claim(cell.run_id) as claim:
         if not still or claim is None:
             say(f"{name}: being trained in {(out if still else best).root}; skipped, merge again later")
-            return replace(done, skipped=done.skipped + 1)
+            return "skipped"
         if _rank(out, cell.run_id) >= rank:
-            return replace(done, kept=done.kept + 1)
+            return "kept"
         with refusing(claim.folder):
             _copy_run(best, claim)
-    return replace(done, copied=done.copied + 1)
+    return "copied"
 
 
 @contextmanager
@@ -193,7 +182,7 @@ def _copy_run(store: Store, claim: RunClaim) -> None:
     """
     source, target = store.folder(claim.run_id), claim.folder
     claim.look_over()
-    for name in ("checkpoints", *MARKERS):
+    for name in ("checkpoints", RESULT, FAILURE):
         discard(target / name)
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
@@ -216,8 +205,6 @@ def _copy_run(store: Store, claim: RunClaim) -> None:
         for path in checkpoints:
             copy(path, whole / path.name)
         whole.rename(target / "checkpoints")
-    for name in MARKERS:
-        if store.read(claim.run_id, name, warn=False) is not None:
-            copy(source / name, target / name)
-            break
+    if name := store.record(claim.run_id, warn=False).name:
+        copy(source / name, target / name)
     sync_folder(target)

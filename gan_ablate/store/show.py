@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gan_ablate.errors import InputError, unknown
+from gan_ablate.errors import InputError, in_one_line, unknown
 from gan_ablate.recipe import Evaluation, Recipe, TrickSpec
 from gan_ablate.results.files import read_recipe
 from gan_ablate.results.study_file import Cell
@@ -21,8 +22,7 @@ FIGURES = 8  # columns of the curve
 SAID_APART = ("model", "dataset", "tricks", "evaluation")  # fields of a recipe that a command has other words for
 
 
-@dataclass(frozen=True)
-class FoundRun:
+class FoundRun(NamedTuple):
     """A run's folder in its store, with its cell where the study has one."""
 
     store: Store
@@ -34,7 +34,7 @@ class FoundRun:
         return self.store.folder(self.run_id)
 
 
-def find(run: str, root: str | Path | None = None) -> FoundRun:
+def find_run(run: str, root: str | Path | None = None) -> FoundRun:
     """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`.
 
     Without a root, ids are looked for in all roots under `runs/`. Raises `InputError` for none and for several.
@@ -51,7 +51,7 @@ def find(run: str, root: str | Path | None = None) -> FoundRun:
             names = (f"{cell.model}/{cell.arm}/{cell.seed}", f"{cell.dataset}/{cell.model}/{cell.arm}/{cell.seed}")
             if run in names or cell.run_id.startswith(run):
                 hits[store.folder(cell.run_id)] = FoundRun(store, cell.run_id, cell)
-        for path in store.folder("").glob(f"{_literal(run)}*") if "/" not in run else ():
+        for path in store.folder("").glob(f"{glob.escape(run)}*") if "/" not in run else ():
             if path.is_dir() and not path.name.startswith("."):
                 hits.setdefault(path, FoundRun(store, path.name, None))
     if len(hits) > 1:
@@ -63,19 +63,12 @@ def find(run: str, root: str | Path | None = None) -> FoundRun:
         known = [text for c in _store(Path(root)).cells for text in (f"{c.model}/{c.arm}/{c.seed}", c.run_id)]
         if not known:
             raise InputError(f"{root}: no run {run!r} here")
-        raise unknown("run", run, known, str(root)) if len(known) < 20 else _far(run, known, root)
+        error = unknown("run", run, known, str(root))
+        head, listed, _ = str(error).partition("known:")
+        if listed and len(known) >= 20:
+            error = InputError(f"{head}it has {len(known) // 2} runs; name one as model/arm/seed")
+        raise error
     return next(iter(hits.values()))
-
-
-def _far(run: str, known: Sequence[str], root: str | Path) -> InputError:
-    error = unknown("run", run, known, str(root))
-    text = str(error).partition("known:")
-    return error if not text[1] else InputError(f"{text[0]}it has {len(known) // 2} runs; name one as model/arm/seed")
-
-
-def _literal(text: str) -> str:
-    """For a glob, where * ? and [ stand for themselves."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
 
 
 def _store(root: Path) -> Store:
@@ -86,7 +79,7 @@ def _cell(store: Store, run_id: str) -> Cell | None:
     return next((cell for cell in store.cells if cell.run_id == run_id), None)
 
 
-def describe(found: FoundRun) -> str:
+def describe_run(found: FoundRun) -> str:
     """All there is to know of a run, as text. Raises `InputError` where its recipe cannot be read."""
     state, _ = found.store.glance(found.run_id)
     record = found.store.finished(found.run_id) or {}
@@ -121,7 +114,7 @@ def _recipe(found: FoundRun) -> Recipe:
     except FileNotFoundError:
         raise InputError(f"{path}: not there: the run has not begun yet") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: cannot be read: {in_one_line(error)}") from None
 
 
 def _fields(recipe: Recipe) -> Iterator[tuple[str, str]]:
@@ -190,7 +183,7 @@ def _number(value: object) -> str:
 
 
 def _attempts(found: FoundRun, state: str) -> Iterator[str]:
-    tried = attempts.read(found.folder)
+    tried = attempts.read_attempts(found.folder)
     for k, a in enumerate(tried):
         going = state == "running" and k == len(tried) - 1
         end = a.get("outcome") or ("running" if going else "killed (it left no word)")

@@ -21,10 +21,9 @@ from typing import IO, Any
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import copy, publish, refusing, trouble
 from gan_ablate.recipe import Recipe, run_id_of
-from gan_ablate.results.files import read_recipe, read_record
-from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study
+from gan_ablate.results.files import FAILURE, RESULT, FoundRecord, find_record, read_recipe, read_record
+from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study, study_bytes
 from gan_ablate.store.claim import RunClaim, is_file_of
-from gan_ablate.store.study_writer import study_bytes
 from gan_ablate.study.cells import NotApplicable, Tie, ties
 from gan_ablate.untrusted import open_lock, read_regular
 
@@ -73,19 +72,16 @@ class Store:
         Raises `InputError` for a root that holds another study or schema, or cannot be written.
         """
         tied = ties(recipes)
-        cells = tuple(
-            Cell(r.run_id, r.model, r.dataset, r.arm, r.seed, **vars(tied.get(r.run_id, Tie()))) for r in recipes
-        )
-        more: dict[str, Any] = {"source": source, "design": dict(design or {}), "factors": dict(factors or {})}
-        new = cls(Path(root), StudyFile(name, "", cells, tuple(not_applicable), **more))
+        cells = tuple(replace(_cell(r), **vars(tied.get(r.run_id, Tie()))) for r in recipes)
+        study = StudyFile(name, "", cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
+        new = cls(Path(root), study)
         new.write()
         return new
 
     @classmethod
     def add(cls, root: str | Path, name: str, recipe: Recipe) -> None:
         """One cell more in a root of single runs; several processes may do so at a time. Raises as `create`."""
-        cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
-        cls(Path(root), StudyFile(name, cells=(cell,), source={"name": name})).write(keep=True)
+        cls(Path(root), StudyFile(name, cells=(_cell(recipe),), source={"name": name})).write(keep=True)
 
     def write(self, *, keep: bool = False) -> None:
         """Publishes `study.yaml`, with `keep` beside the cells that it has. Raises `InputError`, as `create`."""
@@ -206,22 +202,16 @@ class Store:
             return False  # a link, a pipe: nobody claims a run by it
         return False
 
-    def read(self, run_id: str, name: str = "result.json", *, warn: bool = True) -> dict[str, Any] | None:
-        """A published `result.json` or `failed.json`; None if there is none, or it is damaged or another run's."""
-        path = self.folder(run_id) / name
-        try:
-            return read_record(path, run_id)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, RecursionError) as error:
-            if warn:
-                log.warning("%s: damaged (%s); the run counts as not done", path, error)
-            return None
+    def record(self, run_id: str, *, warn: bool = True) -> FoundRecord:
+        """What the run's folder says of its end; with `warn` a file that does not count is told of."""
+        found = find_record(self.folder(run_id), run_id)
+        for name, why in found.problems.items() if warn else ():
+            log.warning("%s %s; the run counts as not done", self.folder(run_id) / name, why)
+        return found
 
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
         """The result, else the recorded failure, else None."""
-        result = self.read(run_id, warn=warn)
-        return result if result is not None else self.read(run_id, "failed.json", warn=warn)
+        return dict(self.record(run_id, warn=warn).record) or None
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Every finished cell's `result.json` or `failed.json`, in the study's order, under the study's arm labels."""
@@ -230,16 +220,9 @@ class Store:
             if record is not None:
                 yield {**record, "recipe": {**record.get("recipe", {}), "arm": cell.arm}}
 
-    def state(self, run_id: str) -> str:
-        """`done` (whatever the outcome), `crashed`, `running` or `left`."""
-        if self.read(run_id, warn=False) is not None:
-            return "done"
-        if self.is_running(run_id):
-            return "running"
-        return "crashed" if self.read(run_id, "failed.json", warn=False) is not None else "left"
-
     def glance(self, run_id: str) -> tuple[str, float | None]:
-        """`state`, and when the run was published (seconds since 1970).
+        """`done` (whatever the outcome), `crashed`, `running` or `left`, and when the run was published (seconds since
+        1970).
 
         A file is read once while it stays as it is, so that looking again and again costs little. Paths are text here,
         and a run that nobody began costs one call of the system: `Path` takes most of the time of 10,000 runs.
@@ -249,7 +232,7 @@ class Store:
             linked = stat.S_ISLNK(os.lstat(folder).st_mode)
         except FileNotFoundError:
             return "left", None
-        for name, state in (("result.json", "done"), ("failed.json", "crashed")) if not linked else ():
+        for name, state in ((RESULT, "done"), (FAILURE, "crashed")) if not linked else ():
             path = f"{folder}/{name}"
             try:
                 facts = os.lstat(path)
@@ -260,6 +243,10 @@ class Store:
             if regular and _is_record(path, run_id, unchanged) and (state == "done" or not self.is_running(run_id)):
                 return state, facts.st_mtime
         return ("running" if self.is_running(run_id) else "left"), None
+
+
+def _cell(recipe: Recipe) -> Cell:
+    return Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
 
 
 def _found(root: Path) -> list[Cell]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from gan_ablate import tricks
 from gan_ablate.errors import InputError
+from gan_ablate.presets import preset
 from gan_ablate.recipe import BASE, Recipe, TrickSpec
 from gan_ablate.study.entries import Arm, merge
 from gan_ablate.study.factors import Level
+from gan_ablate.trick import Chain, build, effects
 
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """A cell that is listed and not trained: it means nothing on its model, or is no row of the catalogue.
+    """A cell that is listed but not trained: it means nothing on its model, or is no row of the catalogue.
 
     In a factor design `arm` may also be a factor or a level of one that is no part of the model's design.
     """
@@ -39,24 +42,14 @@ class Expansion:
     design: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Rules:
-    """What the tricks say of a recipe; see the functions of these names in `gan_ablate.tricks`."""
-
-    complete: Callable[[Recipe], Recipe]
-    not_applicable: Callable[[Recipe], str | None]
-    beyond: Callable[[str, list[str]], str | None]
-
-
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One model on one dataset, with the recipe fields that base, model and dataset give together."""
 
     name: str  # dcgan, or dcgan@mnist where the study has several datasets
     model: str
     fields: Mapping[str, Any]
     seed: int
-    rules: Rules
+    beyond_catalogue: bool = False  # whether arms that are no row of the catalogue are trained too
 
     @property
     def base_tricks(self) -> tuple[TrickSpec, ...]:
@@ -67,20 +60,22 @@ class Setting:
         held = tuple(t for t in self.base_tricks if t.name != arm.without)
         fields_ = {k: v for k, v in merge(self.fields, arm.overrides).items() if k != "tricks"}
         recipe = Recipe.from_dict({**fields_, "model": self.model, "arm": arm.label, "seed": self.seed})
-        return self.rules.complete(replace(recipe, tricks=(*held, *arm.tricks)))
+        return tricks.complete(replace(recipe, tricks=(*held, *arm.tricks)))
 
     def reason(self, arm: Arm, recipe: Recipe) -> str | None:
         """Why the arm is not trained here, or `None` where it is."""
-        reason = self.rules.not_applicable(recipe)
+        reason = tricks.not_applicable(recipe)
         if reason is None and arm.without and arm.without not in [t.name for t in self.base_tricks]:
             reason = f"{arm.without} is not in this model's base"
-        return reason or self.rules.beyond(self.model, [t.name for t in arm.tricks])
+        if self.beyond_catalogue:
+            return reason
+        return reason or tricks.beyond_catalogue(self.model, [t.name for t in arm.tricks])
 
     def arm(self, label: str, levels: Sequence[Level]) -> Arm:
-        """The arm that has these levels. What the model is already, without a level's trick, is left as it is."""
+        """The arm that has these levels. A level's trick is left out if the model is like that without it."""
         overrides = {k: v for level in levels for k, v in level.overrides.items()}
         base = None
-        tricks: list[TrickSpec] = []
+        chosen: list[TrickSpec] = []
         for level in levels:
             for spec in level.tricks:
                 # a trick that is on or off must do something where it is on; one of several levels need not
@@ -88,8 +83,8 @@ class Setting:
                     base = base or self.recipe(Arm(BASE, overrides=overrides))
                     if _is_so_already(spec, base):
                         continue
-                tricks.append(spec)
-        return Arm(label, tuple(tricks), overrides)
+                chosen.append(spec)
+        return Arm(label, tuple(chosen), overrides)
 
     def probe(self, levels: Sequence[Level]) -> tuple[str, str | None]:
         """Identity of base with these levels, and why they mean nothing here. Raises `InputError`."""
@@ -99,17 +94,14 @@ class Setting:
 
 
 def _is_so_already(spec: TrickSpec, base: Recipe) -> bool:
-    """Whether a trick's edit leaves a recipe's blueprint as it is, and there is nothing else to the trick."""
-    from gan_ablate.presets import preset
-    from gan_ablate.trick import Chain, build, effects
-
+    """Whether a trick changes nothing here: its edit leaves the blueprint as it is, and it has no hooks."""
     trick = build(spec)
     before = Chain(tuple(build(t) for t in base.tricks)).edit(preset(base))
     return not trick.overridden and not effects(trick, before)
 
 
 def dataset_names(datasets: Sequence[str]) -> dict[str, str]:
-    """Dataset -> what it is called in tables: the last part of a path, the whole where two would be called the same."""
+    """Dataset -> its name in tables: the last part of its path, or the whole path where two would have one name."""
     short = [Path(d).name for d in datasets]
     return {d: s if short.count(s) == 1 else d for d, s in zip(datasets, short)}
 
@@ -144,15 +136,14 @@ def expand_arms(setting: Setting, arms: Sequence[Arm], made: bool) -> tuple[list
 
 @dataclass(frozen=True)
 class Tie:
-    """How an arm stands to base on one model."""
+    """What an arm shares with base by construction, on one model."""
 
     same_as_base: str = ""  # why it trains and samples exactly as base; empty where it does not
     shares_weights: bool = False  # it trains exactly as base, and only what is sampled or measured may differ
 
 
 def ties(recipes: Sequence[Recipe]) -> dict[str, Tie]:
-    """run_id -> its tie, of the runs whose arm is base and tricks that declare one."""
-    from gan_ablate.tricks import same_as_base, shares_weights
+    """run_id -> its tie, for runs whose arm adds to base only tricks that declare one."""
 
     def own(recipe: Recipe) -> list[str] | None:
         """The tricks that an arm adds to base; `None` where it differs in more."""
@@ -168,9 +159,10 @@ def ties(recipes: Sequence[Recipe]) -> dict[str, Tie]:
         place = (recipe.model, recipe.dataset, recipe.arm)
         if place not in known:
             names = None if recipe.arm == BASE else own(recipe)
-            known[place] = (
-                Tie(same_as_base(recipe.model, names), shares_weights(recipe.model, names)) if names else Tie()
-            )
+            known[place] = Tie()
+            if names:
+                told = tricks.same_as_base(recipe.model, names), tricks.shares_weights(recipe.model, names)
+                known[place] = Tie(*told)
         if known[place] != Tie():
             found[recipe.run_id] = known[place]
     return found

@@ -22,7 +22,7 @@ def one_at_a_time(arms: Sequence[Arm], base: Sequence[str]) -> tuple[Arm, ...]:
 
 
 def leave_one_out(arms: Sequence[Arm], base: Sequence[str]) -> tuple[Arm, ...]:
-    """Base with all of its tricks, then each of them taken away; `arms` may name the ones to take."""
+    """Base with all of its tricks, then base without each of them; `arms` may name which ones to leave out."""
     if not base:
         raise InputError("design leave_one_out needs tricks in the base: base: {tricks: [label_smoothing, ..]}")
     wanted = [arm.label for arm in arms if arm != Arm(BASE)] or list(base)
@@ -77,7 +77,7 @@ def read_design(given: object, where: str) -> tuple[str, dict[str, Any]]:
 
 
 def check_factors(name: str, options: Mapping[str, Any], factors: Sequence[Factor]) -> None:
-    """That a design can be made of these factors at all, whatever the model. Raises `InputError`."""
+    """Raises `InputError` if no design of this name can be made of these factors, whatever the model."""
     if not factors:
         raise InputError(f"design {name} needs factors: [label_smoothing, {{lr: [0.0002, 0.001]}}, ..]")
     for factor in factors:

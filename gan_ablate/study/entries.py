@@ -1,4 +1,4 @@
-"""What stands in a study's file, read into arms, models, datasets, seeds and recipe fields. One line per mistake."""
+"""Reads the entries of a study's file: arms, models, datasets, seeds, recipe fields. One line per mistake."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_arm(entry: object, where: str) -> Arm | str:
 
 
 def read_label(label: str, where: str) -> str:
-    """An arm's label. Raises `InputError` for one that no table has room for, or that a terminal would obey."""
+    """An arm's label. Raises `InputError` for one that is too long for a table, or that has control characters."""
     if len(label) > LONGEST_LABEL or not label.isprintable():
         raise InputError(f"{where}: arm {_short(label)}: needs at most {LONGEST_LABEL} printable characters")
     return label
@@ -71,7 +71,7 @@ def read_models(given: object, where: str) -> dict[str, dict[str, Any]]:
     if isinstance(given, str):
         given = [given]
     if isinstance(given, Sequence):
-        given = {model: {} for model in map(_hashable, given)}
+        given = {m if isinstance(m, str | int | float) else str(m): {} for m in given}
     if not isinstance(given, Mapping) or not given:
         raise InputError(f"{where}: models: expected a list of {', '.join(MODELS)}, got {kind(given)}")
     for model in given:
@@ -101,14 +101,10 @@ def read_datasets(given: object, where: str) -> tuple[dict[str, Any], ...]:
 
 
 def set_twice(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Recipe fields that both set, those of the evaluation by their own names; tricks are added up, not set."""
+    """Recipe fields that both set, those of the evaluation by their own names. Tricks are not set but added."""
     both = [k for k in one if k in other and k not in ("tricks", "evaluation")]
     evaluations = one.get("evaluation", {}), other.get("evaluation", {})
     return both + [f"evaluation.{k}" for k in evaluations[0] if k in evaluations[1]]
-
-
-def _hashable(item: object) -> object:
-    return item if isinstance(item, str | int | float) else str(item)
 
 
 def read_seeds(given: Any, where: str) -> tuple[int, ...]:
@@ -169,7 +165,7 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's own fields less those the command line gives."""
+    """A model's own fields without those that the command line sets."""
     rest = {k: v for k, v in own.items() if k not in given or k in ("evaluation", "tricks")}
     if "evaluation" in rest:
         rest["evaluation"] = {k: v for k, v in rest["evaluation"].items() if k not in given.get("evaluation", {})}

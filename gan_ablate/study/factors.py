@@ -1,11 +1,10 @@
-"""Factors of a design: what is varied, and the levels or the range it may take. Read from the study's `factors`."""
+"""Factors of a design, read from the study's `factors`: what varies, and over which levels or which range."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, TrickSpec
@@ -21,18 +20,16 @@ NOT_FACTORS = {
 }
 
 
-@dataclass(frozen=True)
-class Level:
+class Level(NamedTuple):
     """One level of a factor: its value as plain data, and what it puts on top of the base."""
 
     value: Any  # false or true for a trick, the number for a recipe field, the label for a named level
     label: str  # what an arm that has it is called by
     tricks: tuple[TrickSpec, ...] = ()
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Where a value is drawn: uniform over [low, high], or uniform in its logarithm."""
 
     low: float
@@ -41,7 +38,7 @@ class Range:
     whole: bool = False
 
     def at(self, share: float) -> float:
-        """The value with this share of the range under it. Four significant digits, so that recipes stay readable."""
+        """The value that has this share of the range below it. Four significant digits keep recipes readable."""
         low, high = self.low, self.high + self.whole  # each whole number gets the interval up to the next
         value = low * (high / low) ** share if self.log else low + share * (high - low)
         if self.whole:
@@ -49,8 +46,7 @@ class Range:
         return min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
-@dataclass(frozen=True)
-class Factor:
+class Factor(NamedTuple):
     """What a design varies. The first level is the low one; a factor with a range has no levels of its own."""
 
     name: str
@@ -58,7 +54,7 @@ class Factor:
     range: Range | None = None
 
     def at(self, share: float) -> Level:
-        """The level for a random number in [0, 1): every level as likely as the others, or a value of the range."""
+        """The level for a random number in [0, 1): all levels are equally likely; of a range, a value in it."""
         if self.range is None:
             return self.levels[int(share * len(self.levels))]
         return _level(self.name, self.range.at(share))

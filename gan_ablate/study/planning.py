@@ -1,12 +1,13 @@
-"""A factor design made on one model: the factors that mean something there, the cells, and what is confounded."""
+"""Makes a factor design on one model: which factors mean something there, its cells, and what is confounded."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import BASE, seed_for
@@ -14,28 +15,23 @@ from gan_ablate.study.designs import BALANCED
 from gan_ablate.study.factors import Factor, Level
 from gan_ablate.study.two_level import MAX_CELLS, alias_chains, fraction, overlap, plackett_burman
 
-if TYPE_CHECKING:
-    from numpy import ndarray
-
 # levels put on top of the base -> (identity of the recipe, why it means nothing or None); raises for tricks in conflict
 Probe = Callable[[Sequence[Level]], tuple[str, str | None]]
 
 
-@dataclass(frozen=True)
-class DesignPoint:
+class DesignPoint(NamedTuple):
     """One arm of a factor design: its label, and the level of every factor of the study."""
 
     label: str
     levels: Mapping[str, Level]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """A factor design on one model and dataset."""
 
     cells: tuple[DesignPoint, ...]
-    skipped: tuple[tuple[str, str], ...] = ()  # factors and levels that are left out here, each with the reason
-    facts: Mapping[str, Any] = field(default_factory=dict)  # plain data for the store: factors, runs, aliases, ..
+    skipped: tuple[tuple[str, str], ...]  # factors and levels that are left out here, each with the reason
+    facts: Mapping[str, Any]  # plain data for the store: factors, runs, aliases, ..
 
 
 def plan(name: str, options: Mapping[str, Any], factors: Sequence[Factor], probe: Probe) -> Plan:
@@ -46,7 +42,7 @@ def plan(name: str, options: Mapping[str, Any], factors: Sequence[Factor], probe
     if name == "random":
         _refuse_conflicts(name, factors, probe)
         points = tuple(_points(options, factors))
-        return Plan(points, facts={"factors": [f.name for f in factors], "runs": len(points)})
+        return Plan(points, (), {"factors": [f.name for f in factors], "runs": len(points)})
     kept, held, skipped = _applicable(factors, probe)
     if not kept:
         raise InputError(f"no factor can be varied here ({skipped[0][0]}: {skipped[0][1]}): take this model out")
@@ -74,7 +70,7 @@ def plan(name: str, options: Mapping[str, Any], factors: Sequence[Factor], probe
 def _applicable(
     factors: Sequence[Factor], probe: Probe
 ) -> tuple[list[Factor], dict[str, Level], list[tuple[str, str]]]:
-    """The factors with the levels that mean something here, the level that each other one is held at, and why."""
+    """The factors with the levels that mean something here; the level at which each other factor is held; why."""
     kept, held, skipped = [], {}, []
     for factor in factors:
         usable: dict[str, Level] = {}
@@ -122,10 +118,8 @@ def _refuse_conflicts(name: str, factors: Sequence[Factor], probe: Probe) -> Non
                 raise InputError(f"factors {one.name!r} and {other.name!r} cannot be combined: {reason}")
 
 
-def _two_level(name: str, options: Mapping[str, Any], names: Sequence[str]) -> tuple[ndarray, dict[str, Any]]:
+def _two_level(name: str, options: Mapping[str, Any], names: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
     """The matrix of -1 and 1 over these factors and the facts about it: resolution, generators, aliases."""
-    import numpy as np
-
     facts: dict[str, Any]
     if len(names) == 1:
         return np.array([[-1], [1]]), {"resolution": None, "generators": [], "aliases": [[names[0]]]}
@@ -154,9 +148,7 @@ def _refuse_too_many(name: str, factors: Sequence[Factor]) -> None:
 
 
 def _points(options: Mapping[str, Any], factors: Sequence[Factor]) -> list[DesignPoint]:
-    """The random points: each factor has a generator of its own, so more points or factors leave the others alone."""
-    import numpy as np
-
+    """The random points. Each factor has its own generator, so more points or factors do not change the others."""
     seed, points = options["seed"], options["points"]
     shares = [np.random.default_rng(seed_for(seed, "design", f.name)).random(points) for f in factors]
     drawn = [{f.name: f.at(float(s[i])) for f, s in zip(factors, shares)} for i in range(points)]
@@ -181,8 +173,8 @@ def summary(design: str, facts: Mapping[str, Mapping[str, Any]], factors: Sequen
 LETTERS = "ABCDEFGHJKLMNOPQRSTUVWXYZabcdefghjklmnopqrstuvwxyz"  # without I, which is the mean, as in the books
 
 
-def describe(design: Mapping[str, Any]) -> list[str]:
-    """Lines for a reader about a design of the store: generators, resolution, and what it cannot tell apart."""
+def describe_design(design: Mapping[str, Any]) -> list[str]:
+    """Describes a stored design in lines: its generators, its resolution, and what it cannot tell apart."""
     groups: dict[str, list[str]] = {}
     for model, found in design.get("models", {}).items():
         groups.setdefault("\n".join(_about(design["name"], found)), []).append(model)

@@ -1,4 +1,4 @@
-"""YAML that a person wrote, read strictly: one clear line with file, line and column for whatever is wrong."""
+"""Reads YAML that a person wrote, strictly: one clear line with file, line and column for each mistake."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -17,7 +17,7 @@ _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 class _Loader(_Base):
     """The safe loader with the numbers of YAML 1.2 and without dates: YAML 1.1 reads `1:30` as 90, `010` as 8 and
-    `1e-4` as a text. A number that begins with 0s is a text, as in JSON, so that nobody has to know which it is."""
+    `1e-4` as a text. A number with leading zeros is a text, since JSON has no such numbers."""
 
 
 _TAG = "tag:yaml.org,2002:"
@@ -64,11 +64,11 @@ def read_yaml(path: str | Path) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _place(path, mark) if mark else str(path)
-        raise InputError(f"{place}: broken YAML: {_one_line(error.problem or error.context)}") from None
+        raise InputError(f"{place}: broken YAML: {in_one_line(error.problem or error.context)}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: broken YAML: {_one_line(error)}") from None
+        raise InputError(f"{path}: broken YAML: {in_one_line(error)}") from None
 
 
 def _check_events(text: str, path: Path) -> None:
@@ -101,7 +101,3 @@ def _check_keys(node: yaml.Node, path: Path) -> None:
 
 def _place(path: Path, mark: Any) -> str:
     return f"{path}, line {mark.line + 1}, column {mark.column + 1}"
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())

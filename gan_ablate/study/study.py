@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
-from gan_ablate.study.cells import Expansion, NotApplicable, Rules, Setting, dataset_names, expand_arms
+from gan_ablate.study.cells import Expansion, NotApplicable, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
 from gan_ablate.study.entries import (
     EVALUATION_FIELDS,
@@ -52,7 +54,7 @@ class Study:
     path: str = "study"  # where it was read, for error lines
 
 
-def read(path: str | Path) -> Study:
+def load_study(path: str | Path) -> Study:
     """The study in one YAML file. Raises `InputError` naming file and place of the first mistake."""
     return from_dict(read_yaml(path), str(path))
 
@@ -118,7 +120,7 @@ def override(
     arms: Sequence[str] | None = None,
     **recipe_fields: Any,
 ) -> Study:
-    """The study scaled down (or up) from the command line; `None` leaves a thing as it is.
+    """The study with changes from the command line; `None` changes nothing.
 
     `arms` picks arms of the study by label or pattern, or adds `trick:key=value`. Recipe fields (`steps=100`,
     `size=28`, also `samples`, `points`, `extractor` of the evaluation) win over the base and over the per-model
@@ -145,35 +147,20 @@ def override(
     return study
 
 
-def expand(
-    study: Study,
-    *,
-    complete: Callable[[Recipe], Recipe] | None = None,
-    not_applicable: Callable[[Recipe], str | None] | None = None,
-    trick_names: Callable[[], Iterable[str]] | None = None,
-) -> Expansion:
+def expand(study: Study) -> Expansion:
     """The study's recipes, validated and with every default filled in. Raises `InputError`.
 
-    `complete`, `not_applicable` and `trick_names` default to those of `gan_ablate.tricks`. An arm that equals
-    base on some model is not applicable there; one that equals base on every model, or another arm, is an error.
+    An arm that equals base on some model is not applicable there; one that equals base on every model, or another arm,
+    is an error.
     """
-    from gan_ablate import tricks
-
-    rules = Rules(
-        complete or tricks.complete,
-        not_applicable or tricks.not_applicable,
-        (lambda model, names: None) if study.beyond_catalogue else tricks.beyond_catalogue,
-    )
     try:
-        settings = _settings(study, rules)
-        if study.design in FACTOR_DESIGNS:
-            return _expand_factors(study, settings)
-        return _expand_arms(study, settings, trick_names or tricks.trick_names)
+        settings = _settings(study)
+        return (_expand_factors if study.design in FACTOR_DESIGNS else _expand_arms)(study, settings)
     except InputError as error:
         raise InputError(f"{study.path}: {error}") from None
 
 
-def _settings(study: Study, rules: Rules) -> list[Setting]:
+def _settings(study: Study) -> list[Setting]:
     """Every model on every dataset. Raises `InputError` for a field that a model and a dataset both set."""
     names = dataset_names([d["dataset"] for d in study.datasets])
     settings = []
@@ -182,17 +169,16 @@ def _settings(study: Study, rules: Rules) -> list[Setting]:
             name = f"{model}@{names[dataset['dataset']]}" if len(study.datasets) > 1 else model
             for key in set_twice(own, dataset):
                 raise InputError(f"{name}: {key} is set under models and under datasets: set it in one of them")
-            settings.append(Setting(name, model, merge(merge(study.base, own), dataset), study.seeds[0], rules))
+            fields_ = merge(merge(study.base, own), dataset)
+            settings.append(Setting(name, model, fields_, study.seeds[0], study.beyond_catalogue))
     return settings
 
 
-def _expand_arms(study: Study, settings: Sequence[Setting], trick_names: Callable[[], Iterable[str]]) -> Expansion:
-    arms = DESIGNS[study.design](_spell_out(study, trick_names), _base_tricks(study))
-    labels: set[str] = set()
-    for arm in arms:
-        if arm.label in labels:
-            raise InputError(f"two arms are called {arm.label!r}: give one another label with `arm:`")
-        labels.add(arm.label)
+def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
+    arms = DESIGNS[study.design](_spell_out(study), _base_tricks(study))
+    for label, count in Counter(arm.label for arm in arms).items():
+        if count > 1:
+            raise InputError(f"two arms are called {label!r}: give one another label with `arm:`")
     cells: list[Recipe] = []
     skipped: list[NotApplicable] = []
     for setting in settings:
@@ -247,8 +233,8 @@ def run_name(recipe: Recipe) -> str:
     return f"{recipe.model}/{recipe.arm}/{recipe.seed}"
 
 
-def select(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
-    """The recipes that any of the patterns names: `model/arm/seed`, an arm or a model, with * ? [..].
+def select_runs(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple[Recipe, ...]:
+    """The recipes that match any of the patterns: `model/arm/seed`, an arm or a model, with * ? [..].
 
     `model@dataset` may stand in place of the model. Raises `InputError` for a pattern that names nothing.
     """
@@ -266,13 +252,13 @@ def select(recipes: Sequence[Recipe], only: str | Sequence[str] | None) -> tuple
 
 
 def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
-    """What a pattern may name a run by."""
+    """The texts that a pattern may match to choose a run."""
     models = [recipe.model, *(f"{recipe.model}@{d}" for d in (recipe.dataset, short[recipe.dataset]))]
     ends = ("", f"/{recipe.arm}", f"/{recipe.arm}/{recipe.seed}")
     return [recipe.arm, *(model + end for model in models for end in ends)]
 
 
-def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[Arm]:
+def _spell_out(study: Study) -> list[Arm]:
     """The arms with `all` replaced by every registered trick that is not written out beside it."""
     written = {arm.label for arm in study.arms if isinstance(arm, Arm)}
     arms: list[Arm] = []
@@ -280,7 +266,7 @@ def _spell_out(study: Study, trick_names: Callable[[], Iterable[str]]) -> list[A
         if isinstance(arm, Arm):
             arms.append(arm)
         else:
-            arms.extend(Arm(name, (TrickSpec(name),)) for name in trick_names() if name not in written)
+            arms.extend(Arm(name, (TrickSpec(name),)) for name in tricks.trick_names() if name not in written)
     return arms
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import xor
+from typing import NamedTuple
+
+import numpy as np
 
 from gan_ablate.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy import ndarray
 
 MAX_CELLS = 4096  # of one design on one model: beyond it somebody has mistyped, or needs a fraction
 MAX_FACTORS = 47  # the columns of a Plackett-Burman design of 48 runs
@@ -50,8 +50,7 @@ MINIMUM_ABERRATION = {
 }
 
 
-@dataclass(frozen=True)
-class Fraction:
+class Fraction(NamedTuple):
     """A regular 2^(k-p) fraction. `words[i]`: the basic factors whose product makes factor i, one for a basic one."""
 
     words: tuple[tuple[int, ...], ...]
@@ -61,10 +60,8 @@ class Fraction:
     def runs(self) -> int:
         return 1 << sum(len(w) == 1 for w in self.words)
 
-    def matrix(self) -> ndarray:
+    def matrix(self) -> np.ndarray:
         """(runs, k) of -1 and 1 in standard order, the first basic factor moving fastest; row 0 is all -1."""
-        import numpy as np
-
         rows = np.arange(self.runs)
         basic = {w[0]: 2 * (rows >> i & 1) - 1 for i, w in enumerate(w for w in self.words if len(w) == 1)}
         # the sign puts the row of all lows into this fraction
@@ -131,18 +128,13 @@ def shortest_word(words: Sequence[Iterable[int]]) -> int | None:
         return None
     for length in range(1, len(columns) + 1):
         for letters in itertools.combinations(columns, length):
-            total = 0
-            for column in letters:
-                total ^= column
-            if total == 0:
+            if reduce(xor, letters) == 0:
                 return length
     return None
 
 
-def hadamard(n: int) -> ndarray:
+def hadamard(n: int) -> np.ndarray:
     """(n, n) of -1 and 1 with orthogonal rows and columns, for n = 4, 8, .. 48: Paley 1933, I and II, and doubling."""
-    import numpy as np
-
     if n == 2:
         return np.array([[1, 1], [1, -1]])
     if _prime(n - 1):  # n is a multiple of 4, so n - 1 is 3 modulo 4: Paley I
@@ -163,23 +155,19 @@ def _prime(n: int) -> bool:
     return n > 1 and all(n % d for d in range(2, math.isqrt(n) + 1))
 
 
-def _jacobsthal(q: int) -> ndarray:
+def _jacobsthal(q: int) -> np.ndarray:
     """(q, q): 1 where row minus column is a square modulo the prime q, -1 where not, 0 on the diagonal."""
-    import numpy as np
-
     squares = {x * x % q for x in range(1, q)}
     character = np.array([0] + [1 if x in squares else -1 for x in range(1, q)])
     return character[(np.arange(q)[:, None] - np.arange(q)[None, :]) % q]
 
 
-def plackett_burman(k: int, runs: int | None = None, fold_over: bool = False) -> ndarray:
+def plackett_burman(k: int, runs: int | None = None, fold_over: bool = False) -> np.ndarray:
     """(runs, k) of -1 and 1, twice the runs when folded over; row 0 is all -1. Plackett & Burman 1946.
 
     `runs`: a multiple of 4 over k, up to 48; by default the smallest. Folding over adds every row's mirror image,
     which frees main effects of two-way interactions. Raises `InputError`.
     """
-    import numpy as np
-
     if k > MAX_FACTORS:
         raise InputError(f"plackett_burman has at most {MAX_FACTORS} factors, got {k}")
     n = 4 * (k // 4 + 1) if runs is None else runs
@@ -199,7 +187,7 @@ def plackett_burman(k: int, runs: int | None = None, fold_over: bool = False) ->
     return matrix
 
 
-def alias_chains(matrix: ndarray, names: Sequence[str]) -> list[list[str]]:
+def alias_chains(matrix: np.ndarray, names: Sequence[str]) -> list[list[str]]:
     """Main effects and two-way interactions (`a * b`) in groups that this design cannot tell apart, mains first.
 
     A leading `-` says that a term comes with the other sign than the first of its chain. matrix: (runs, k).
@@ -216,13 +204,11 @@ def alias_chains(matrix: ndarray, names: Sequence[str]) -> list[list[str]]:
     return list(chains.values())
 
 
-def overlap(matrix: ndarray) -> tuple[float, float]:
+def overlap(matrix: np.ndarray) -> tuple[float, float]:
     """The greatest correlation of columns: main effect with two-way interaction, and two such interactions.
 
     0: clear of each other, 1: one and the same. matrix: (runs, k).
     """
-    import numpy as np
-
     runs, k = matrix.shape
     pairs = np.stack([matrix[:, i] * matrix[:, j] for i, j in itertools.combinations(range(k), 2)], axis=1)
     between = np.abs(pairs.T @ pairs)

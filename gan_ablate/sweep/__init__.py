@@ -1,1 +1,1 @@
-"""Sweeps: a study in YAML becomes recipes, a store keeps what is done, a local pool does the rest. No torch here."""
+"""Sweeps: a pool on this machine, or Slurm, trains the runs of a study that the store does not have. No torch here."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, NamedTuple
 
 from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.store import Store, seconds_of
 from gan_ablate.study.cells import dataset_names
-from gan_ablate.study.planning import describe
+from gan_ablate.study.planning import describe_design
 from gan_ablate.study.study import Expansion
 from gan_ablate.untrusted import printable
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a sweep stands. `finished` counts runs done before and by others too."""
+class Progress(NamedTuple):
+    """How far a sweep is. `finished` also counts runs that were done before, or by others."""
 
     total: int
     finished: int
@@ -32,15 +31,8 @@ class Progress:
         return self.total - self.finished - self.failed - len(self.running)
 
 
-class Display(Protocol):
-    def update(self, progress: Progress) -> None: ...
-    def finished(self, progress: Progress, line: str) -> None: ...
-    def note(self, line: str) -> None: ...
-    def close(self) -> None: ...
-
-
-class Quiet:
-    """Shows nothing."""
+class Display:
+    """Shows how a sweep goes. This one shows nothing; the others override what they show."""
 
     def update(self, progress: Progress) -> None: ...
     def finished(self, progress: Progress, line: str) -> None: ...
@@ -48,22 +40,19 @@ class Quiet:
     def close(self) -> None: ...
 
 
-class Plain(Quiet):
+class Plain(Display):
     """One line per finished run, for logs and pipes."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stdout
 
     def finished(self, progress: Progress, line: str) -> None:
         count = progress.finished + progress.failed
         self.note(f"[{count}/{progress.total}] {line}   left {clock(progress.seconds_left)}")
 
     def note(self, line: str) -> None:
-        print(printable(line), file=self.stream, flush=True)
+        print(printable(line), flush=True)
 
 
-class Live:
-    """A bar over the runs, the counts and the running names, redrawn in place."""
+class Live(Display):
+    """Redraws in place: a bar over all runs, the counts and the names of the runs that are being trained."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -115,32 +104,23 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-@dataclass
 class TimeLeft:
     """Estimates from finished runs: the mean of the same model and arm, else of the model, else of all."""
 
-    known: dict[tuple[str, ...], list[float]] = field(default_factory=dict)  # key -> [sum of seconds, runs]
-
-    @classmethod
-    def of(cls, durations: Iterable[tuple[str, str, float]]) -> TimeLeft:
-        new = cls()
+    def __init__(self, durations: Iterable[tuple[str, str, float]] = ()) -> None:
+        self.known: dict[tuple[str, ...], list[float]] = {}  # key -> [sum of seconds, runs]
         for duration in durations:
-            new.add(*duration)
-        return new
+            self.add(*duration)
 
     def add(self, model: str, arm: str, seconds: float) -> None:
         for key in ((model, arm), (model,), ()):
-            entry = self.known.setdefault(key, [0.0, 0.0])
-            entry[0] += seconds
-            entry[1] += 1
+            total, runs = self.known.get(key, [0.0, 0.0])
+            self.known[key] = [total + seconds, runs + 1]
 
     def expect(self, model: str, arm: str) -> float | None:
-        """Seconds that one run takes, None before any run has finished."""
-        for key in ((model, arm), (model,), ()):
-            if key in self.known:
-                total, count = self.known[key]
-                return total / count
-        return None
+        """The seconds that one run takes; None before any run has finished."""
+        found = (self.known[key] for key in ((model, arm), (model,), ()) if key in self.known)
+        return next((total / runs for total, runs in found), None)
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
         """Seconds until all is done. `running`: recipes with the seconds they have run for."""
@@ -155,7 +135,7 @@ WIDEST = 80  # letters of an arm in the plan
 
 
 def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequence[Recipe] | None = None) -> str:
-    """The plan of a sweep as text: arms x models, what is not applicable, runs, done, and the time they will take."""
+    """The plan of a sweep as text: arms by models, what is not applicable, how many runs are done, the time left."""
     chosen = expansion.recipes if chosen is None else chosen
     store = Store(Path(root))
     done = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}
@@ -167,11 +147,8 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
     # factors and levels that a model's design leaves out are listed below, and are no arms
     left_out = [n.arm for n in expansion.not_applicable if not expansion.design or n.arm in expansion.factors]
     arms = list(dict.fromkeys([r.arm for r in expansion.recipes] + left_out))
-    count: dict[tuple[str, str, str], list[int]] = {}
-    for recipe in chosen:
-        entry = count.setdefault((recipe.model, recipe.dataset, recipe.arm), [0, 0])
-        entry[0] += recipe.run_id in done
-        entry[1] += 1
+    runs = Counter((r.model, r.dataset, r.arm) for r in chosen)
+    finished = Counter((r.model, r.dataset, r.arm) for r in chosen if r.run_id in done)
     named = {arm: arm if len(arm) <= WIDEST else f"{arm[: WIDEST - 2]}.." for arm in arms}
     if expansion.design.get("name") == "random":  # its arms are numbered, so their values stand beside them
         values = {arm: ", ".join(f"{k}={v}" for k, v in expansion.factors.get(arm, {}).items()) for arm in arms}
@@ -180,16 +157,16 @@ def matrix(expansion: Expansion, root: str | Path, *, workers: int, chosen: Sequ
     lines = ["  ".join(["arm (done/runs)".ljust(wide), *(c.rjust(max(9, len(c))) for c in columns.values())])]
     for arm in arms:
         shown = {c: "n/a" for c in columns if (*c, arm) in blank}
-        shown |= {c: "{}/{}".format(*count[*c, arm]) for c in columns if (*c, arm) in count}
+        shown |= {c: f"{finished[*c, arm]}/{runs[*c, arm]}" for c in columns if (*c, arm) in runs}
         cells = [shown.get(c, "-").rjust(max(9, len(name))) for c, name in columns.items()]
         lines.append("  ".join([named[arm].ljust(wide), *cells]))
     if expansion.not_applicable:
         listed = [f"  {columns[n.model, n.dataset]}/{n.arm}: {n.reason}" for n in expansion.not_applicable]
         lines += ["", "not applicable:", *listed]
     if expansion.design:
-        lines += ["", "design:", *(f"  {line}" for line in describe(expansion.design))]
+        lines += ["", "design:", *(f"  {line}" for line in describe_design(expansion.design))]
     waiting = [r for r in chosen if r.run_id not in done]
-    seconds = TimeLeft.of(seconds_of(done.values())).left(waiting, [], workers)
+    seconds = TimeLeft(seconds_of(done.values())).left(waiting, [], workers)
     estimate = "time not known before one is done"
     if seconds is not None:
         estimate = f"about {clock(seconds)} on {workers} workers"

@@ -1,4 +1,4 @@
-"""The local pool: carries out a study's runs over worker slots until nothing is left, or it is told to stop.
+"""The local pool carries out a study's runs in worker slots, until none is left or it is told to stop.
 
 The sweeper (this process) imports no torch. A warm server forks one process per run; that process claims, trains
 and publishes by itself, so killing any of them at any moment loses at most the work since the last checkpoint.
@@ -6,6 +6,7 @@ and publishes by itself, so killing any of them at any moment loses at most the 
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
@@ -23,8 +24,7 @@ from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, log, seconds_of
-from gan_ablate.study.study import Expansion, Study, expand, run_name
-from gan_ablate.study.study import select as select_runs
+from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.server import Message, Order, Setup, Task
 from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
@@ -39,7 +39,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Way:
-    """How runs are carried out, on this machine or in a job of a cluster. Raises `InputError` for numbers under 1.
+    """Options of carrying out runs, on this machine or in a job of a cluster. Raises `InputError` for numbers under 1.
 
     workers: runs at a time (None: `per_gpu` on each GPU or, without GPUs, one per `threads` cores).
     threads: of each run (None: its part of the cores beside a GPU, else 1).
@@ -64,7 +64,7 @@ class Way:
             raise InputError(f"time_limit={self.time_limit}: needs a time over 0")
 
     def places(self) -> tuple[Slot, ...]:
-        """The slots that this machine has for it."""
+        """The worker slots of this machine."""
         devices = () if self.options.get("accelerator") == "cpu" else None
         return slots(self.workers, self.threads or 1, self.per_gpu, devices)
 
@@ -124,16 +124,7 @@ def prepare(
     chosen = select_runs(expansion.recipes, only)
     for extractor in {r.evaluation.extractor for r in chosen if ":" in r.evaluation.extractor}:
         trust.require(extractor, f"{study.path}: extractor {extractor!r}")  # of tricks, `expand` has asked already
-    store = Store.create(
-        root,
-        name=study.name,
-        source=study.source,
-        recipes=expansion.recipes,
-        not_applicable=expansion.not_applicable,
-        design=expansion.design,
-        factors=expansion.factors,
-    )
-    return store, chosen
+    return Store.create(root, name=study.name, source=study.source, **vars(expansion)), chosen
 
 
 def carry_out_share(
@@ -151,7 +142,7 @@ def carry_out_share(
 
 @dataclass
 class _Job:
-    """One run on its way: how often it was tried, and since when it runs."""
+    """A run that is not done yet: how often it was tried, and when the current attempt began."""
 
     recipe: Recipe
     run_id: str
@@ -203,7 +194,7 @@ class _Sweep:
                 self.failed_before += "error" in record
                 self.skipped += 1
         sources.check()
-        self.estimate = TimeLeft.of(spent)
+        self.estimate = TimeLeft(spent)
         if not self.waiting:
             self.display.note(f"nothing to do: all {self.skipped} runs are finished")
             return self._summary()
@@ -282,7 +273,7 @@ class _Sweep:
             self._crashed(job, said.error, said.traceback, recorded=bool(job.said))
 
     def _orphaned(self) -> None:
-        """The server died under its runs: those that had ended have ended, the others lose no attempt by it."""
+        """After the server died: runs that had reported their end are done, the others wait again at no cost."""
         for place, job in list(self.running.items()):
             if job.said is not None:
                 self._handle(Message("exit", job.run_id))
@@ -292,7 +283,7 @@ class _Sweep:
                 self.waiting.append(job)
 
     def _unborn(self, job: _Job, error: str) -> None:
-        """No process could be forked for a run: waits for better times, though not for ever."""
+        """No process could be forked for a run: it waits, and after too many failures the sweep gives up."""
         job.attempt -= 1
         self.waiting.appendleft(job)
         self.unborn += 1
@@ -301,7 +292,7 @@ class _Sweep:
             self.refusal = self.refusal or f"no process can be started for a run ({error}): free memory or processes"
 
     def _crashed(self, job: _Job, error: str, traceback: str, *, recorded: bool = False) -> None:
-        """Another attempt, or the record of the failure."""
+        """Queues another attempt, or records the failure."""
         if job.attempt < ATTEMPTS:
             self.display.note(f"{run_name(job.recipe)}: {error}; trying again")
             self.waiting.append(job)
@@ -323,7 +314,7 @@ class _Sweep:
             log.warning("%s: the failure cannot be recorded: %s", run_name(job.recipe), problem)
 
     def _look_at_held(self) -> None:
-        """Runs that another sweeper held: finished by now, or free again because it died."""
+        """Looks again at runs that another sweeper held: they may be finished, or free because it died."""
         now = time.monotonic()
         for job in [j for j in self.held if j.look_again <= now]:
             job.look_again = now + 1.0
@@ -347,10 +338,9 @@ class _Sweep:
             server.order(Order("kill"))
 
     def _heed_time(self, server: Server) -> None:
-        """Cuts runs that are over the time limit: asks first, kills those that do not answer within the grace."""
-        limit, now = self.way.time_limit, time.monotonic()
-        for job in self.running.values() if limit is not None else ():
-            assert limit is not None
+        """Stops runs over the time limit: asks first, and kills those that have not left after `grace` seconds."""
+        limit, now = self.way.time_limit or math.inf, time.monotonic()
+        for job in self.running.values():
             if job.cut is None and now - job.since > limit:
                 job.cut = now
                 server.order(Order("stop", job.run_id))
@@ -380,7 +370,7 @@ class _Sweep:
 
 @contextmanager
 def catching(came: list[int], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
-    """Collects signals instead of dying of them (in the main thread, as Python asks)."""
+    """Collects signals instead of dying of them. Only in the main thread: Python allows it nowhere else."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -18,12 +18,11 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import trouble
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.claim import LockLost, RunClaim
@@ -34,9 +33,8 @@ MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,
 STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the trainer down before its checkpoint
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What every run of a pool shares."""
+class Setup(NamedTuple):
+    """What all runs of a pool share."""
 
     root: str
     run: str  # module:function
@@ -46,8 +44,7 @@ class Setup:
     trusted: tuple[str, ...] = ()  # modules that the sweeper may import by name, and so may its runs
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """One attempt at one run."""
 
     recipe: Recipe
@@ -58,16 +55,14 @@ class Task:
     retry_failed: bool = False
 
 
-@dataclass(frozen=True)
-class Order:
+class Order(NamedTuple):
     """To one run, or without `run_id` to all: `stop` (write a checkpoint and leave) or `kill`."""
 
     what: str
     run_id: str = ""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """From the server or a worker to the sweeper.
 
     `event`: ready | broken (the server could not start) | said (a worker's outcome) | exit (a worker is gone) |
@@ -81,7 +76,7 @@ class Message:
     error: str = ""
     traceback: str = ""
     status: int = 0  # exit code, or minus the signal
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = {}
 
 
 def send(sock: socket.socket, message: object) -> None:
@@ -97,14 +92,8 @@ def receive(sock: socket.socket) -> Any:
     return pickle.loads(data) if data else None
 
 
-def load_function(name: str) -> Callable[..., dict[str, Any]]:
-    """The function that `module:function` names."""
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)
-
-
 def serve(descriptor: int) -> None:
-    """The server's life. `descriptor` is its end of the socket pair."""
+    """Runs the server until the sweeper is gone. `descriptor`: the server's end of the socket pair."""
     # stays so in a fork until it can answer: no order is lost, and a signal to all processes of a job kills none
     signal.pthread_sigmask(signal.SIG_BLOCK, {STOP_SIGNAL, signal.SIGTERM})
     sock = socket.socket(fileno=descriptor)
@@ -113,9 +102,10 @@ def serve(descriptor: int) -> None:
     trust(*setup.trusted)
     gc.disable()  # imports make a million objects and hardly any garbage: looking for it takes a fifth of their time
     try:
-        function = load_function(setup.run)
+        module, _, name = setup.run.partition(":")
+        function = getattr(import_module(module), name)
     except BaseException as error:
-        send(sock, Message("broken", error=_one_line(error), traceback=traceback.format_exc()[-20_000:]))
+        send(sock, Message("broken", error=in_one_line(error), traceback=traceback.format_exc()[-20_000:]))
         return
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
@@ -137,7 +127,7 @@ def serve(descriptor: int) -> None:
 
 
 class _Workers:
-    """The forked processes, one per run; a pipe that SIGCHLD writes to wakes the server when one of them ends."""
+    """The forked processes, one per run. SIGCHLD writes to a pipe, which wakes the server when one of them ends."""
 
     def __init__(self, sock: socket.socket, setup: Setup, function: Callable[..., Any]) -> None:
         self.sock, self.setup, self.function = sock, setup, function
@@ -149,7 +139,7 @@ class _Workers:
         signal.set_wakeup_fd(self.wake, warn_on_full_buffer=False)
 
     def wait(self, seconds: float) -> bool:
-        """Waits until the sweeper says something, a worker ends, or the time is over; whether the sweeper did."""
+        """Waits until the sweeper sends an order, a worker ends, or time is up. Returns whether there is an order."""
         watched: list[Any] = [self.sock, self.alarm]
         ready, _, _ = select.select(watched, [], [], seconds)
         if self.alarm in ready:
@@ -158,7 +148,7 @@ class _Workers:
         return self.sock in ready
 
     def reap(self) -> None:
-        """Tells the sweeper of the workers that have ended."""
+        """Reports to the sweeper which workers have ended."""
         for pid, run_id in list(self.run_ids.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
@@ -185,7 +175,7 @@ class _Workers:
         self.run_ids[pid] = task.run_id
 
     def stop(self, order: Order | None) -> None:
-        """Has one run, or all, write a checkpoint and leave, or kills them; kills all where the sweeper is gone."""
+        """Asks one run, or all, to write a checkpoint and leave, or kills them. Kills all if the sweeper is gone."""
         for pid, run_id in self.run_ids.items():
             if order is None or (order.what == "kill" and order.run_id in ("", run_id)):
                 _signal_group(pid, signal.SIGKILL)
@@ -222,10 +212,10 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
         try:
             message = _attempt(setup, task, function, stop)
         except LockLost as error:
-            print(_one_line(error), file=sys.stderr)
+            print(in_one_line(error), file=sys.stderr)
             message = Message("said", task.run_id, "held")  # by another, perhaps: the sweeper looks again
         except InputError as error:  # the disk refuses the claim or the record
-            message = Message("said", task.run_id, "refused", error=_one_line(error))
+            message = Message("said", task.run_id, "refused", error=in_one_line(error))
         send(sock, message)
         code = 0
     except BaseException:
@@ -238,7 +228,7 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
 
 
 class _Stop:
-    """Set by `STOP_SIGNAL` or by a pending SIGTERM; a run asks it between steps."""
+    """Whether the run should stop: after `STOP_SIGNAL`, or when a SIGTERM is pending. The run asks between steps."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -274,10 +264,10 @@ def _attempt(setup: Setup, task: Task, function: Callable[..., Any], stop: _Stop
 
 def _unfinished(task: Task, claim: RunClaim, error: BaseException, stop: _Stop) -> Message:
     """Records how an attempt ended that gave no result: refused, stopped or crashed. Raises `LockLost`."""
-    refused = _one_line(error) if isinstance(error, InputError) else None
+    refused = in_one_line(error) if isinstance(error, InputError) else None
     if refused is None and (_is_stop(error) or stop.should_stop()):
         claim.ended("stopped")
-        return Message("said", task.run_id, "stopped", error=_one_line(error))
+        return Message("said", task.run_id, "stopped", error=in_one_line(error))
     if refused is None:
         claim.check()  # an error that came of another's removing the run's files is not the run's
         refused = trouble(error, claim.folder)  # a full disk is not this run's failure
@@ -285,7 +275,7 @@ def _unfinished(task: Task, claim: RunClaim, error: BaseException, stop: _Stop) 
         claim.ended("refused", error=refused)
         return Message("said", task.run_id, "refused", error=refused)
     lines = "".join(traceback.format_exception(error))
-    text = f"{type(error).__name__}: {_one_line(error)}"
+    text = f"{type(error).__name__}: {in_one_line(error)}"
     sys.stderr.write(lines)
     if task.last_attempt:
         claim.publish_failed(task.recipe, text, lines, task.attempt)
@@ -301,7 +291,7 @@ def _asked(claim: RunClaim, stop: _Stop) -> bool:
 
 
 def _is_stop(error: BaseException) -> bool:
-    """By name, so that this module need not import the run's (torch)."""
+    """Whether the run raised `Stopped`. Known by its name: to import its module would import torch."""
     return any(c.__name__ == "Stopped" for c in type(error).__mro__)
 
 
@@ -336,7 +326,3 @@ def _die_with(parent: int) -> None:
         return
     if os.getppid() != parent:  # it died before the call
         os._exit(1)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from gan_ablate import trust
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
@@ -36,6 +36,8 @@ from gan_ablate.untrusted import read_regular
 MAX_ARRAY = 1000  # tasks of one array; Slurm's own default limit is 1001
 MARGIN = 30  # seconds between the end of the runs' grace and the end of the job
 LONGEST_JOB = 64  # characters of a job's name
+# options that submitit calls as they are called here
+AS_THEY_ARE = "time array_parallelism partition account qos constraint exclude gpus_per_node cpus_per_task".split()
 ASK_EVERY = 10.0  # seconds between looks at the queue: it is one for all users
 
 
@@ -81,19 +83,11 @@ class SlurmOptions:
                 raise InputError(f"{_flag('sbatch')} {entry!r}: write key=value, as in nice=100")
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """As submitit's Slurm executor takes them."""
-        given: dict[str, Any] = {
+        """The options under the names that submitit's Slurm executor has for them."""
+        given: dict[str, Any] = {k: getattr(self, k) or None for k in AS_THEY_ARE}
+        given |= {
             "job_name": re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_JOB] or "study",  # a line of the script
-            "time": self.time,
-            "array_parallelism": self.array_parallelism,
             "signal_delay_s": self.signal_delay,
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
-            "constraint": self.constraint,
-            "exclude": self.exclude,
-            "gpus_per_node": self.gpus_per_node or None,
-            "cpus_per_task": self.cpus_per_task or None,
             "mem": f"{round(self.mem_gb * 1024)}MB" if self.mem_gb else None,
             "setup": list(self.setup) or None,
             # since 22.05 srun does not take it over from sbatch
@@ -120,7 +114,7 @@ def check_installed() -> None:
 
 
 def shares(recipes: Sequence[Recipe], runs_per_job: int) -> list[tuple[Recipe, ...]]:
-    """The runs dealt out to jobs of nearly equal size, neighbours together. Raises `InputError` for too many jobs."""
+    """Splits the runs into jobs of nearly equal size, in their order. Raises `InputError` for too many jobs."""
     jobs = -(-len(recipes) // runs_per_job)
     if jobs > MAX_ARRAY:
         least = -(-len(recipes) // MAX_ARRAY)
@@ -132,7 +126,7 @@ def shares(recipes: Sequence[Recipe], runs_per_job: int) -> list[tuple[Recipe, .
 
 @dataclass
 class _Task:
-    """One job of an array, as the queue knows it, with the runs that it was given."""
+    """One job of an array: its id and state in the queue, and the runs that it was given."""
 
     job_id: str  # 17_3; 17 where the array would have one job
     run_ids: tuple[str, ...]
@@ -187,14 +181,14 @@ def sweep_on_slurm(
         if not wait or not waiting:
             return Summary(0, 0, len(finished), len(waiting))
         failed = sum("error" in record for record in finished.values())
-        watch = _Watch(store, waiting, tasks, display, TimeLeft.of(seconds_of(finished.values())))
-        return watch.run(len(finished), failed, ask_every)
+        estimate = TimeLeft(seconds_of(finished.values()))
+        return _Watch(store, waiting, tasks, display, estimate, len(finished), failed).run(ask_every)
     finally:
         display.close()
 
 
 def _forgotten(store: Store, run_id: str) -> bool:
-    """Takes a recorded failure away, unless somebody is at that run."""
+    """Deletes a recorded failure; returns False if another process holds that run."""
     with store.claim(run_id) as claim:
         if claim is not None:
             claim.forget_failure()
@@ -202,7 +196,7 @@ def _forgotten(store: Store, run_id: str) -> bool:
 
 
 def _submit(store: Store, recipes: Sequence[Recipe], way: Way, options: SlurmOptions, name: str) -> list[_Task]:
-    """One array of jobs, and a note in the root of what each of them was given."""
+    """Submits one array of jobs, and writes down in the root which runs each of them was given."""
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -218,7 +212,7 @@ def _submit(store: Store, recipes: Sequence[Recipe], way: Way, options: SlurmOpt
             jobs = executor.submit_array(calls)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         said = [line.strip() for line in str(error).splitlines() if re.search("error:|fatal:", line)]
-        said = said or [" ".join(str(error).split())]
+        said = said or [in_one_line(error)]
         raise InputError(f"sbatch refused the jobs: {re.sub('^sbatch: ((error|fatal): )?', '', said[-1])}") from None
     tasks = [_Task(job.job_id, tuple(r.run_id for r in share)) for job, share in zip(jobs, dealt, strict=True)]
     record = {"tasks": [{"job_id": task.job_id, "run_ids": task.run_ids} for task in tasks], "options": asdict(options)}
@@ -239,7 +233,7 @@ def _known(root: Path) -> list[_Task]:
 
 
 def queue() -> dict[str, str] | None:
-    """Job id -> state, of all jobs of this user that wait or run; None where Slurm gives no answer."""
+    """Job id -> state, of all waiting and running jobs of this user; None if Slurm does not answer."""
     command = ["squeue", "--me", "--noheader", "--array", "--format", "%i %T"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=ASK, check=True).stdout
@@ -250,18 +244,19 @@ def queue() -> dict[str, str] | None:
 
 @dataclass
 class _Watch:
-    """Tells of each run that ends, until all have or no job is left to carry them out."""
+    """Reports each run that ends, until all have ended or no job is left to carry them out."""
 
     store: Store
     waiting: dict[str, Recipe]
     tasks: list[_Task]
     display: Display
     estimate: TimeLeft
+    skipped: int = 0  # finished before, those that failed included
+    failed_before: int = 0
     done: int = 0
     failed: int = 0
 
-    def run(self, skipped: int, failed_before: int, ask_every: float) -> Summary:
-        total = skipped + len(self.waiting)
+    def run(self, ask_every: float) -> Summary:
         asked, signals = time.monotonic(), list[int]()
         pause = min(ask_every, max(0.5, len(self.waiting) / 500))  # a look costs two opened files per run
         with catching(signals):
@@ -269,17 +264,17 @@ class _Watch:
                 over = False
                 if time.monotonic() - asked >= ask_every:
                     over, asked = self._ask(), time.monotonic()
-                self._collect(lambda: self._progress(total, skipped, failed_before))  # after the jobs are seen gone
-                self.display.update(self._progress(total, skipped, failed_before))
+                self._collect()  # after the jobs are seen gone
+                self.display.update(self._progress())
                 if over:
                     break
                 if self.waiting and not signals:
                     time.sleep(pause)
         self._tell_the_end(bool(signals))
         left = len(self.waiting)
-        return Summary(self.done, self.failed, skipped, left, signals[0] if signals and left else 0)
+        return Summary(self.done, self.failed, self.skipped, left, signals[0] if signals and left else 0)
 
-    def _collect(self, progress: Any) -> None:
+    def _collect(self) -> None:
         for run_id, recipe in list(self.waiting.items()):
             record = self.store.finished(run_id, warn=False)
             if record is None:
@@ -290,10 +285,10 @@ class _Watch:
             self.done += "error" not in record
             for each in seconds_of([record]):
                 self.estimate.add(*each)
-            self.display.finished(progress(), run_line(recipe, facts))
+            self.display.finished(self._progress(), run_line(recipe, facts))
 
     def _ask(self) -> bool:
-        """Looks at the queue; whether none of the jobs is left. Raises `InputError` for what a job refused."""
+        """Asks the queue, and returns whether no job is left. Raises `InputError` for what a job refused."""
         states = queue()
         if states is None:
             return False  # no answer is no news
@@ -305,7 +300,7 @@ class _Watch:
         return all(task.state == "GONE" for task in self.tasks)
 
     def _refusal(self, task: _Task) -> str:
-        """The line of bad input that ended a job, or nothing. Never by its pickle: to open one is to run it."""
+        """The line of bad input that ended a job, or nothing. Its pickle stays closed: to open it would run it."""
         if not set(task.run_ids) & set(self.waiting):
             return ""
         try:
@@ -328,12 +323,12 @@ class _Watch:
                 log = self.store.root / FOLDER / f"{task.job_id}_0_log.err"
                 self.display.note(f"job {task.job_id} is over and left {lost} of its runs: see {log}")
 
-    def _progress(self, total: int, skipped: int, failed_before: int) -> Progress:
+    def _progress(self) -> Progress:
         active = [task.job_id for task in self.tasks if task.state == "RUNNING"]
         return Progress(
-            total=total,
-            finished=self.done + skipped - failed_before,
-            failed=self.failed + failed_before,
+            total=self.skipped + self.done + self.failed + len(self.waiting),
+            finished=self.done + self.skipped - self.failed_before,
+            failed=self.failed + self.failed_before,
             running=tuple(f"job {job_id}" for job_id in active),
             seconds_left=self.estimate.left(self.waiting.values(), [], max(1, len(active))),
         )

@@ -1,7 +1,7 @@
-"""One job of a sweep on Slurm: its share of the runs, worked off by the local pool, handed on when the job must go.
+"""One job of a sweep on Slurm: the local pool works through its share of the runs until the job must end.
 
-A signal comes to every process of the job. The pool's server is deaf to it; the runs write a checkpoint at their next
-step and leave; then submitit's own handler has Slurm queue the job again, and goes on with the rest of its share.
+Slurm signals every process of the job. The pool's server ignores the signal. The runs write a checkpoint at their next
+step and leave. Then submitit's own handler has Slurm queue the job again, and the job goes on with the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_ablate.errors import InputError
+from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.display import Plain
@@ -46,7 +46,7 @@ class Share:
                 Path(self.root), self.recipes, self.way, display=Plain(), path=self.path, numbers=numbers
             )
         except InputError as error:
-            line = " ".join(str(error).split())
+            line = in_one_line(error)
             with suppress(OSError):  # the full disk may be what it says
                 publish(refusal_file(Path(self.root), job_id()), to_json(line))
             return {"refused": line}
@@ -55,7 +55,7 @@ class Share:
         return asdict(summary)
 
     def checkpoint(self) -> Any:
-        """What the job does when it starts again: the same, finished runs are found in the store."""
+        """What the job does when it starts again: the same, since the store knows which runs are finished."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -75,7 +75,7 @@ def job_id() -> str:
 
 
 def still_running() -> bool:
-    """Whether this job is up and wanted: not if it was cancelled, or if Slurm is queueing it again already.
+    """Whether this job should be queued again: not if it was cancelled, or if Slurm queues it again by itself.
 
     A job that is preempted with a grace period counts as running until that ends, and is not queued again by Slurm if
     it leaves of itself before: it must ask for it.

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.publishing import put
+from gan_ablate.publishing import put, refusing
 from gan_ablate.recipe import Recipe
 from gan_ablate.study.cells import Expansion, dataset_names
 from gan_ablate.study.study import Study
@@ -26,7 +26,7 @@ KEYS = ("run", "seed")
 
 @dataclass(frozen=True)
 class Trial:
-    """What one trial is asked for."""
+    """The cell that one trial trains."""
 
     run: str  # model/arm or model@dataset/arm
     seed: int
@@ -49,11 +49,7 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
     cells = named(expansion)
     if not cells:
         raise InputError(f"{study.path}: no cells to train")
-    values: dict[str, list[str] | list[int]] = {
-        "run": list(dict.fromkeys(c.run for c in cells)),
-        "seed": list(dict.fromkeys(c.seed for c in cells)),
-    }
-    parameters = {name: {"values": held} for name, held in values.items()}
+    parameters = {key: {"values": list(dict.fromkeys(getattr(c, key) for c in cells))} for key in KEYS}
     content = {
         "name": study.name,
         "project": study.name,
@@ -77,7 +73,7 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
 
 
 def named(expansion: Expansion) -> dict[Trial, Recipe]:
-    """The study's recipes by their cells."""
+    """The study's recipes, by the trials that train them."""
     short = _short(expansion)
     return {Trial(_run(r.model, r.dataset, r.arm, short), r.seed): r for r in expansion.recipes}
 
@@ -131,9 +127,7 @@ def recipe_of(cell: Trial, study: Study, expansion: Expansion) -> Recipe | str:
 
 def write_file(text: str, path: Path) -> None:
     """Writes the file, unless it is there with the same text. Raises `InputError`."""
-    try:
+    with refusing(path, any_error=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:
             put(path, text.encode())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -12,23 +12,22 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.sweep.server import Message, Order, Setup, Task, receive, send
 
 
-@dataclass(frozen=True)
-class Slot:
-    """Where one run at a time is carried out. `gpu` becomes its `CUDA_VISIBLE_DEVICES`; None leaves that alone."""
+class Slot(NamedTuple):
+    """A place for one run at a time. `gpu` becomes its `CUDA_VISIBLE_DEVICES`; None leaves that variable alone."""
 
     number: int
     gpu: str | None = None
 
 
 def cores() -> int:
-    """CPU cores this process may use: its affinity; where smaller, its control group's quota or its Slurm job's part.
+    """CPU cores this process may use: the least of its affinity, its control group's quota and its Slurm job's share.
 
     Slurm without cgroups leaves the affinity at the whole node, which other jobs use too.
     """
@@ -86,7 +85,7 @@ def slots(
 
 
 def threads_each(places: Sequence[Slot]) -> int:
-    """Threads of one run: beside a GPU its part of the cores, without GPUs one (see docs/architecture.md)."""
+    """Threads of one run: on a GPU its share of the cores, otherwise one (see docs/architecture.md)."""
     return max(1, cores() // len(places)) if any(p.gpu is not None for p in places) else 1
 
 
@@ -96,7 +95,7 @@ DEATHS = 3  # of the server, with no run finished between them, that a sweep bea
 
 
 class Server:
-    """The warm server as its sweeper sees it: a context in which it lives, orders to it, messages from it."""
+    """The sweeper's side of the warm server: starts and ends it as a context, sends orders, receives messages."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
@@ -120,7 +119,9 @@ class Server:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self.setup.threads))
         # counting GPUs through NVML makes no CUDA context, which would not survive a fork
-        environment = {**os.environ, **threads, "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": _path(self.setup)}
+        # and the server finds this package, and the run function, where the sweeper did
+        path = os.pathsep.join(filter(None, self.setup.path))
+        environment = {**os.environ, **threads, "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": path}
         environment.pop("SLURM_NTASKS", None)  # else Lightning takes each run for a task of one distributed job
         self.output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         code = f"{BLOCK}; from gan_ablate.sweep.server import serve; serve({theirs.fileno()})"
@@ -139,7 +140,7 @@ class Server:
         send(mine, self.setup)
 
     def restart(self) -> None:
-        """Starts it again. Raises `InputError` where it only ever dies."""
+        """Starts the server again. Raises `InputError` once it has died too often in a row."""
         self.deaths += 1
         if self.deaths > DEATHS:
             words = self.tail().strip().splitlines() or ["none"]
@@ -174,8 +175,3 @@ class Server:
     def tail(self) -> str:
         self.output.seek(0)
         return self.output.read()[-4000:].decode(errors="replace")
-
-
-def _path(setup: Setup) -> str:
-    """The server finds this package, and the run function, where the sweeper did."""
-    return os.pathsep.join(filter(None, setup.path))

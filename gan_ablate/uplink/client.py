@@ -12,9 +12,8 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError
 from gan_ablate.uplink.child import services
@@ -26,8 +25,7 @@ CHILD = Path(__file__).with_name("child.py")
 OF_AN_AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """What became of a W&B run. `complete`: all of it is at the server (or, offline, on disk)."""
 
     mode: str = "none"  # online | offline | none
@@ -68,10 +66,9 @@ class Link:
         fallback: bool = True,
         agent: bool = True,
         init_seconds: float | None = None,
-        finish_seconds: float | None = None,
     ) -> None:
         init_seconds = init_seconds or seconds("init", INIT_SECONDS)
-        self._limit = finish_seconds or seconds("finish", FINISH_SECONDS)
+        self._limit = seconds("finish", FINISH_SECONDS)
         self._ready_by = time.monotonic() + (init_seconds if mode == "online" else 0.0)
         self._ended: Ended | None = None
         (folder / "wandb").mkdir(parents=True, exist_ok=True)

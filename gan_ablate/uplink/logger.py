@@ -22,20 +22,14 @@ class WandbLog(Logger):
     project: W&B's, the study's name.
     """
 
+    name, version = "wandb", ""
+
     def __init__(self, recipe: Recipe, folder: Path, mode: str, project: str, init_seconds: float) -> None:
         super().__init__()
-        self.recipe, self.folder = recipe, folder
+        self.folder, self.version = folder, recipe.run_id
         self.target = payload.target(mode, project)
         self.last_step, self.evaluations = -1, 0
         self.link = Link(folder, payload.init(recipe, project), mode=mode, init_seconds=init_seconds)
-
-    @property
-    def name(self) -> str:
-        return "wandb"
-
-    @property
-    def version(self) -> str:
-        return self.recipe.run_id
 
     @property
     def experiment(self) -> Any:

@@ -48,11 +48,8 @@ def init(recipe: Recipe, project: str) -> dict[str, Any]:
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
-    rows = []
-    for held in read_log(folder):
-        point = held.get("evaluation")
-        rows.append(row(point if isinstance(point, dict) else held, held["step"]))
-    return rows
+    told = ((held, held.get("evaluation")) for held in read_log(folder))
+    return [row(point if isinstance(point, dict) else held, held["step"]) for held, point in told]
 
 
 def row(values: Mapping[str, Any], step: int | None) -> dict[str, Any]:
@@ -99,30 +96,26 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def target(mode: str, project: str) -> dict[str, str]:
     """Where a run is uploaded to: two servers or projects are two targets."""
-    if mode != "online":
-        return {"mode": mode, "project": os.environ.get("WANDB_PROJECT") or project}
-    return {
-        "mode": mode,
-        "server": os.environ.get("WANDB_BASE_URL", ""),
-        "entity": os.environ.get("WANDB_ENTITY", ""),
-        "project": os.environ.get("WANDB_PROJECT") or project,
-    }
+    at = {"server": os.environ.get("WANDB_BASE_URL", ""), "entity": os.environ.get("WANDB_ENTITY", "")}
+    project = os.environ.get("WANDB_PROJECT") or project
+    return {"mode": mode, **(at if mode == "online" else {}), "project": project}
 
 
 def marked(folder: Path, target: Mapping[str, str], last_step: int) -> bool:
     """Whether all of a run was uploaded there before."""
-    try:
-        held = json.loads(read_regular(folder / MARKER))
-        return any(each["target"] == target and each["last_step"] == last_step for each in held)
-    except (OSError, ValueError, TypeError, KeyError):
-        return False
+    return any(each["target"] == target and each["last_step"] == last_step for each in _uploads(folder))
 
 
 def mark(folder: Path, target: Mapping[str, str], last_step: int, ended: Ended) -> None:
     """Remembers an upload. Raises `OSError`."""
+    held = [each for each in _uploads(folder) if each["target"] != target]
+    publish(folder / MARKER, to_json([*held, {"target": target, "wandb_id": ended.id, "last_step": last_step}]))
+
+
+def _uploads(folder: Path) -> list[dict[str, Any]]:
+    """The uploads that a run's folder remembers; none where they cannot be read."""
     try:
         held = json.loads(read_regular(folder / MARKER))
-        held = [each for each in held if each["target"] != target]
-    except (OSError, ValueError, TypeError, KeyError):
-        held = []
-    publish(folder / MARKER, to_json([*held, {"target": target, "wandb_id": ended.id, "last_step": last_step}]))
+        return [each for each in held if {"target", "last_step"} <= set(each)]
+    except (OSError, ValueError, TypeError):
+        return []

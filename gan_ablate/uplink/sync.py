@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gan_ablate.errors import InputError
+from gan_ablate.publishing import refusing
 from gan_ablate.recipe import Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS, Cell
 from gan_ablate.store.store import Store
@@ -70,7 +70,7 @@ def _upload(cell: Cell, record: dict[str, Any], folder: Path, target: dict[str, 
     """One run; the line of what went wrong, or nothing."""
     recipe = Recipe.from_dict({**record["recipe"], "arm": cell.arm})
     rows = payload.history(folder)
-    try:
+    with refusing(folder, any_error=True):
         begin = payload.init(recipe, target["project"])
         link = Link(folder, begin, mode=target["mode"], resume=None, fallback=False, agent=False)
         for row in rows:
@@ -81,8 +81,6 @@ def _upload(cell: Cell, record: dict[str, Any], folder: Path, target: dict[str, 
         if not ended.complete:
             return f"{recipe.model}/{recipe.arm}/{recipe.seed}: {ended.error}"
         payload.mark(folder, target, last, ended)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
     return ""
 
 

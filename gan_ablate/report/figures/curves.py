@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,8 +23,7 @@ COLUMNS = 4  # panels side by side in a file
 KEY = 22  # pixels of a line of the key
 
 
-@dataclass(frozen=True)
-class Curves:
+class Curves(NamedTuple):
     """One arm's evaluations."""
 
     seeds: tuple[np.ndarray, ...]  # each (points, 2): step, FID
@@ -40,11 +39,9 @@ def gather(points: pd.DataFrame) -> dict[str, Curves]:
 def _curves(part: pd.DataFrame) -> Curves:
     table = part[["seed", "step", "fid"]].to_numpy(dtype=float)
     seeds = tuple(table[table[:, 0] == s][:, 1:] for s in np.unique(table[:, 0]))
-    rows = []
-    for step in np.unique(table[:, 1]):
-        middle = t_interval(np.log(table[table[:, 1] == step][:, 2]))
-        rows.append((step, *np.exp(middle)))
-    return Curves(seeds, np.array(rows))
+    steps = np.unique(table[:, 1])
+    means = [np.exp(t_interval(np.log(table[table[:, 1] == step][:, 2]))) for step in steps]
+    return Curves(seeds, np.column_stack([steps, means]))
 
 
 def panels(curves: Mapping[str, Curves], arms: Sequence[str], label: str = "FID") -> dict[str, Drawing]:

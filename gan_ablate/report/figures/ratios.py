@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
@@ -27,8 +26,7 @@ class Axis(NamedTuple):
     worse: str
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of a forest plot."""
 
     name: str

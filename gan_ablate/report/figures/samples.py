@@ -6,8 +6,8 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -20,8 +20,7 @@ LARGEST = 200  # pixels of a picture's longer side in the page, about
 MOST_PIXELS = 8192  # a side longer than this is no grid of ours
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """One picture: what it shows and a data URI."""
 
     arm: str

@@ -4,8 +4,6 @@ tests compute contrast from them.
 Blue and orange after Okabe and Ito (2008), which the colour-blind tell apart; shape and words always say the same.
 """
 
-# ruff: noqa: E501 - lines of CSS
-
 from __future__ import annotations
 
 import math
@@ -13,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from importlib.resources import files
 from typing import Any
 
 LIGHT = {
@@ -26,25 +25,10 @@ DARK = {
 STRONGEST = 0.42  # opacity of the heat map's fullest cell: its text stays readable on it
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#9a7b00", "#3d7d9e")  # lines of several arms in one figure
 
-FIGURE = (
-    """
-.fig text{font:12px system-ui,-apple-system,"Segoe UI",sans-serif;fill:var(--soft)}
-.fig .nm{font-size:13px;fill:var(--ink)}.fig .sm{font-size:11px}.fig .cell{font-size:11.5px;fill:var(--ink)}
-.fig .ax{stroke:var(--axis);stroke-width:1;fill:none}.fig .gr{stroke:var(--line);stroke-width:1;fill:none}
-.fig .helps{stroke:var(--helps);fill:var(--helps)}.fig .hurts{stroke:var(--hurts);fill:var(--hurts)}
-.fig .undecided{stroke:var(--neutral);fill:var(--neutral)}.fig .open{fill:var(--bg)}
-.fig .thin{fill:none;stroke-width:1;stroke-opacity:.5}.fig .line{fill:none;stroke-width:2.2;stroke-linejoin:round}
-.fig .base{stroke:var(--ink)}.fig .dash{stroke-dasharray:5 3}.fig .arm{stroke:var(--helps)}
-.fig .band{stroke:none;fill:var(--helps);fill-opacity:.16}.fig .bband{stroke:none;fill:var(--neutral);fill-opacity:.16}
-.fig .hot{fill:var(--hurts);stroke:none}.fig .cold{fill:var(--helps);stroke:none}
-.fig .hatch{stroke:var(--neutral);stroke-width:1.1;stroke-opacity:.75}
-.fig .frame{fill:none;stroke:var(--line)}
-.fig .d2{stroke-dasharray:7 3}.fig .d3{stroke-dasharray:2 3}.fig .d4{stroke-dasharray:9 3 2 3}.fig .d5{stroke-dasharray:4 2}
-""".strip()
-    + "".join(
-        f"\n.fig .s{k}{{stroke:{colour};fill:none;stroke-width:2.2;stroke-linejoin:round}}.fig .m{k}{{stroke:{colour};fill:{colour}}}"
-        for k, colour in enumerate(SERIES)
-    )
+FIGURE = files("gan_ablate.report.figures").joinpath("figure.css").read_text(encoding="utf-8").strip() + "".join(
+    f"\n.fig .s{k}{{stroke:{colour};fill:none;stroke-width:2.2;stroke-linejoin:round}}"
+    f".fig .m{k}{{stroke:{colour};fill:{colour}}}"
+    for k, colour in enumerate(SERIES)
 )
 
 
