@@ -65,7 +65,7 @@ MAY_IMPORT = {
     "store": READ | {"formatting"},
     "run": MODELS | FILES | {"models", "evaluate", "results", "store", "uplink"},
     "uplink": READ | {"store"},
-    "sweep": READ | {"store", "formatting"},
+    "sweep": JUDGE | {"store", "findings"},
     "findings": JUDGE,
     "claims": JUDGE | {"findings"},
     "report": JUDGE | {"findings", "claims", "store"},

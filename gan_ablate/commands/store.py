@@ -26,7 +26,35 @@ def _status(args: Namespace) -> int:
         _watch(lambda show: watch(lambda: overview(Store.open(args.root)), show, args.every))
         return 0
     seen = overview(Store.open(args.root))
-    say(to_json(seen.to_dict()).decode() if args.json else table(seen))
+    say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *_looks(args.root)]))
+    return 0
+
+
+def _looks(root: str) -> list[str]:
+    """Of an adaptive study: what its looks have found, and what comes next."""
+    from gan_ablate.findings.looks import describe, open_root
+
+    opened = open_root(root)
+    return ["", *(describe(place, looked, opened.plan) for place, looked in opened.looks.items())] if opened else []
+
+
+def _next(args: Namespace) -> int:
+    from gan_ablate.findings.looks import describe, open_root
+    from gan_ablate.publishing import to_json
+
+    opened = open_root(args.root)
+    if opened is None:
+        raise InputError(f"{args.root}: not an adaptive study: `gan-ablate status {args.root}` says what is left")
+    rows = opened.missing()
+    if args.json:
+        print(to_json({"schema": 1, "runs": rows}).decode(), end="")
+        return 0
+    say("\n".join(describe(place, looked, opened.plan) for place, looked in opened.looks.items()))
+    for row in rows:
+        seeds = ", ".join(map(str, row["seeds"]))
+        minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""
+        say(f"  {row['model']}/{row['arm']}: seeds {seeds}{minutes}")
+    say(f"{sum(len(row['seeds']) for row in rows)} runs; the sweep's own command trains them")
     return 0
 
 
@@ -106,6 +134,11 @@ def add(subcommands: Any) -> None:
     status.add_argument("--watch", action="store_true", help="again and again, until nothing is left")
     status.add_argument("--every", type=float, default=2.0, help="seconds between two looks")
     status.add_argument("--json", action="store_true", help="one JSON object, for other programs")
+    ahead = command(
+        subcommands, "next", "What an adaptive sweep trains next, and why.", "gan-ablate next runs/ablation"
+    )
+    ahead.add_argument("root")
+    ahead.add_argument("--json", action="store_true", help="one JSON object, for other programs")
     show = command(
         subcommands, "show", "All about one run.", "gan-ablate show dcgan/label_smoothing/0 --root runs/ablation"
     )
@@ -132,4 +165,4 @@ def add(subcommands: Any) -> None:
     gc.add_argument("--yes", action="store_true", help="remove it")
 
 
-COMMANDS = {"status": _status, "show": _show, "merge": _merge, "gc": _gc}
+COMMANDS = {"status": _status, "next": _next, "show": _show, "merge": _merge, "gc": _gc}

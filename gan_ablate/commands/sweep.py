@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.recipe import BASE
 from gan_ablate.trust import trust_typed
+
+if TYPE_CHECKING:
+    from gan_ablate.recipe import Recipe
+    from gan_ablate.study.seed_plan import SeedPlan
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -41,6 +48,22 @@ SLURM_LISTS = {
     "setup": "a shell line to run in the job first, as 'module load cuda'; may be repeated",
     "sbatch": "any other option of sbatch, as nice=100; may be repeated",
 }
+
+
+def budget(text: str) -> dict[str, Any]:
+    """The fields of `Way` for `2h` or `800runs`; none for an empty text. Raises `InputError`."""
+    if not text:
+        return {}
+    if found := re.fullmatch(r"(\d+) ?runs?", text.strip()):
+        if not int(found[1]):
+            raise InputError(
+                f"--budget {text!r}: a budget of nothing: write a time as 2h, or a number of runs as 800runs"
+            )
+        return {"budget_runs": int(found[1])}
+    try:
+        return {"budget_seconds": duration(text)}
+    except InputError:
+        raise InputError(f"--budget {text!r}: write a time as 30m or 2h, or a number of runs as 800runs") from None
 
 
 def duration(text: str) -> float:
@@ -99,15 +122,20 @@ def _sweep(args: Namespace) -> int:
         threads=args.threads or None,
         per_gpu=args.per_gpu,
         time_limit=duration(args.time_limit) if args.time_limit else None,
+        **budget(args.budget),
         options={**run_options(args), "group": study.name},
     )
     if args.dry_run:
         chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
         say(display.matrix(expansion, root, workers=workers, chosen=chosen))
+        if study.seed_plan:
+            say(_plan(expansion.recipes, study.seed_plan))
         return 0
     more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_crashed}
     if slurm:
+        if args.budget:
+            raise InputError("--budget: is for runs on this machine, not for --executor slurm")
         summary = sweep_on_slurm(study, root, way=way, options=slurm, wait=not args.no_wait, **more)
         if args.no_wait:
             print(f"{summary.skipped} done before, {summary.left} with Slurm; the same command looks after them")
@@ -118,6 +146,19 @@ def _sweep(args: Namespace) -> int:
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
     print(f"{counts}; {hint}" if summary.left else counts)
     return summary.exit_code
+
+
+def _plan(recipes: Sequence[Recipe], plan: SeedPlan) -> str:
+    """The looks of an adaptive study as two lines."""
+    from gan_ablate.sweep.releases import least_and_most
+
+    least, most = least_and_most(recipes, plan)
+    arms = [sum(r.arm != BASE and a <= r.seed < b for r in recipes) for a, b in pairwise((0, *plan.looks))]
+    looks = ", ".join(f"at {n} seeds (weight {w:.2g})" for n, w in zip(plan.looks, plan.weights, strict=True))
+    return (
+        f"adaptive: base has {plan.base} seeds; arms are looked at {looks} and stop once they are decided\n"
+        f"{least} runs at the least, {most} at the most; each look's runs of arms: at most {', '.join(map(str, arms))}"
+    )
 
 
 def add(subcommands: Any) -> None:
@@ -136,6 +177,9 @@ def add(subcommands: Any) -> None:
     )
     sweep.add_argument(
         "--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then recorded as crashed"
+    )
+    sweep.add_argument(
+        "--budget", default="", help="end after so long (2h) or so many runs (800runs); the same command goes on"
     )
     sweep.add_argument("--dry-run", action="store_true", help="print the matrix of runs and leave")
     sweep.add_argument("--only", action="append", default=[], metavar="PATTERN", help="e.g. dcgan/*/0; may be repeated")

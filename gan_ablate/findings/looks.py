@@ -7,13 +7,22 @@ in and whoever was killed meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from gan_ablate.recipe import BASE
-from gan_ablate.stats.two_part import MARGIN, Evidence, Runs, Verdict, decide, weigh
-from gan_ablate.study.seed_plan import SeedPlan
+from gan_ablate.results.files import as_number
+from gan_ablate.results.runs import MISSING, Run, read_run
+from gan_ablate.results.study_file import read_study
+from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, weigh
+from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
+Place = tuple[str, str]  # model, dataset
+TINY = 1e-12  # in place of a FID of 0, which has no logarithm
 Outcomes = Mapping[
     int, float | None
 ]  # by seed: log FID, `None` where the run failed; a seed that is not there is missing
@@ -69,3 +78,68 @@ def _runs(outcomes: Outcomes, n: int) -> Runs:
     """The first n seeds."""
     held = [outcomes[s] for s in range(n) if s in outcomes]
     return Runs(tuple(x for x in held if x is not None), sum(x is None for x in held))
+
+
+def outcomes_of(runs: Iterable[Run]) -> dict[Place, dict[str, dict[int, float | None]]]:
+    """(model, dataset) -> arm -> seed -> log FID, `None` where the run failed. Arms of which none is done are there."""
+    found: dict[Place, dict[str, dict[int, float | None]]] = {}
+    for run in runs:
+        arm = found.setdefault((run.model, run.dataset), {}).setdefault(run.arm, {})
+        if run.outcome != MISSING:
+            arm[run.seed] = None if run.failed else math.log(max(run.fid, TINY))
+    return found
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An adaptive study's root as it stands: the runs that were asked for so far."""
+
+    plan: SeedPlan
+    runs: tuple[Run, ...]
+    looks: dict[Place, Looked]
+
+    def missing(self) -> list[dict[str, Any]]:
+        """What its looks ask for and is not finished: one object per model, dataset and arm, the cheapest first.
+
+        minutes: of all these seeds, by the arm's finished runs, else the model's; `None` where none is finished.
+        """
+        rows = []
+        outcomes = outcomes_of(self.runs)
+        for (model, dataset), looked in self.looks.items():
+            for arm, n in looked.seeds.items():
+                seeds = [s for s in range(n) if s not in outcomes[model, dataset].get(arm, {})]
+                each = self._seconds(model, dataset, arm) or self._seconds(model, dataset, None)
+                minutes = None if each is None else len(seeds) * each / 60
+                rows += [{"model": model, "dataset": dataset, "arm": arm, "seeds": seeds, "minutes": minutes}] * bool(
+                    seeds
+                )
+        return sorted(rows, key=lambda row: math.inf if row["minutes"] is None else row["minutes"])
+
+    def _seconds(self, model: str, dataset: str, arm: str | None) -> float | None:
+        own = [r for r in self.runs if (r.model, r.dataset) == (model, dataset) and arm in (None, r.arm)]
+        known = [s for r in own if (s := as_number(r.record.get("seconds"))) > 0]
+        return sum(known) / len(known) if known else None
+
+
+def open_root(root: str | Path) -> Opened | None:
+    """The looks of a root; `None` where its study is not adaptive. Raises `InputError` where there is no study."""
+    study = read_study(Path(root))
+    plan = plan_of(study.source)
+    if plan is None:
+        return None
+    runs = tuple(read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells)
+    tested = {c.run_id for c in study.cells if not c.same_as_base}
+    found = outcomes_of(r for r in runs if r.run_id in tested)
+    return Opened(plan, runs, {place: look(own, plan) for place, own in found.items() if BASE in own})
+
+
+def describe(place: Place, looked: Looked, plan: SeedPlan) -> str:
+    """`dcgan on shapes: 1 of 3 looks taken: 3 helps, 40 undecided; next: 40 arms to 8 seeds`."""
+    counts = Counter(v.verdict for v in looked.verdicts.values())
+    found = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    taken = f"{looked.look} of {len(plan.looks)} looks taken"
+    if not looked.open or looked.look == len(plan.looks):
+        ahead = "nothing more is trained"
+    else:
+        ahead = f"next: {len(looked.open)} arms to {plan.looks[looked.look]} seeds"
+    return f"{' on '.join(place)}: {taken}{': ' * bool(found)}{found}; {ahead}"

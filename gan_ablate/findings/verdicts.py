@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from gan_ablate.findings.looks import TINY, look
 from gan_ablate.findings.summaries import IS_BASE, ModelTable, Rows
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries, decide, weigh
+from gan_ablate.study.seed_plan import SeedPlan
 
 SCHEMA = 1  # of `records`: raise it when a key changes its meaning or goes
 NOT_TESTED = "not tested"
@@ -41,15 +43,25 @@ class Verdicts:
         return {name: found[name] for name in ORDER if found[name] or name != NOT_TESTED}
 
 
-def judge(table: ModelTable, margin: float = MARGIN) -> Verdicts | None:
-    """The verdicts of a table; `None` where it has no base. Arms that are base by construction are no tests."""
+def judge(table: ModelTable, margin: float = MARGIN, plan: SeedPlan | None = None) -> Verdicts | None:
+    """The verdicts of a table; `None` where it has no base. Arms that are base by construction are no tests.
+
+    plan: of an adaptive study; then the verdicts are those of its looks, and rest on the seeds of these alone.
+    """
     if BASE not in table.groups:
         return None
     base = runs_of(table.groups[BASE])
     by_construction = {a.arm for a in table.arms if a.verdict == IS_BASE}
     arms = {a: runs_of(rows) for a, rows in table.groups.items() if a != BASE and a not in by_construction}
-    begun = {a: runs for a, runs in arms.items() if runs.finished}
-    found = decide(weigh(begun, base, margin), begun, base, planned=len(arms), margin=margin) if base.finished else {}
+    if plan is not None:
+        looked = look({a: by_seed(table.groups[a]) for a in (BASE, *arms)}, plan, margin)
+        runs = looked.runs({a: by_seed(table.groups[a]) for a in (BASE, *arms)})
+        base, found = runs.pop(BASE), looked.verdicts
+        arms = runs
+    else:
+        begun = {a: runs for a, runs in arms.items() if runs.finished}
+        weighed = weigh(begun, base, margin) if base.finished else {}
+        found = decide(weighed, begun, base, planned=len(arms), margin=margin)
     order = sorted(found, key=lambda a: (ORDER.index(found[a].verdict), _by_ratio(found[a])))
     minutes = {a: _minutes(table.groups[a]) for a in order}
     return Verdicts(
@@ -65,7 +77,13 @@ def runs_of(rows: Rows) -> Runs:
     return Runs(tuple(np.log(fid).tolist()), int(((rows["outcome"] != "missing") & ~ok).sum()))
 
 
-TINY = 1e-12  # in place of a FID of 0, which has no logarithm
+def by_seed(rows: Rows) -> dict[int, float | None]:
+    """Seed -> log FID of a finished run, `None` where it failed."""
+    return {
+        int(seed): math.log(max(float(fid), TINY)) if outcome == "ok" else None
+        for seed, fid, outcome in zip(rows["seed"], rows["fid"], rows["outcome"], strict=True)
+        if outcome != "missing"
+    }
 
 
 def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:

@@ -50,5 +50,14 @@ def read_seed_plan(given: Mapping[str, Any], where: str) -> SeedPlan:
     return SeedPlan(base, tuple(looks), tuple(float(w) for w in weights))
 
 
+def plan_of(source: Any) -> SeedPlan | None:
+    """The plan in the source of a root's study; `None` where it has none, or one that cannot be used."""
+    seeds = source.get("seeds") if isinstance(source, Mapping) else None
+    try:
+        return read_seed_plan(seeds, "study.yaml") if isinstance(seeds, Mapping) else None
+    except InputError:
+        return None
+
+
 def _is_count(x: object) -> bool:
     return isinstance(x, int) and not isinstance(x, bool)

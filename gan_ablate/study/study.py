@@ -29,6 +29,7 @@ from gan_ablate.study.entries import (
 )
 from gan_ablate.study.factors import Factor, read_factors
 from gan_ablate.study.planning import plan, summary
+from gan_ablate.study.seed_plan import SeedPlan, read_seed_plan
 from gan_ablate.study.strict_yaml import read_yaml
 
 LONGEST_NAME = 100  # characters
@@ -45,6 +46,7 @@ class Study:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {m: {} for m in MODELS})
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seed_plan: SeedPlan | None = None  # of an adaptive study; `seeds` are then the most that a run may have
     design: str = "one_at_a_time"
     options: Mapping[str, Any] = field(default_factory=dict)  # of the design, defaults filled in
     factors: tuple[Factor, ...] = ()  # what a factor design varies
@@ -84,6 +86,10 @@ def from_dict(data: object, where: str = "study") -> Study:
         raise InputError(f"{where}: design {design} makes its arms from factors: take arms: out")
     if datasets and "dataset" in base:
         raise InputError(f"{where}: dataset stands in the base and under datasets: take it out of the base")
+    seeds = data.get("seeds", 5)
+    seed_plan = read_seed_plan(seeds, where) if isinstance(seeds, Mapping) else None
+    if seed_plan and design in FACTOR_DESIGNS:
+        raise InputError(f"{where}: seeds: looks are for arms against base; design {design} takes a number of seeds")
     return Study(
         name=name,
         design=design,
@@ -94,7 +100,8 @@ def from_dict(data: object, where: str = "study") -> Study:
         base=base,
         models=read_models(data.get("models", list(MODELS)), where),
         arms=tuple(read_arm(entry, f"{where}: arms") for entry in entries),
-        seeds=read_seeds(data.get("seeds", 5), where),
+        seeds=read_seeds(max(seed_plan.base, seed_plan.looks[-1]) if seed_plan else seeds, where),
+        seed_plan=seed_plan,
         source=dict(data),
         path=where,
     )
@@ -135,6 +142,8 @@ def override(
     if models is not None:
         study = replace(study, models={m: study.models.get(m, {}) for m in read_models(list(models), where)})
     if seeds is not None:
+        if study.seed_plan:
+            raise InputError(f"{where}: --seeds: the study fixes its looks beforehand, so that its verdicts hold")
         study = replace(study, seeds=read_seeds(seeds, where))
     if arms is not None:
         if study.design in FACTOR_DESIGNS:
@@ -222,6 +231,9 @@ def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:
 
 
 def _over_seeds(cells: Sequence[Recipe], study: Study) -> tuple[Recipe, ...]:
+    if (planned := study.seed_plan) is not None:
+        most = {True: planned.base, False: planned.looks[-1]}
+        return tuple(replace(c, seed=s) for s in study.seeds for c in cells if s < most[c.arm == BASE])
     if len(cells) * len(study.seeds) > MOST_RUNS:
         count = f"{len(cells):,} cells x {len(study.seeds):,} seeds"
         raise InputError(f"{count} are over {MOST_RUNS:,} runs: make several studies of them, each with its root")

@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, log, seconds_of
 from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
+from gan_ablate.sweep.mps import multi_process_service
+from gan_ablate.sweep.releases import Releases, refuse_other_plan
 from gan_ablate.sweep.server import Message, Order, Setup, Task
 from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
 
@@ -52,21 +54,30 @@ class Way:
     per_gpu: int = 1
     time_limit: float | None = None
     grace: float = GRACE
+    budget_seconds: float | None = None  # after which the sweep ends; its runs write a checkpoint and leave
+    budget_runs: int | None = None  # runs that it begins at the most
     run: str = "gan_ablate.run.carry_out:carry_out"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("workers", "threads", "per_gpu"):
+        for name in ("workers", "threads", "per_gpu", "budget_runs"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name}={value}: needs a whole number of at least 1")
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"time_limit={self.time_limit}: needs a time over 0")
+        for name in ("time_limit", "budget_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{name}={value}: needs a time over 0")
 
     def places(self) -> tuple[Slot, ...]:
         """The worker slots of this machine."""
         devices = () if self.options.get("accelerator") == "cpu" else None
         return slots(self.workers, self.threads or 1, self.per_gpu, devices)
+
+    def shares_gpus(self) -> bool:
+        """Whether some GPU has several slots."""
+        on_gpus = [place.gpu for place in self.places() if place.gpu is not None]
+        return len(set(on_gpus)) < len(on_gpus)
 
     def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
         threads = self.threads or threads_each(places)
@@ -83,11 +94,13 @@ class Summary:
     skipped: int  # finished before, or by another sweeper meanwhile
     left: int
     stopped: int = 0
+    spent: bool = False  # the budget ended it, as it was asked to
 
     @property
     def exit_code(self) -> int:
-        """For the shell: 130 after Ctrl-C (128 + signal), 1 if a run failed or is left, else 0."""
-        return 128 + self.stopped if self.stopped else int(self.failed + self.left > 0)
+        """For the shell: 130 after Ctrl-C (128 + signal), 1 if a run failed, or is left for all the budget, else 0."""
+        left = 0 if self.spent else self.left
+        return 128 + self.stopped if self.stopped else int(self.failed + left > 0)
 
 
 def sweep(
@@ -106,14 +119,38 @@ def sweep(
     a second one kills them. Raises `InputError` for a root of another study, and for bad input that only a run notices.
     """
     carried = Way(**way)
-    store, chosen = prepare(study, root, only, expansion)
-    places = carried.places()
+    expansion = expand(study) if expansion is None else expansion
+    releases = releases_of(study, root, only, expansion)
+    released = replace(expansion, recipes=releases.wanted()) if releases else expansion
+    store, chosen = prepare(study, root, only, released)
     display = display or choose()
+
+    def more() -> Sequence[Recipe]:
+        """What an adaptive study asks for by now."""
+        wanted = releases.wanted() if releases else ()
+        if wanted:
+            prepare(study, root, None, replace(expansion, recipes=wanted))
+        return wanted
+
     try:
-        setup = carried.setup(store.root, places, sys.path)
-        return _Sweep(store, chosen, places, setup, display, carried, retry_failed).run()
+        with multi_process_service(carried.shares_gpus()):
+            places = carried.places()
+            setup = carried.setup(store.root, places, sys.path)
+            return _Sweep(store, chosen, places, setup, display, carried, retry_failed, more=more).run()
     finally:
         display.close()
+
+
+def releases_of(
+    study: Study, root: str | Path, only: str | Sequence[str] | None, expansion: Expansion
+) -> Releases | None:
+    """The releases of an adaptive study, `None` for another. Raises `InputError` for other looks than it began with."""
+    if study.seed_plan is None:
+        return None
+    if only is not None:
+        raise InputError("--only: a look of an adaptive study needs every arm: choose by --arms and --models")
+    refuse_other_plan(Path(root), study.seed_plan)
+    return Releases(Path(root), expansion.recipes, study.seed_plan)
 
 
 def prepare(
@@ -135,9 +172,10 @@ def carry_out_share(
     Runs that others hold are left to them. Each of the signals `numbers` lets runs checkpoint and leave; none of them,
     however often it comes, shortens the `grace` that runs have for it. `path` is the submitter's `sys.path`.
     """
-    places = way.places()
-    setup = way.setup(root, places, path)
-    return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
+    with multi_process_service(way.shares_gpus()):
+        places = way.places()
+        setup = way.setup(root, places, path)
+        return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
 
 
 @dataclass
@@ -179,6 +217,10 @@ class _Sweep:
     stop_since: float | None = None
     killed: bool = False
     estimate: TimeLeft = field(default_factory=TimeLeft)
+    more: Callable[[], Sequence[Recipe]] = lambda: ()  # all runs that are wanted by now, known ones too
+    begun: set[str] = field(default_factory=set)  # ids of the runs that this sweep started
+    started: float = field(default_factory=time.monotonic)
+    asked_at: int = -1  # runs finished when `more` was last asked
 
     def run(self) -> Summary:
         spent: list[tuple[str, str, float]] = []  # not the records: 10,000 of them are 100 MB
@@ -205,9 +247,10 @@ class _Sweep:
         return self._summary()
 
     def _loop(self, server: Server) -> None:
-        while self.running or ((self.waiting or (self.held and self.own)) and self.stop_since is None):
+        while self.running or ((any(self._allowed()) or (self.held and self.own)) and self.stop_since is None):
             self._heed_signals(server)
             self._heed_time(server)
+            self._heed_budget(server)
             if self.stop_since is None:
                 self._look_at_held()
                 self._start(server)
@@ -219,20 +262,57 @@ class _Sweep:
                     raise RuntimeError(f"{self.setup.run} cannot be imported: {message.error}\n{message.traceback}")
                 else:
                     self._handle(message)
+            if self.stop_since is None:
+                self._release()
             self.display.update(self._progress())
+
+    def _allowed(self) -> Iterator[_Job]:
+        """The runs that wait and that the budget allows: one that was begun costs no more of it."""
+        return (job for job in self.waiting if not self._is_spent or job.run_id in self.begun)
+
+    def _next(self) -> _Job | None:
+        job = next(self._allowed(), None)
+        if job is not None:
+            self.waiting.remove(job)
+        return job
 
     def _start(self, server: Server) -> None:
         if not server.ready or time.monotonic() < self.start_again:
             return
         for place in self.places:
-            if place not in self.running and self.waiting:
-                job = self.waiting.popleft()
+            if place not in self.running and (job := self._next()) is not None:
+                self.begun.add(job.run_id)
                 job.attempt += 1
                 job.since, job.said, job.cut, job.killed = time.monotonic(), None, None, False
                 self.running[place] = job
                 last = job.attempt >= ATTEMPTS
                 retry = self.retry_failed and job.attempt == 1
                 server.order(Task(job.recipe, job.run_id, place.gpu, last, job.attempt, retry))
+
+    def _release(self) -> None:
+        """Queues what an adaptive study asks for once nothing waits: a look may be complete."""
+        finished = self.done + self.failed + self.skipped
+        if self.waiting or self._is_spent or finished == self.asked_at:
+            return
+        self.asked_at, known = finished, {r.run_id for r in self.recipes}
+        new = [r for r in self.more() if r.run_id not in known]
+        self.recipes = (*self.recipes, *new)
+        self.waiting.extend(_Job(r, r.run_id) for r in new)
+
+    @property
+    def _is_spent(self) -> bool:
+        """Whether the budget allows no further run."""
+        way = self.way
+        over = way.budget_seconds is not None and time.monotonic() - self.started > way.budget_seconds
+        return over or (way.budget_runs is not None and len(self.begun) >= way.budget_runs)
+
+    def _heed_budget(self, server: Server) -> None:
+        """Ends the sweep where its time is over: runs write a checkpoint and leave."""
+        limit = self.way.budget_seconds
+        if self.stop_since is None and limit is not None and time.monotonic() - self.started > limit:
+            self.stop_since = time.monotonic()
+            self.display.note("the budget is spent: runs write a checkpoint and leave")
+            server.order(Order("stop"))
 
     def _handle(self, message: Message) -> None:
         found = [(place, job) for place, job in self.running.items() if job.run_id == message.run_id]
@@ -365,7 +445,8 @@ class _Sweep:
 
     def _summary(self) -> Summary:
         left = len(self.waiting) + len(self.held)
-        return Summary(self.done, self.failed, self.skipped, left, self.signals[0] if self.signals and left else 0)
+        stopped = self.signals[0] if self.signals and left else 0
+        return Summary(self.done, self.failed, self.skipped, left, stopped, spent=self._is_spent and not stopped)
 
 
 @contextmanager

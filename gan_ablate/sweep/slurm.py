@@ -26,9 +26,9 @@ from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, seconds_of
-from gan_ablate.study.study import Expansion, Study
+from gan_ablate.study.study import Expansion, Study, expand
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
-from gan_ablate.sweep.pool import Summary, Way, catching, prepare
+from gan_ablate.sweep.pool import Summary, Way, catching, prepare, releases_of
 from gan_ablate.sweep.server import facts_of
 from gan_ablate.sweep.slurm_job import ASK, FOLDER, Share, refusal_file
 from gan_ablate.untrusted import read_regular
@@ -152,7 +152,25 @@ def sweep_on_slurm(
     Raises `InputError`, also for what sbatch refuses and for bad input that a job found.
     """
     check_installed()
-    store, chosen = prepare(study, root, only, expansion)
+    expansion = expand(study) if expansion is None else expansion
+    releases = releases_of(study, root, only, expansion)
+    display = display or choose()
+    try:
+        while True:
+            released = replace(expansion, recipes=releases.wanted()) if releases else expansion
+            chosen = prepare(study, root, only, released)
+            summary = _submit_and_watch(study, *chosen, way, options, display, retry_failed, wait, ask_every)
+            if summary.left or not releases or len(releases.wanted()) == len(released.recipes):
+                return summary
+    finally:
+        display.close()
+
+
+def _submit_and_watch(  # noqa: PLR0917
+    study: Study, store: Store, chosen: Sequence[Recipe], way: Way, options: SlurmOptions, display: Display,
+    retry_failed: bool, wait: bool, ask_every: float,
+) -> Summary:  # fmt: skip
+    """Submits those of the chosen runs that are left and not queued yet, and waits for them."""
     finished = {r.run_id: record for r in chosen if (record := store.finished(r.run_id)) is not None}
     sources = Sources()
     for run_id, record in finished.items():
@@ -163,28 +181,24 @@ def sweep_on_slurm(
         again = {k for k, record in finished.items() if "error" in record and _forgotten(store, k)}
         finished = {k: record for k, record in finished.items() if k not in again}
     waiting = {r.run_id: r for r in chosen if r.run_id not in finished}
-    display = display or choose()
-    try:
-        known = _known(store.root)
-        states = queue()
-        if known and states is None:
-            raise InputError("squeue does not answer, and jobs of this root may be waiting: try again when it does")
-        tasks = [replace(t, state=(states or {})[t.job_id]) for t in known if t.job_id in (states or {})]
-        queued = {run_id for task in tasks if task.state != "COMPLETING" for run_id in task.run_ids} - again
-        fresh = [r for r in waiting.values() if r.run_id not in queued]
-        if fresh:
-            new = _submit(store, fresh, way, options, study.name)
-            tasks += new
-            display.note(f"{len(fresh)} runs submitted in {len(new)} jobs, logs in {store.root / FOLDER}")
-        elif not waiting:
-            display.note(f"nothing to do: all {len(finished)} runs are finished")
-        if not wait or not waiting:
-            return Summary(0, 0, len(finished), len(waiting))
-        failed = sum("error" in record for record in finished.values())
-        estimate = TimeLeft(seconds_of(finished.values()))
-        return _Watch(store, waiting, tasks, display, estimate, len(finished), failed).run(ask_every)
-    finally:
-        display.close()
+    known = _known(store.root)
+    states = queue()
+    if known and states is None:
+        raise InputError("squeue does not answer, and jobs of this root may be waiting: try again when it does")
+    tasks = [replace(t, state=(states or {})[t.job_id]) for t in known if t.job_id in (states or {})]
+    queued = {run_id for task in tasks if task.state != "COMPLETING" for run_id in task.run_ids} - again
+    fresh = [r for r in waiting.values() if r.run_id not in queued]
+    if fresh:
+        new = _submit(store, fresh, way, options, study.name)
+        tasks += new
+        display.note(f"{len(fresh)} runs submitted in {len(new)} jobs, logs in {store.root / FOLDER}")
+    elif not waiting:
+        display.note(f"nothing to do: all {len(finished)} runs are finished")
+    if not wait or not waiting:
+        return Summary(0, 0, len(finished), len(waiting))
+    failed = sum("error" in record for record in finished.values())
+    estimate = TimeLeft(seconds_of(finished.values()))
+    return _Watch(store, waiting, tasks, display, estimate, len(finished), failed).run(ask_every)
 
 
 def _forgotten(store: Store, run_id: str) -> bool:

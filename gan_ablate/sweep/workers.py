@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gan_ablate.errors import InputError
+from gan_ablate.sweep.mps import mps_runs
 from gan_ablate.sweep.server import Message, Order, Setup, Task, receive, send
 
 
@@ -39,16 +40,6 @@ def cores() -> int:
         pass
     share = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", "")
     return min(count, max(1, int(share))) if share.isdecimal() else count
-
-
-def mps_runs() -> bool:
-    """Whether the control daemon of NVIDIA's Multi-Process Service runs, where this process would look for it."""
-    folder = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
-    try:
-        daemon = int((folder / "nvidia-cuda-mps-control.pid").read_text())
-    except (OSError, ValueError):
-        return False
-    return (folder / "control").exists() and Path(f"/proc/{daemon}").exists()
 
 
 def gpus() -> tuple[str, ...]:
