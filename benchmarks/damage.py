@@ -88,7 +88,8 @@ def no_pictures() -> Iterator[None]:
 def stopped(recipe: Recipe, folder: Path) -> Path:
     steps: list[int] = []
     try:
-        carry_out(recipe, folder, threads=1, should_stop=lambda: bool(steps.append(1)) or len(steps) == STOP)
+        stop = lambda: bool(steps.append(1)) or len(steps) == STOP  # noqa: E731
+        carry_out(recipe, folder, threads=1, step="eager", should_stop=stop)
     except Stopped:
         return folder
     raise AssertionError("it did not stop")

@@ -19,7 +19,9 @@ def _export(args: Namespace) -> int:
     from gan_ablate.sweep import wandb_sweep
 
     options = run_options(args)
-    usual = {"data_root": None, "weights": None, "accelerator": "auto", "wandb": "online", "logger": "none"}
+    usual = {
+        "data_root": None, "weights": None, "accelerator": "auto", "step": "auto", "wandb": "online", "logger": "none",
+    }  # fmt: skip
     given = [(f"--{name.replace('_', '-')}", options[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
     study = load_study(args.study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
