@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import signal
 import time
 from pathlib import Path
@@ -111,3 +113,14 @@ def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, A
 
     trust.load("strangers_module:Louder", "trick 'strangers_module.Louder'")
     return carry_out(recipe, folder, **options)
+
+
+PLANTED = {"base": 0.0, "better": -0.5, "worse": 0.5, "equal": 0.0, "unclear": 0.16, "fails": 0.0}  # of log FID
+
+
+def planted(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
+    """A FID of its arm's effect and some noise; `fails` collapses."""
+    noise = random.Random(f"{recipe.model} {recipe.arm} {recipe.seed}").gauss(0, 0.08)
+    fid = 30 * math.exp(PLANTED[recipe.arm] + noise)
+    outcome = "collapsed" if recipe.arm == "fails" else "ok"
+    return {**carry_out(recipe, folder, **options), "outcome": outcome, "metrics": {"fid": fid}, "seconds": 6.0}
