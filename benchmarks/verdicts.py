@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,15 +24,20 @@ from scipy import special
 
 from gan_ablate.stats import t_test
 from gan_ablate.stats.aggregate import over_tasks
-from gan_ablate.stats.corrections import holm
-from gan_ablate.stats.failures import auc
+from gan_ablate.stats.corrections import benjamini_hochberg, holm
+from gan_ablate.stats.failures import auc, boschloo_p
 from gan_ablate.stats.intervals import bootstrap_interval, spread_ratio
+from gan_ablate.stats.moderated import Difference, fit_prior, squeeze
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
+from gan_ablate.stats.two_part import MARGIN, Runs, combine_looks, decide, over_looks, weigh
 
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`
 ARMS, ALPHA = 40, 0.05
 BATCH = 1000  # studies at a time: bounds the memory
 KINDS = (("paired", 20), ("Welch", 20), ("mean", 5), ("percentile", 1))  # each with its multiple of --studies
+NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
+KEPT = Path(__file__).parents[1] / "reports" / "example" / "tables" / "runs.csv"
+LOOKS, WEIGHTS = (4, 8, 16), (0.25, 0.25, 0.5)
 CHANGES = {"10 % lower": 0.90, "25 % lower": 0.75}
 
 
@@ -196,8 +203,281 @@ def observed(path: str) -> None:
         )
 
 
+# --- the engine of moderated.py and two_part.py
+
+
+class World(NamedTuple):
+    """Arms in truth, and how their runs vary."""
+
+    effect: np.ndarray  # (arms,) logarithms of FID ratios
+    rate: np.ndarray  # (arms,) of failures
+    base_rate: float = 0.0
+    shared: float = 0.1  # share of the variance that all arms of a seed have in common
+    tails: str = "normal"  # "t4", or "kept": residuals of the kept report's own runs, drawn with replacement
+    scored: float = 0.7  # share of failed runs that have a FID, e^COLLAPSED times as high
+
+
+class Rule(NamedTuple):
+    """How many seeds, when the evidence is looked at, and what collapsed runs count as."""
+
+    base: int = 40
+    looks: tuple[int, ...] = LOOKS
+    weights: tuple[float, ...] = WEIGHTS
+    collapsed: str = "apart"  # in the failure part only; "in FID": in both, with a prior of their arms' own
+
+
+class Played(NamedTuple):
+    """What a rule said of every arm (studies, arms), had it ended after each look (looks first), and its intervals."""
+
+    verdict: np.ndarray  # of strings
+    certain: np.ndarray
+    runs: np.ndarray  # of the arm
+    error: np.ndarray  # estimate - truth, log ratio, at the arm's last look
+    p_truth: np.ndarray  # p of the truth: under 0.05 the interval misses it
+    look: np.ndarray  # the arm's last, from 0
+
+
+def world(groups: Sequence[tuple[int, float, float]], **rest: Any) -> World:
+    """groups: (arms, ratio, failure rate)."""
+    effect, rate = (np.concatenate([np.full(g[0], g[k]) for g in groups]) for k in (1, 2))
+    return World(np.log(effect), rate, **rest)
+
+
+DESIGNS = (
+    ((16,), (1.0,)),
+    ((4, 8, 16), (0.25, 0.25, 0.5)),
+    ((4, 8, 16), (1 / 3, 1 / 3, 1 / 3)),
+    ((4, 8, 16), (0.1, 0.3, 0.6)),
+    ((5, 10, 20), (0.25, 0.25, 0.5)),
+    ((5, 10, 20), (1 / 3, 1 / 3, 1 / 3)),
+    ((4, 8, 12, 16, 20), (0.2, 0.2, 0.2, 0.2, 0.2)),
+)
+MIXED = [(45, 1, 0), (10, 0.9, 0), (10, 0.75, 0), (10, 1.5, 0), (15, 3, 0)]
+EDGE = [(45, 1.25, 0), (45, 0.8, 0)]
+FAILING = [(10, 1, 0.05), (5, 1, 0.2), (5, 1, 0.6), (5, 1, 1), (5, 3, 0.2), (5, 3, 0.6)]
+WORLDS = {
+    "nothing": world([(90, 1, 0)]),
+    "nothing, shared 0": world([(90, 1, 0)], shared=0.0),
+    "nothing, shared 0.3": world([(90, 1, 0)], shared=0.3),
+    "nothing, t4": world([(90, 1, 0)], tails="t4"),
+    "nothing, kept residuals": world([(90, 1, 0)], tails="kept"),
+    "nothing, all fail 0.05": world([(90, 1, 0.05)], base_rate=0.05),
+    "mixed": world(MIXED),
+    "mixed, shared 0.3": world(MIXED, shared=0.3),
+    "mixed, t4": world(MIXED, tails="t4"),
+    "mixed, kept residuals": world(MIXED, tails="kept"),
+    "edge": world(EDGE),
+    "edge, shared 0": world(EDGE, shared=0.0),
+    "edge, t4": world(EDGE, tails="t4"),
+    "edge, kept residuals": world(EDGE, tails="kept"),
+    "edge among others": world([(45, 1, 0), (15, 1.25, 0), (15, 0.8, 0), (15, 3, 0)]),
+    "failures, base 0": world([(45, 1, 0), (10, 0.75, 0), *FAILING]),
+    "failures, base 0.05": world([(45, 1, 0.05), (10, 0.75, 0.05), *FAILING], base_rate=0.05),
+}
+
+
+def draw(rng: np.random.Generator, w: World, studies: int, seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log FID (NaN: none) and whether the run failed (studies, 1 + arms, seeds); base comes first."""
+    effect, rate = np.array([0, *w.effect]), np.array([w.base_rate, *w.rate])
+    size = (studies, len(effect), seeds)
+    sd = NEW_SD * np.exp(SPREAD_OF_SD * rng.normal(size=(*size[:2], 1)))
+    bad = (np.abs(effect) > math.log(2.9)) | (rate > w.base_rate)
+    sd = np.where(bad[:, None], rng.uniform(0.2, 0.7, (*size[:2], 1)), sd)
+    own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.normal(size=size)
+    x = sd * (math.sqrt(w.shared) * rng.normal(size=(studies, 1, seeds)) + math.sqrt(1 - w.shared) * own)
+    if w.tails == "kept":
+        rows = kept_residuals()
+        x = rows[rng.integers(0, len(rows), (*size[:2], 1)), rng.integers(0, rows.shape[1], size)]
+    failed = rng.random(size) < rate[:, None]
+    x = x + effect[:, None] + np.where(failed, COLLAPSED + 0.4 * rng.normal(size=size), 0)
+    return np.where(failed & (rng.random(size) > w.scored), np.nan, x), failed
+
+
+@lru_cache(maxsize=1)
+def kept_residuals() -> np.ndarray:
+    """Log FID of the kept report's dcgan arms in which every run went well, less their means (arms, seeds)."""
+    runs = pd.read_csv(KEPT)
+    runs = runs[runs["model"] == "dcgan"]
+    table = np.log(runs.pivot(index="arm", columns="seed", values="fid"))
+    table = table[runs.groupby("arm")["outcome"].apply(lambda o: (o == "ok").all())].dropna().to_numpy()
+    return (table - table.mean(1, keepdims=True)) * math.sqrt(table.shape[1] / (table.shape[1] - 1))
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, variance and count along the last axis of what is not NaN."""
+    there = ~np.isnan(x)
+    n = there.sum(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(there, x, 0).sum(-1) / n
+        squares = np.where(there, (x - mean[..., None]) ** 2, 0).sum(-1)
+        return mean, np.where(n > 1, squares / (n - 1), np.nan), n
+
+
+def differences(arms: Sequence[np.ndarray], base: Sequence[np.ndarray], failed: np.ndarray, rule: Rule) -> Difference:
+    """Arms less base with moderated variances, all (studies, arms), from `moments` and counts of failed runs."""
+    (mean, variance, n), (base_mean, base_variance, m) = arms, base
+    found = [np.full(mean.shape, np.nan) for _ in range(4)]
+    for k in range(len(mean)):
+        v, d = np.append(variance[k], base_variance[k]), np.append(n[k], m[k]) - 1.0
+        apart = np.append(failed[k] > 0, False) & (rule.collapsed == "in FID")
+        for group in (apart, ~apart):
+            moderated, dof = squeeze(v[group], d[group], fit_prior(v[group], d[group]))
+            at = np.flatnonzero(group[:-1])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found[0][k, at], found[1][k, at] = np.sqrt(moderated[: len(at)] / n[k, at]), dof[: len(at)]
+            if not group[-1]:
+                continue
+            found[2][k], found[3][k] = math.sqrt(moderated[-1] / m[k]), dof[-1]
+    return Difference(mean - base_mean[:, None], *found)
+
+
+def failure_p(failed: np.ndarray, n: np.ndarray, base_failed: np.ndarray, m: int) -> np.ndarray:
+    """`boschloo_p` of each arm (studies, arms)."""
+    keys, back = np.unique(
+        np.stack([failed, n, np.broadcast_to(base_failed[:, None], n.shape)]).reshape(3, -1),
+        axis=1,
+        return_inverse=True,
+    )
+    return np.array([boschloo_p(int(a), int(b), int(c), m) for a, b, c in keys.T])[back].reshape(n.shape)
+
+
+def chunked(test: Callable[[Difference], np.ndarray], d: Difference, at: np.ndarray) -> np.ndarray:
+    """A test of the differences `at` (studies, arms), a few thousand at a time; NaN elsewhere."""
+    found, flat = np.full(at.shape, np.nan), [field[at] for field in d]
+    parts = [test(Difference(*(f[i : i + 4000] for f in flat))) for i in range(0, int(at.sum()), 4000)]
+    found[at] = np.concatenate(parts) if parts else []
+    return found
+
+
+def play(x: np.ndarray, failed: np.ndarray, rule: Rule, effect: np.ndarray) -> Played:
+    """The engine on many studies at once: log FID and failures (studies, 1 + arms, seeds), base first."""
+    x = np.where(failed & (rule.collapsed == "apart"), np.nan, x)
+    base, base_failed = moments(x[:, 0, : rule.base]), failed[:, 0, : rule.base].sum(-1)
+    shape = (len(x), x.shape[1] - 1)
+    state = [np.full(shape, np.nan) for _ in range(6)]  # mean, variance, count, failed, error, p of the truth
+    runs, look, active = np.zeros(shape, int), np.zeros(shape, int), np.ones(shape, bool)
+    p, p_same, way, verdicts, certain = [], [], [], [], []
+    for index, seeds in enumerate(rule.looks):
+        news = [*moments(x[:, 1:, :seeds]), failed[:, 1:, :seeds].sum(-1)]
+        state[:4] = [np.where(active, new, old) for new, old in zip(news, state)]
+        runs, look = np.where(active, seeds, runs), np.where(active, index, look)
+        d = differences(state[:3], base, state[3], rule)
+        p_fid = chunked(lambda k: k.p(), d, active)
+        same = chunked(lambda k: np.maximum(*k.outside(math.log(MARGIN))), d, active)
+        truth = chunked(lambda k: k.p(), d._replace(mean=d.mean - effect), active)
+        state[4:] = np.where(active, d.mean - effect, state[4]), np.where(active, truth, state[5])
+        p_fail = failure_p(state[3].astype(int), runs, base_failed, rule.base)
+        share, base_share = state[3] / runs, (base_failed / rule.base)[:, None]
+        more, none = share > base_share, (state[3] == 0) & (base_failed == 0)[:, None]
+        only = np.isnan(p_fid) | (more & (d.mean < 0))
+        by_fid = ~only & (none | (p_fid <= p_fail))
+        both = np.where(only, 2 * p_fail, np.where(none, p_fid, 2 * np.fmin(p_fid, p_fail)))
+        p.append(np.where(active, np.minimum(both, 1), np.nan))
+        p_same.append(np.where(more, 1.0, same))
+        fails = np.where(more, "fails more", np.where(share < base_share, "rescues", ""))
+        way.append(np.where(by_fid, np.where(d.mean > 0, "hurts", "helps"), fails))
+        verdict, sure = tabled(p, p_same, way, more, rule.weights)
+        verdicts.append(verdict)
+        certain.append(sure)
+        active = verdict == "undecided"
+    return Played(np.array(verdicts), np.array(certain), runs, state[4], state[5], look)
+
+
+def tabled(
+    p: list[np.ndarray], p_same: list[np.ndarray], way: list[np.ndarray], more: np.ndarray, weights: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Verdicts after the looks so far, and whether they are certain."""
+    shape = more.shape
+    tests = np.array([np.where(more & (w == "helps"), np.nan, one) for one, w in zip(p, way)])
+    (total, best), (same, _) = (combine_looks(t.reshape(len(p), -1), weights) for t in (tests, np.array(p_same)))
+    total, same = (np.nan_to_num(t.reshape(shape), nan=1.0) for t in (total, same))
+    same = np.where(more, 1.0, same)
+    ways = np.take_along_axis(np.array(way), best.reshape(1, *shape), 0)[0]
+    q, sure, q_same, sure_same = (
+        np.array([correct(row) for row in t]) < ALPHA for t in (total, same) for correct in (benjamini_hochberg, holm)
+    )
+    decided = q & (ways != "")
+    verdict = np.where(decided, ways, np.where(q_same, "same", "undecided"))
+    return verdict, np.where(decided, sure, q_same & sure_same)
+
+
+def wrong(verdict: np.ndarray, w: World) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a verdict is false: of helps, hurts, fails more, rescues; and of same."""
+    false = (verdict == "helps") & (w.effect >= 0) | (verdict == "hurts") & (w.effect <= 0)
+    false |= (verdict == "fails more") & (w.rate <= w.base_rate) | (verdict == "rescues") & (w.rate >= w.base_rate)
+    return false, (verdict == "same") & (np.abs(w.effect) >= math.log(MARGIN) - 1e-9)
+
+
+def as_measured(w: World, rule: Rule) -> World:
+    """The world with each arm's mean log FID over the runs that a rule's FID part counts."""
+    if rule.collapsed == "apart":
+        return w
+    high = [COLLAPSED * r * w.scored / (1 - r + r * w.scored) for r in (w.rate, w.base_rate)]
+    return w._replace(effect=w.effect + high[0] - high[1])
+
+
+def simulate(rng: np.random.Generator, w: World, rule: Rule, studies: int) -> Played:
+    """`play` on studies drawn from a world, in batches."""
+    parts = []
+    for first in range(0, studies, 250):
+        x, failed = draw(rng, w, min(250, studies - first), max(rule.base, *rule.looks))
+        parts.append(play(x, failed, rule, w.effect))
+    axis = (1, 1, 0, 0, 0, 0)
+    return Played(*(np.concatenate(field, axis=a) for field, a in zip(zip(*parts), axis)))
+
+
+def with_error(x: np.ndarray) -> str:
+    """Mean over studies with its standard error."""
+    return f"{x.mean():.3f} ± {x.std(ddof=1) / math.sqrt(len(x)):.3f}"
+
+
+def errors(found: Played, w: World, look: int = -1) -> list[np.ndarray]:
+    """By study: share of false ones among helps, hurts, fails more, rescues; of same; any false "certain" of the first,
+    of same."""
+    verdict, sure = found.verdict[look], found.certain[look]
+    parts = wrong(verdict, w)
+    of = [(verdict != "undecided") & (verdict != "same"), verdict == "same"]
+    shares = [false.sum(1) / np.maximum(1, total.sum(1)) for false, total in zip(parts, of)]
+    return [*shares, *((false & sure).any(1).astype(float) for false in parts)]
+
+
+def engine_agrees(rng: np.random.Generator) -> bool:
+    """Whether the vectorised engine says what `weigh`, `over_looks` and `decide` do, on 3 studies with failures."""
+    w, rule = WORLDS["failures, base 0.05"], Rule()
+    x, failed = draw(rng, w, 3, 40)
+    found = play(x, failed, rule, w.effect)
+    for k in range(3):
+        sides = np.where(failed[k], np.nan, x[k])
+        base = runs_of(sides[0], failed[k, 0], 40)
+        have: dict[str, list] = {}
+        counts: dict[str, int] = {}
+        for index, seeds in enumerate(rule.looks):
+            open_ = [i for i in range(len(w.effect)) if not index or found.verdict[index - 1][k, i] == "undecided"]
+            counts |= {str(i): seeds for i in open_}
+            arms = {i: runs_of(sides[1 + int(i)], failed[k, 1 + int(i)], n) for i, n in counts.items()}
+            evidence = weigh(arms, base)
+            for i in open_:
+                have.setdefault(str(i), []).append(evidence[str(i)])
+            said = decide({i: over_looks(e, rule.weights) for i, e in have.items()}, arms, base)
+            if [v.verdict for v in said.values()] != list(found.verdict[index][k]):
+                return False
+            if [v.certain for v in said.values()] != list(found.certain[index][k]):
+                return False
+    return True
+
+
+def runs_of(x: np.ndarray, failed: np.ndarray, n: int) -> Runs:
+    """The first n runs."""
+    return Runs(list(x[:n][~failed[:n]]), int(failed[:n].sum()))
+
+
 def main() -> None:
+    tables: dict[str, Callable[[np.random.Generator, int], None]] = {
+        "errors": print_engine_errors, "collapsed": print_collapsed, "looks": print_looks, "stopping": print_stopping,
+        "few": print_few,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", nargs="?", default="today", choices=["today", *tables])
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tables", help="tables/runs.csv of a report: print the spread of its log FID")
@@ -206,11 +486,14 @@ def main() -> None:
     if args.tables:
         observed(args.tables)
         print()
-    print(f"The vectorised tests are those of compare_family and compare: {agrees(rng)}\n")
-
-    print_errors(rng, n)
-    print_coverage(rng, n)
-    print_power(rng, n)
+    if args.table == "today":
+        print(f"The vectorised tests are those of compare_family and compare: {agrees(rng)}\n")
+        print_errors(rng, n)
+        print_coverage(rng, n)
+        print_power(rng, n)
+    else:
+        print(f"The vectorised engine says what the engine says: {engine_agrees(rng)}")
+        tables[args.table](rng, n)
     print(f"\n{time.process_time() - began:.0f} s of CPU")
 
 
@@ -313,6 +596,110 @@ def print_power(rng: np.random.Generator, n: int) -> None:
 
 def describe(noise: Noise) -> str:
     return f"{noise.tails}, {'equal sd' if noise.spread == 0 else 'sd varies'}, shared {noise.shared:g}"
+
+
+# --- tables
+
+
+def print_engine_errors(rng: np.random.Generator, n: int) -> None:
+    """False verdicts, were the sweep to end after each look."""
+    print(f"\nFalse verdicts, were the sweep to end after each look: {Rule()}, {n} studies")
+    print('| world | false verdicts | false "same" | any false "certain" | any false certain "same" |')
+    print("| --- | --- | --- | --- | --- |")
+    for name, w in WORLDS.items():
+        found = simulate(rng, w, Rule(), n)
+        looks = [errors(found, w, look) for look in range(len(LOOKS))]
+        cells = [", ".join(with_error(e[k]) for e in looks) for k in range(4)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def groups(w: World) -> dict[str, np.ndarray]:
+    """Arms that are alike in truth, by name."""
+    names = np.array([f"x{math.exp(e):.2g}, {r:g} fail" for e, r in zip(w.effect, w.rate)])
+    return {n: names == n for n in dict.fromkeys(names)}
+
+
+def right(verdict: np.ndarray, w: World) -> np.ndarray:
+    """Whether a verdict says what is true of the arm; an arm of two truths may be called by either."""
+    close = np.abs(w.effect) < math.log(MARGIN)
+    yes = (verdict == "helps") & (w.effect < 0) | (verdict == "hurts") & (w.effect > 0)
+    yes |= (verdict == "fails more") & (w.rate > w.base_rate)
+    return yes | (verdict == "same") & close & (w.rate <= w.base_rate)
+
+
+def print_collapsed(rng: np.random.Generator, n: int) -> None:
+    """Whether collapsed runs belong to the FID part too."""
+    for name in ("failures, base 0", "failures, base 0.05"):
+        w = WORLDS[name]
+        print(f"\nCollapsed runs, {name}, {n} studies: share of arms of each kind that get a right verdict")
+        print(f'| | runs | {" | ".join(groups(w))} | false | false "same" | false "certain" |')
+        print(f"| {' | '.join(['---'] * (5 + len(groups(w))))} |")
+        for collapsed in ("apart", "in FID"):
+            rule = Rule(collapsed=collapsed)
+            found = simulate(np.random.default_rng(7), w, rule, n)
+            truth = as_measured(w, rule)
+            yes = right(found.verdict[-1], truth)
+            cells = [f"{yes[:, at].mean():.3f}" for at in groups(w).values()]
+            wrongs = [with_error(e) for e in errors(found, truth)[:3]]
+            runs = rule.base + found.runs.sum(1).mean()
+            print(f"| {collapsed} | {runs:.0f} | {' | '.join([*cells, *wrongs])} |", flush=True)
+            same = found.verdict[-1] == "same"
+            print(f"| called same | | {' | '.join(f'{same[:, at].mean():.3f}' for at in groups(w).values())} | | | |")
+
+
+def print_looks(rng: np.random.Generator, n: int) -> None:
+    """Designs side by side, and today's procedure."""
+    w = WORLDS["mixed"]
+    print(f"\nDesigns, mixed world, {n} studies: share of arms found (certain), and false verdicts")
+    print(f'| design | runs | {" | ".join(groups(w))} | false | false "same" |')
+    print(f"| {' | '.join(['---'] * (4 + len(groups(w))))} |")
+    for seeds in (5, 8):
+        x, _ = draw(np.random.default_rng(7), w, n, seeds)
+        p, means = p_values(x, "pooled"), x[:, 1:].mean(-1) - x[:, :1].mean(-1)
+        verdict = np.where(rejections(p), np.where(means > 0, "hurts", "helps"), "undecided")
+        cells = [f"{right(verdict, w)[:, at].mean():.2f}" for at in groups(w).values()]
+        false = wrong(verdict, w)[0].sum(1) / np.maximum(1, (verdict != "undecided").sum(1))
+        print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} | |", flush=True)
+    for base in (20, 40):
+        for looks, weights in DESIGNS:
+            rule = Rule(base, looks, weights)
+            found = simulate(np.random.default_rng(7), w, rule, n)
+            yes, sure = right(found.verdict[-1], w), found.certain[-1]
+            cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
+            wrongs = [with_error(e) for e in errors(found, w)[:2]]
+            name = f"base {base}, looks {looks}, weights ({', '.join(f'{v:.3g}' for v in weights)})"
+            runs = base + found.runs.sum(1).mean()
+            print(f"| {name} | {runs:.0f} | {' | '.join([*cells, *wrongs])} |", flush=True)
+
+
+def print_stopping(rng: np.random.Generator, n: int) -> None:
+    """Intervals after adaptive stopping, and the bias of arms that stopped early."""
+    for name in ("mixed", "mixed, t4", "mixed, kept residuals", "mixed, shared 0.3"):
+        w = WORLDS[name]
+        fixed = simulate(rng, w, Rule(looks=(8,), weights=(1.0,)), n)
+        print(f"\nIntervals, {name}, {n} studies: coverage with 8 seeds for all {(fixed.p_truth > ALPHA).mean():.3f}")
+        found = simulate(rng, w, Rule(), n)
+        share = np.array(WEIGHTS)[found.look] * ALPHA
+        print("| arms | coverage, 95 % | repeated | by last look: share, coverage, bias of log ratio |")
+        print("| --- | --- | --- | --- |")
+        for group, at in {"all": np.ones(len(w.effect), bool), **groups(w)}.items():
+            p, error, look = found.p_truth[:, at], found.error[:, at], found.look[:, at]
+            at_look = [(LOOKS[k], look == k) for k in range(len(LOOKS)) if (look == k).any()]
+            by = [f"{k}: {i.mean():.2f}, {(p[i] > ALPHA).mean():.3f}, {error[i].mean():+.3f}" for k, i in at_look]
+            again = (p > share[:, at]).mean()
+            print(f"| {group} | {(p > ALPHA).mean():.3f} | {again:.3f} | {'; '.join(by)} |", flush=True)
+
+
+def print_few(rng: np.random.Generator, n: int) -> None:
+    """Tables of few arms, whose prior rests on few variances: error under the global null."""
+    print('\nTables of few arms without any effect, one look: share with a false verdict (Holm\'s "certain"), base 20')
+    print("| arms | studies | n = 4 | n = 5 | n = 10 |\n| --- | --- | --- | --- | --- |")
+    for arms in (1, 2, 3, 5, 10, 20):
+        w, cells, size = world([(arms, 1, 0)]), [], max(n, 20 * n // (arms + 5))
+        for seeds in (4, 5, 10):
+            found = simulate(rng, w, Rule(20, (seeds,), (1.0,)), size)
+            cells.append(with_error(errors(found, w)[2]))
+        print(f"| {arms} | {size} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

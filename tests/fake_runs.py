@@ -115,7 +115,7 @@ def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, A
     return carry_out(recipe, folder, **options)
 
 
-PLANTED = {"base": 0.0, "better": -0.5, "worse": 0.5, "equal": 0.0, "unclear": 0.16, "fails": 0.0}  # of log FID
+PLANTED = {"base": 0.0, "better": -0.5, "worse": 0.5, "equal": 0.0, "unclear": 0.07, "fails": 0.0}  # of log FID
 
 
 def planted(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_a_study_expands_to_all_that_it_may_train() -> None:
     with pytest.raises(InputError, match="--seeds"):
         override(study, seeds=3)
     with pytest.raises(InputError, match="looks are for arms against base"):
-        from_dict({"name": "s", "design": "factorial", "factors": {"lsgan": [False, True]}, "seeds": SEEDS}, "s.yaml")
+        from_dict({"name": "s", "design": "factorial", "factors": ["lsgan"], "seeds": SEEDS}, "s.yaml")
 
 
 # -- sweeps -----------------------------------------------------------------------------------------------------------

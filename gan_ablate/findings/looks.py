@@ -18,7 +18,7 @@ from gan_ablate.recipe import BASE
 from gan_ablate.results.files import as_number
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import read_study
-from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, weigh
+from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, over_looks, weigh
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 Place = tuple[str, str]  # model, dataset
@@ -46,32 +46,22 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
     """Takes every look that can be taken. outcomes: of base and of each arm, those without a run included."""
     arms = [arm for arm in outcomes if arm != BASE]
     seeds = {BASE: plan.base, **dict.fromkeys(arms, plan.looks[0])}
-    open_, held, found = list(arms), dict[str, Evidence](), dict[str, Verdict]()
+    open_, held, found = list(arms), {arm: list[Evidence]() for arm in arms}, dict[str, Verdict]()
     base = _runs(outcomes[BASE], plan.base)
-    for taken, (n, weight) in enumerate(zip(plan.looks, plan.weights, strict=True)):
+    for taken, n in enumerate(plan.looks):
         seeds |= dict.fromkeys(open_, n)
         if base.finished < plan.base or any(_runs(outcomes[a], n).finished < n for a in open_):
             return Looked(found, seeds, taken, tuple(open_))
         data = {a: _runs(outcomes[a], seeds[a]) for a in arms}
         now = weigh(data, base, margin)
         for arm in open_:
-            held[arm] = spend(now[arm], weight, held.get(arm))
-        found = decide(held, data, base, planned=len(arms), margin=margin)
+            held[arm].append(now[arm])
+        spent = {arm: over_looks(held[arm], plan.weights) for arm in arms}
+        found = decide(spent, data, base, planned=len(arms), margin=margin)
         open_ = [a for a in open_ if found[a].verdict == "undecided"]
         if not open_:
             break
     return Looked(found, seeds, taken + 1, tuple(open_))
-
-
-def spend(now: Evidence, weight: float, before: Evidence | None) -> Evidence:
-    """The evidence of a look with that of those before: the least of p / weight, of either question (a union bound)."""
-    p, same = min(1.0, now.p / weight), min(1.0, now.p_same / weight)
-    if before is None:
-        return now._replace(p=p, p_same=same)
-    earlier = before.p < p
-    return now._replace(
-        p=min(p, before.p), p_same=min(same, before.p_same), direction=before.direction if earlier else now.direction
-    )
 
 
 def _runs(outcomes: Outcomes, n: int) -> Runs:

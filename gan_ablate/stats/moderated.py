@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 LEAST = 1e-5  # of the median variance: smaller ones count as this (as in limma), so that a logarithm exists
-REACH, STEP = 12.0, 0.05  # of the quadrature, in standard deviations of a normal variable
+POINTS, DEPTH = 200, 46.0  # of the quadrature: points, and the logarithm of the least weight (1e-20)
+MANY = 1e12  # degrees of freedom that stand for infinitely many
 BISECTIONS = 60
 
 
@@ -41,7 +42,7 @@ def fit_prior(variances: ArrayLike, dofs: ArrayLike) -> Prior:
     logs = np.log(np.maximum(x, LEAST * np.median(x))) - special.digamma(d / 2) + np.log(d / 2)
     excess = logs.var(ddof=1) - special.polygamma(1, d / 2).mean()
     if not excess > 0:
-        return Prior(math.inf, float(np.exp(logs.mean())))
+        return Prior(math.inf, float((d * x).sum() / d.sum()))  # pooled: the maximum of the likelihood then
     dof = 2 * trigamma_inverse(float(excess))
     return Prior(dof, float(np.exp(logs.mean() + special.digamma(dof / 2) - np.log(dof / 2))))
 
@@ -63,13 +64,16 @@ def trigamma_inverse(y: float) -> float:
 
 
 def squeeze(variance: ArrayLike, dof: ArrayLike, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
-    """Moderated variances and their degrees of freedom, which the prior adds its own to; arrays of one shape."""
-    x, d = np.asarray(variance, dtype=float), np.asarray(dof, dtype=float)
+    """Moderated variances and their degrees of freedom, which the prior adds its own to; arrays of one shape.
+
+    NaN under one degree of freedom: a single run and arms that have next to nothing in common.
+    """
+    x, d = np.asarray(variance, dtype=float), np.maximum(np.asarray(dof, dtype=float), 0.0)
     if math.isinf(prior.dof):
         return np.full(x.shape, prior.variance), np.full(d.shape, math.inf)
     total = d + prior.dof
     with np.errstate(invalid="ignore"):
-        return np.where(total > 0, (np.where(d > 0, d * x, 0.0) + prior.dof * prior.variance) / total, np.nan), total
+        return np.where(total >= 1, (np.where(d > 0, d * x, 0.0) + prior.dof * prior.variance) / total, np.nan), total
 
 
 class Difference(NamedTuple):
@@ -87,7 +91,7 @@ class Difference(NamedTuple):
 
     def outside(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
         """One-sided p (n,) of "at least `margin` over 0" and of "at least that under it": two one-sided tests."""
-        return 1 - self.beyond(self.mean - margin), 1 - self.beyond(-self.mean - margin)
+        return self.beyond(margin - self.mean), self.beyond(margin + self.mean)
 
     def bounds(self, level: float | np.ndarray = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """The interval (n,), (n,) that inverts the test, by bisection. level: one, or (n,)."""
@@ -109,25 +113,41 @@ class Difference(NamedTuple):
     def beyond(self, x: np.ndarray) -> np.ndarray:
         """P(error T(dof) + other_error T(other_dof) >= x) for x (n,).
 
-        The mean of one's tail over the other, which is written as the quantile of a normal variable z: the trapezoid
-        rule is exact to many digits for what falls off as a normal density does. The smaller error goes over z.
+        Given how the two chi-squared variables under the T's divide their sum, which is independent of that sum, the
+        whole is one T with the degrees of freedom of both, scaled (Ruben 1960). The mean over that division is taken
+        along s, the logarithm of its odds less their middle: what is averaged has no singularity within pi of the real
+        line and falls off exponentially, where the trapezoid rule converges geometrically.
         """
-        swap = self.other_error > self.error
-        outer, outer_dof = np.where(swap, self.other_error, self.error), np.where(swap, self.other_dof, self.dof)
-        inner, inner_dof = np.where(swap, self.error, self.other_error), np.where(swap, self.dof, self.other_dof)
-        z = STEP * np.arange(-round(REACH / STEP), round(REACH / STEP) + 1)  # (m,)
-        weight = np.exp(-z * z / 2)
-        found = np.full(np.shape(x), np.nan)
-        for dof in np.unique(inner_dof[~np.isnan(inner_dof)]):  # quantiles are dear, and few dof are different
-            at = inner_dof == dof
-            half = special.stdtrit(dof, special.ndtr(z[z < 0])) if dof < math.inf else z[z < 0]
-            quantile = np.concatenate([half, [0.0], -half[::-1]])  # near 1 a probability has too few digits
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rest = (inner[at, None] * quantile - x[at, None]) / outer[at, None]  # (k, m)
-            degrees = np.where(np.isinf(outer_dof[at, None]), 1e12, outer_dof[at, None])
-            tail = np.where(np.isinf(outer_dof[at, None]), special.ndtr(rest), special.stdtr(degrees, rest))
-            found[at] = tail @ weight / weight.sum()
-        return np.where((outer > 0) | np.isnan(outer), found, np.where(x > 0, 0.0, 1.0))
+        swap = self.dof > self.other_dof  # so that `own` below has all its digits
+        d, e = (np.minimum(np.where(swap, *k), MANY) for k in ((self.other_dof, self.dof), (self.dof, self.other_dof)))
+        a, b = (np.where(swap, *k) for k in ((self.other_error, self.error), (self.error, self.other_error)))
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            total, own = d + e, d / (d + e)
+            low, high = _reach(own, total, -1), _reach(own, total, 1)
+            s = low[:, None] + (high - low)[:, None] * np.linspace(0, 1, POINTS)  # (n, m)
+            weight, share = np.exp(-_depth(s, own[:, None], total[:, None])), own[:, None]
+            up, down = np.exp(np.minimum(s, 700)), np.exp(np.minimum(-s, 700))
+            scale = a[:, None] ** 2 * (share + (1 - share) * down) + b[:, None] ** 2 * (1 - share + share * up)
+            z = -x[:, None] / np.sqrt(scale)
+            tail, many = special.stdtr(total[:, None], z), total > MANY
+            tail[many] = special.ndtr(z[many])
+            found = (tail * weight).sum(1) / weight.sum(1)
+        exact = (self.error == 0) & (self.other_error == 0) & ~np.isnan(x)
+        return np.where(exact, np.where(x > 0, 0.0, 1.0), found)
+
+
+def _depth(s: np.ndarray, own: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """How far the logarithm of the density of s lies under its height at 0: convex."""
+    return total / 2 * (np.log1p(own * np.expm1(s)) - own * s)
+
+
+def _reach(own: np.ndarray, total: np.ndarray, side: int) -> np.ndarray:
+    """The s (n,) under 0 (side -1) or over it (1) at `DEPTH`, by Newton's method from where the asymptote has it."""
+    s = (2 * DEPTH / total - np.log(own)) / (1 - own) if side > 0 else (np.log1p(-own) - 2 * DEPTH / total) / own
+    for _ in range(30):
+        slope = total / 2 * own * (1 - own) * np.expm1(s) / (1 + own * np.expm1(s))
+        s = s - (_depth(s, own, total) - DEPTH) / slope
+    return s
 
 
 def difference(  # noqa: PLR0917
