@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import os
 import threading
 import time
 import urllib.error
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +32,8 @@ from gan_ablate.evaluate.modes import mode_coverage
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import GAP, grid, save_grid
 from gan_ablate.recipe import Evaluation, seed_for
+
+SHARED = Path(os.environ.get("GAN_ABLATE_SHARED") or Path(__file__).parents[2] / "shared" / "data")
 
 needs_fidelity = pytest.mark.skipif(find_spec("torch_fidelity") is None, reason="torch-fidelity is not installed")
 
@@ -222,6 +226,36 @@ def test_the_shipped_classifier_reads_over_99_percent_of_the_test_split():
     assert extractor.accuracy > 0.99
     assert extractor.name == "shapes classifier"
     assert max(f.stat().st_size for f in classifier.WEIGHTS.iterdir()) < 1_000_000
+
+
+def mnist_named(images: torch.Tensor) -> ImageSet:
+    labels = torch.arange(len(images)) % 10
+    return ImageSet.of(images, labels, tuple("0123456789"), "mnist")
+
+
+def test_the_shipped_classifier_of_mnist_serves_the_real_files_alone(monkeypatch):
+    """Other images of that name are nothing that it was trained on: they get their own."""
+    made = []
+    monkeypatch.setattr(classifier, "read_or_make", lambda folder, key, **_: made.append(key) or None)
+    other = mnist_named(torch.randint(0, 256, (40, 1, 28, 28), dtype=torch.uint8))
+    with pytest.raises(TypeError):  # of nothing, which stands in for a trained one here
+        load_extractor("classifier", dataset=other)
+    assert len(made) == 1
+    shipped = classifier.read(classifier.WEIGHTS / "mnist-28x28x1.pt")
+    same = replace(other, fingerprint=shipped["meta"]["fingerprint"])
+    extractor = load_extractor("classifier", dataset=same)
+    assert len(made) == 1
+    assert extractor.name == "mnist classifier"
+    assert extractor.accuracy > 0.99
+
+
+@pytest.mark.skipif(not (SHARED / "MNIST").exists(), reason="no real MNIST beside the project")
+def test_the_shipped_classifier_of_mnist_reads_over_99_percent_of_the_real_test_split(monkeypatch):
+    monkeypatch.setattr(classifier, "train", None)  # would fail if called
+    extractor = load_extractor("classifier", dataset=load("mnist", size=28, channels=1, data_root=SHARED))
+    test = load("mnist", size=28, channels=1, split="test", data_root=SHARED)
+    logits = extract(extractor, test.images).logits
+    assert float((logits.argmax(1) == test.labels).float().mean()) > 0.99
 
 
 def test_extraction_is_deterministic_never_trains_and_takes_uint8_only(shapes):
