@@ -107,7 +107,8 @@ class Rounds:
         rows = self.batches.rows(self.module.d_steps, d_steps)
         if len(rows) > len(self.rows):
             self._graphs.clear()  # they read the old place
-            self.rows = rows.new_zeros(rows.shape)
+            most = max(len(rows), 2 * self.module.log_every)  # a record ends a call, so few are longer
+            self.rows = rows.new_zeros(most, rows.shape[1])
         self.rows[: len(rows)].copy_(rows)
         self.place.zero_()
 
