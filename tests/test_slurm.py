@@ -179,7 +179,7 @@ class TestOnACluster:
 
     def test_runs_end_once_whatever_becomes_of_their_jobs(self, tmp_path: Path) -> None:
         found = on_cluster("ways_to_end", tmp_path)
-        ends = {"done": 4, "failed": 2, "skipped": 0, "left": 0, "stopped": 0}
+        ends = {"done": 4, "failed": 2, "skipped": 0, "left": 0, "stopped": 0, "spent": False}
         assert found["fails"]["first"] == {**ends, "done": 0, "failed": 0, "left": 6}
         # the second call may find runs that have ended since the first
         again = found["fails"]["again"]
@@ -302,9 +302,9 @@ def test_a_share_is_worked_off_and_leaves_what_others_hold(tmp_path: Path) -> No
     before = signal.getsignal(signal.SIGUSR2)
     with Store(tmp_path).claim(recipes[0].run_id):
         begun = time.monotonic()
-        assert share() == {"done": 5, "failed": 0, "skipped": 0, "left": 1, "stopped": 0}
+        assert share() == {"done": 5, "failed": 0, "skipped": 0, "left": 1, "stopped": 0, "spent": False}
         assert time.monotonic() - begun < 10
-    assert share() == {"done": 1, "failed": 0, "skipped": 5, "left": 0, "stopped": 0}
+    assert share() == {"done": 1, "failed": 0, "skipped": 5, "left": 0, "stopped": 0, "spent": False}
     assert signal.getsignal(signal.SIGUSR2) == before
 
 
