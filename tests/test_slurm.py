@@ -24,6 +24,7 @@ from test_pool import expansion, tally, until
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.store.store import Store
+from gan_ablate.study.cells import Expansion
 from gan_ablate.sweep import slurm, workers
 from gan_ablate.sweep.display import Display
 from gan_ablate.sweep.pool import Way
@@ -151,6 +152,27 @@ def ways_to_end(root: Path) -> None:
     print(json.dumps(found))
 
 
+def adaptive(root: Path) -> None:
+    """An adaptive study, look by look, by jobs; and by the local pool."""
+    import test_adaptive
+
+    options = slurm.SlurmOptions(partition="main", runs_per_job=30, cpus_per_task=1, gpus_per_node=1)
+    more = {"way": Way(run="fake_runs:planted"), "options": options, "ask_every": 0.5}
+    study, found = test_adaptive.STUDY, Expansion(test_adaptive.recipes(("dcgan",)))
+    summary = slurm.sweep_on_slurm(study, root / "jobs", expansion=found, display=Display(), **more)
+    test_adaptive.sweep(root / "here", expansion=found)
+    ours, theirs = (
+        {
+            f"{place} {arm}": verdict
+            for place, own in test_adaptive.verdicts(root / name).items()
+            for arm, verdict in own.items()
+        }
+        for name in ("jobs", "here")
+    )
+    print(json.dumps({"left": summary.left, "arrays": len(list((root / "jobs" / "slurm").glob("*.json"))),
+                      "same": ours == theirs, "arms": len(ours)}))  # fmt: skip
+
+
 def real_runs(root: Path) -> None:
     """The command line with real runs; one job is warned, as before its time limit, in the middle of one."""
 
@@ -197,6 +219,12 @@ class TestOnACluster:
         assert (cancelled["code"], cancelled["failed"]) == (1, 0)
         assert cancelled["then"] == {**ends, "done": 6, "failed": 0}
         assert cancelled["resumed"] >= 1
+
+    def test_an_adaptive_study_takes_its_looks_as_it_does_here(self, tmp_path: Path) -> None:
+        found = on_cluster("adaptive", tmp_path)
+        assert found["same"] is True
+        assert (found["left"], found["arms"]) == (0, 5)
+        assert found["arrays"] >= 2  # one for each release
 
     def test_the_same_results_as_here_though_a_job_is_queued_again(self, tmp_path: Path) -> None:
         here, there = tmp_path / "here", tmp_path / "there"
