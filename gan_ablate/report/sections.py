@@ -11,11 +11,13 @@ import pandas as pd
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
 from gan_ablate.findings.effects import SignRow, announced
+from gan_ablate.findings.verdicts import DIFFERS
 from gan_ablate.formatting import p_value
 from gan_ablate.recipe import BASE
 from gan_ablate.report import arm_columns
 from gan_ablate.report.arm_columns import SIGN_WORDS, STABILITY
 from gan_ablate.report.figures import curves as lines
+from gan_ablate.report.figures import forest as forests
 from gan_ablate.report.figures import ratios
 from gan_ablate.report.section import (
     Column,
@@ -33,19 +35,22 @@ from gan_ablate.report.section import (
     Text,
 )
 from gan_ablate.report.study import ArmRow, Model, ReportedStudy
+from gan_ablate.report.verdicts import gate
 from gan_ablate.stats.corrections import ALPHA
 
 FOREST = (
-    "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals that are not corrected: of many "
-    "arms some stay clear of ×1 by chance. Look for filled marks (● helps, ■ hurts): they pass Holm’s correction over "
-    "all arms. Rings are undecided: they do not pass it, or the lower FID does but the arm fails more often than "
-    "base, or always."
+    "Left: FID of each run that did not fail, a dot each, on a logarithmic axis; the dashed line is the mean of base. "
+    "Middle: a ring for each run that failed, and how many of how many. Right: FID of the arm over that of base, with "
+    "the 95 % interval of its test, not corrected for the number of arms; between the margins (shaded) it counts as "
+    "the same. Colour and shape are the verdict: ● helps, ▲ rescues (blue), ◆ same (green), ○ undecided (grey), ▼ "
+    "fails more, ■ hurts (orange). At the right edge: which verdicts are certain, and about what an undecided arm "
+    "would take."
 )
 HEAT = (
     "Change of FID against base per trick and model, best tricks first: blue is better, orange is worse, full colour "
-    "from a factor of 2 on. ● helps and ■ hurts pass the test; hatched cells are undecided; blank ones are not "
-    "applicable or not run. No FID: every run failed without one; no ratio: base has no FID there. Look for rows of "
-    "one colour: those tricks do the same on every model."
+    "from a factor of 2 on. ● helps, ▲ rescues, ◆ same, ▼ fails more, ■ hurts; hatched cells are undecided; blank ones "
+    "are not applicable or not run. All failed: no run has a FID that counts; no ratio: base has none there. Look for "
+    "rows of one colour: those tricks do the same on every model."
 )
 STABLE = "What a run of each arm risks, whatever its FID: failures, drift after the best point, spread, gradients."
 CURVE = (
@@ -83,13 +88,15 @@ def forest(study: ReportedStudy) -> Section:
     """Ratios to base, and what to know of each model's runs."""
 
     def group(m: Model) -> Group:
-        drawings = ratios.forest(m.table)
+        drawings = forests.forest(m.table)
+        drawn = f"{n} arms" if (n := sum(a.judged is not None for a in m.table.arms)) > 1 else "one arm"
         file = m.scope.name("forest-{}")
-        plot = Figure(drawings, FOREST, file) if drawings else Text("Nothing can be compared yet.")
-        notes = (Text(n, "note") for n in m.table.notes)
+        said = f"{m.table.title}: base, then {drawn} from the best ratio to the worst."
+        plot = Figure(drawings, said, file, "forest") if drawings else Text("Nothing can be compared yet.")
+        notes = (Text(n, "note") for n in (gate(m.table), *m.table.notes) if n)
         return Group(m.table.title, (Text(m.table.protocol, "sub"), *notes, plot), m.scope.name("{}"))
 
-    return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", "", _each(study, group))
+    return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", FOREST, _each(study, group))
 
 
 def heat_map(study: ReportedStudy) -> Section:
@@ -184,14 +191,14 @@ def design_line(e: designs.Effects) -> str:
 
 
 def curves(study: ReportedStudy) -> Section:
-    """A panel per arm: base and arms with a verdict first."""
+    """A panel per arm: base and arms that differ from it first."""
 
     def group(m: Model) -> Group:
         panels = {arm: (m.anchors[arm], panel_anchor(m, arm), drawn) for arm, drawn in m.panels.items()}
-        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in ("helps", "hurts"))}
+        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in DIFFERS)}
         first = [p for arm, p in panels.items() if arm in decided]
         rest = [p for arm, p in panels.items() if arm not in decided]
-        folded = Fold(f"{len(rest)} arms without a verdict", (Panels(rest),))
+        folded = Fold(f"{len(rest)} arms that are not told apart from base", (Panels(rest),))
         file = Figure((lines.together(m.panels, m.table.title),), "", m.scope.name("curves-{}"))
         on_page = (Panels(first), folded) if rest else (Panels(first),)
         return Group(m.table.title, (Only("text", (file,)), Only("page", on_page)))
