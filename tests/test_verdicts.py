@@ -101,19 +101,16 @@ def test_the_report_says_what_the_command_says_in_every_format(root, tmp_path, c
         frame = pd.read_csv(out / "tables" / f"{model}.csv", keep_default_na=False, na_values=[""]).set_index("arm")
         tex = (out / "tables" / f"{model}.tex").read_text()
         drawn = (out / "figures" / f"forest-{model}.svg").read_text()
-        card = (
-            page[page.index("<section class='verdicts'") :]
-            .partition(f">{model}</a></h3>")[2]
-            .partition("</article>")[0]
-        )
+        first = page[page.index("<section class='verdicts'") :].partition("</section>")[0]
+        card = first.partition(f">{model}</a></h3>")[2].partition("</article>")[0]
         for row in rows:
             line = frame.loc[row["arm"]]
             for key, name in SAME_FIGURE.items():
                 assert (line[name] == row[key]) if row[key] is not None else pd.isna(line[name]), (row["arm"], key)
             words = row["verdict"] + ", certain" * row["certain"]
             name = escape(row["arm"])
-            assert re.search(rf"{re.escape(name)}</a></th><td[^>]*>{words}</td>", card), (name, words)
-            assert f"| {markdown.safe(row['arm'])} | {words} |" in text
+            assert re.search(rf"{re.escape(name)}</a></th><td[^>]*>{words}</td><td>{model}</td>", first), (name, words)
+            assert f"| {markdown.safe(row['arm'])} | {words} | {markdown.safe(model)} |" in text
             assert f"{table_files.tex(row['arm'])} & {words} &" in tex
             assert drawn.count(f">{row['failed']}/{row['runs']}<") >= 1
         counts = {v: sum(row["verdict"] == v for row in rows) for v in VERDICTS}

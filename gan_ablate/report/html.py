@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,6 +13,7 @@ from importlib.resources import files
 from gan_ablate.report import section as data
 from gan_ablate.report.figures.svg import FIGURE, NOT_XML, variables
 
+BREAKS = re.compile(r"([_:=,+])(?=\S)")  # a long name may go on in the next line here; no entity has any of them
 ENLARGED = 1.35  # a panel that is drawn again
 
 
@@ -116,7 +118,8 @@ class _Writer:
     def row(self, t: data.Table, columns: Sequence[data.Column], row: object, sorts: bool) -> str:
         first, *rest = (c.cell(row) for c in columns)
         link, kind = t.link(row), t.kind(row)
-        name = f"<a href='#{self.names(link)}'>{escape(first[0])}</a>" if link else escape(first[0])
+        head = BREAKS.sub(r"\1<wbr>", escape(first[0]))
+        name = f"<a href='#{self.names(link)}'>{head}</a>" if link else head
         body = "".join(f"<td{_key(key) if sorts else ''}>{escape(text)}</td>" for text, key in rest)
         return f"<tr{_class(kind)}><th scope='row'>{name}</th>{body}</tr>"
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import number
 from gan_ablate.recipe import BASE
-from gan_ablate.report.section import Card, Cards, Part, Section, Strip, Table, Text
-from gan_ablate.report.study import ArmRow, Model, ReportedStudy
+from gan_ablate.report.section import Card, Cards, Column, Part, Section, Strip, Table, Text
+from gan_ablate.report.study import ReportedStudy
 from gan_ablate.report.verdict_columns import ARM, FAILED_SHORT, RATIO, TO_DECIDE, VERDICT, rank
 from gan_ablate.stats.two_part import VERDICTS
 
@@ -17,15 +18,15 @@ ERRORS = (
     "Of the verdicts of a table at most 5 % are expected to be wrong; those marked certain hold all together with a "
     "probability of 95 %."
 )
-COLUMNS = (ARM, VERDICT, RATIO, FAILED_SHORT, TO_DECIDE)
+MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
 def verdicts(study: ReportedStudy) -> Section:
-    """A card per model."""
-    cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_parts(m))) for m in study.models])
+    """A card of counts per model, then every arm of every model in one list."""
+    cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
+    parts = (cards, listed) if (listed := _listed(study)) else (cards,)
     anchor = study.scope.name("verdicts")
-    said = summary(study.tables)
-    return Section(anchor, "Verdicts", "Verdicts", said, (cards,), key=True, kind="verdicts")
+    return Section(anchor, "Verdicts", "Verdicts", summary(study.tables), parts, key=True, kind="verdicts")
 
 
 def summary(tables: Sequence[ModelTable]) -> str:
@@ -62,9 +63,8 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
     )
 
 
-def _parts(m: Model) -> Iterator[Part]:
-    """The gate first, then the counts, then who they are."""
-    table = m.table
+def _counts(table: ModelTable) -> Iterator[Part]:
+    """The gate first, then how many arms have each verdict."""
     if objection := gate(table):
         yield Text(objection, "note")
     if table.verdicts is None or not table.family:
@@ -72,10 +72,23 @@ def _parts(m: Model) -> Iterator[Part]:
         return
     yield Text(_base(table), "sub")
     yield Strip(counts(table))
-    rows = sorted((r for r in m.rows if r.arm.arm != BASE), key=lambda r: rank(r.arm))  # of each verdict by ratio
-    if rows:
-        caption = f"Arms of {table.title} by verdict"
-        yield Table(caption, COLUMNS, rows, link=lambda r: m.anchors[r.arm.arm], kind=_kind, style="sorts brief")
+
+
+def _listed(study: ReportedStudy) -> Table | None:
+    """By verdict, from helps to hurts, and of each by ratio."""
+    anchors = {(m.table.title, m.table.protocol, arm): name for m in study.models for arm, name in m.anchors.items()}
+    rows = [r for r in study.rows if r.arm.arm != BASE]
+    if not any(r.arm.judged for r in rows):
+        return None
+    several = len(study.models) > 1
+    return Table(
+        f"Every arm{' of every model' * several} by verdict",
+        (ARM, VERDICT, *[MODEL] * several, RATIO, FAILED_SHORT, TO_DECIDE),
+        sorted(rows, key=lambda r: (rank(r.arm), math.isnan(r.arm.ratio.point), r.arm.ratio.point)),
+        link=lambda r: anchors[r.table.title, r.table.protocol, r.arm.arm],
+        kind=lambda r: r.arm.verdict.replace(" ", "-"),
+        style="sorts brief",
+    )
 
 
 def gate(table: ModelTable) -> str:
@@ -95,7 +108,3 @@ def counts(table: ModelTable) -> list[tuple[str, int]]:
 def _base(table: ModelTable) -> str:
     base = table.base
     return f"base: {table.label} {number(base.fid.point)}, {base.failures}/{base.runs} failed" if base else "no base"
-
-
-def _kind(row: ArmRow) -> str:
-    return row.arm.verdict.replace(" ", "-")

@@ -154,9 +154,9 @@ class Log:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> list[float]:
-        """1, 2, 5 times powers of ten within the axis, thinned to about six."""
+        """Round values within the axis, as many as do not crowd it: about six."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
+        for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
             found = [m * 10.0**d for d in decades for m in steps if self.low <= m * 10.0**d <= self.high]
             if len(found) <= 6:
                 return found
