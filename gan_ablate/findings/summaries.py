@@ -14,7 +14,7 @@ from gan_ablate.recipe import BASE
 from gan_ablate.stats.failures import rate_difference
 from gan_ablate.stats.intervals import NONE, Interval, geometric_mean_interval, mean_interval, wilson
 from gan_ablate.stats.ranks import improvement
-from gan_ablate.stats.two_part import Verdict
+from gan_ablate.stats.two_part import Runs, Verdict
 
 IS_BASE = "is base"  # an arm that trains and samples as base by construction: no test
 QUALITY = ("kid", "precision", "recall", "density", "coverage", "modes", "assigned_modes", "high_quality", "mode_kl")
@@ -42,7 +42,8 @@ class ArmSummary:
     more_failures: Interval  # failure rate less base's, Newcombe
     improvement: float  # P(a run of the arm beats a run of base), failed runs worst
     verdict: str  # one of `verdicts.ORDER`, `IS_BASE`, or empty for base
-    judged: Verdict | None  # what the verdict rests on; None where nothing was tested
+    judged: Verdict | None  # the verdict with its evidence; None where nothing was tested
+    rests_on: Runs | None  # the runs that it rests on: of an adaptive study those of its looks alone
     ratio_dof: float = math.nan  # degrees of freedom of the ratio's interval, about
 
     @property
@@ -128,6 +129,7 @@ def summarise(arm: str, rows: Rows, found: Verdicts | None, base_rows: Rows | No
         improvement=_improvement(rows, base_rows) if arm != BASE else math.nan,
         verdict="" if arm == BASE else IS_BASE if same else judged.verdict if judged else NOT_TESTED,
         judged=judged,
+        rests_on=found.runs[arm] if found and judged else None,
         ratio_dof=found.dofs.get(arm, math.nan) if found and judged else math.nan,
     )
 

@@ -44,6 +44,12 @@ def change(a: ArmSummary) -> tuple[str, str]:
     return percent(r.point), "" if math.isnan(r.low) else f"[{percent(r.low)}, {percent(r.high)}]"
 
 
+def failed_of(a: ArmSummary) -> str:
+    """`3/8`, of the runs that the verdict rests on; of all where there is none."""
+    bad, n = (a.rests_on.failed, a.rests_on.finished) if a.rests_on else (a.failures, a.runs)
+    return f"{bad}/{n}" if n else "not run yet"
+
+
 def _failed(r: ArmRow) -> str:
     a = r.arm
     if not a.runs:
@@ -62,9 +68,9 @@ FAILED = Column(
 )
 FAILED_SHORT = Column(
     "failed",
-    lambda r: r.arm.failure_rate,
-    "failed runs, of those carried out",
-    text=lambda r: f"{r.arm.failures}/{r.arm.runs}" if r.arm.runs else "not run yet",
+    lambda r: r.arm.failures / r.arm.runs if r.arm.runs else math.nan,
+    "failed runs, of those that the verdict rests on",
+    text=lambda r: failed_of(r.arm),
 )
 VERDICT = Column(
     "verdict",

@@ -31,12 +31,11 @@ def verdicts(study: ReportedStudy) -> Section:
 
 def summary(tables: Sequence[ModelTable]) -> str:
     """How many tests there are, and how sure their verdicts."""
-    every = [a for t in tables for a in t.arms if a.judged]
-    tested = [a for a in every if a.verdict != NOT_TESTED]
+    tested = [a for t in tables for a in t.arms if a.rests_on and a.verdict != NOT_TESTED]
     left = sum(len(t.with_verdict(NOT_TESTED)) for t in tables)
     if not tested:
         return f"None of {left} arms could be tested." if left else "Nothing to compare yet."
-    runs = sorted({a.runs for a in tested})  # made, not planned
+    runs = sorted({a.rests_on.finished for a in tested if a.rests_on})  # made, not planned
     over = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
     rest = f" {left} {'arm' if left == 1 else 'arms'} not tested." if left else ""
     return f"{len(tested)} tests of an arm on a model, over {over} runs each.{rest} {ERRORS}"
@@ -71,7 +70,7 @@ def _counts(table: ModelTable) -> Iterator[Part]:
         yield Text("Nothing to compare yet." if table.base else "There is no arm called base.", "sub")
         return
     yield Text(_base(table), "sub")
-    yield Strip(counts(table))
+    yield Strip([(name, len(table.with_verdict(name))) for name in VERDICTS])
 
 
 def _listed(study: ReportedStudy) -> Table | None:
@@ -99,12 +98,10 @@ def gate(table: ModelTable) -> str:
     return f"{said[:1].upper()}{said[1:]}: it cannot carry verdicts of “helps”. More seeds of base help every arm."
 
 
-def counts(table: ModelTable) -> list[tuple[str, int]]:
-    """(verdict, arms) of every verdict, and of arms that were not tested where there are any."""
-    found = {name: len(table.with_verdict(name)) for name in (*VERDICTS, NOT_TESTED)}
-    return [(name, n) for name, n in found.items() if n or name != NOT_TESTED]
-
-
 def _base(table: ModelTable) -> str:
-    base = table.base
-    return f"base: {table.label} {number(base.fid.point)}, {base.failures}/{base.runs} failed" if base else "no base"
+    """What stands over the counts."""
+    base, left = table.base, len(table.with_verdict(NOT_TESTED))
+    if base is None:
+        return ""
+    rest = f"; {left} {'arm' if left == 1 else 'arms'} not tested" if left else ""
+    return f"base: {table.label} {number(base.fid.point)}, {base.failures}/{base.runs} failed{rest}"

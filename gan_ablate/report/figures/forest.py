@@ -58,7 +58,7 @@ def forest(table: ModelTable) -> tuple[Drawing, ...]:
     found, base = table.verdicts, table.base
     if found is None or base is None:
         return ()
-    lines = [Line(a, found.runs[a.arm]) for a in table.arms if a.judged]
+    lines = [Line(a, a.rests_on) for a in table.arms if a.rests_on]
     if not lines:
         return ()
     first = Line(base, found.base)
