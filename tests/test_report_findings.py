@@ -159,6 +159,42 @@ def test_every_figure_names_what_was_measured(tmp_path):
     )
 
 
+def test_the_forest_plot_draws_every_run_the_margin_and_the_interval_that_decides(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), seeds=8, pictures=False)
+    for seed in (0, 1):
+        path = root / "runs" / run("dcgan", "null", seed) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "outcome": "collapsed"}))
+    (table,) = tables(load(root))
+    (drawing,) = forest.forest(table)
+    body = "".join(drawing.body)
+    # of 48 runs one is missing, 8 died and 2 collapsed
+    assert len(re.findall('<circle class="[a-z]+ dot"', body)) == 48 - 1 - 8 - 2
+    assert len(re.findall('<circle class="hurts open"', body)) == 8 + 2
+    assert [body.count(f">{k}<") for k in ("8/8", "2/7", "0/8")] == [1, 1, 4]
+    low, high = (float(x) for x in re.search(r'class="zone" x="([\d.]+)" y="\d+" width="([\d.]+)"', body).groups())
+    ticks = {k: float(x) for x, k in re.findall(r'<text x="([\d.]+)" y="\d+" text-anchor="middle">×([\d/]+)<', body)}
+    doubling = ticks["2"] - ticks["1"]
+    assert low == pytest.approx(ticks["1"] - doubling * np.log2(1.25), abs=0.2)
+    assert high == pytest.approx(2 * doubling * np.log2(1.25), abs=0.2)
+    (helped,) = table.with_verdict("helps")
+    x1, x2 = map(float, re.search(r'<line class="helps" x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)"', body).groups())
+    assert 2 ** ((x1 - ticks["1"]) / doubling) == pytest.approx(helped.ratio.low, rel=0.01)
+    assert 2 ** ((x2 - ticks["1"]) / doubling) == pytest.approx(helped.ratio.high, rel=0.01)
+
+
+def test_a_base_that_carries_no_help_is_said_first_in_every_place(tmp_path):
+    root = plant(tmp_path / "r", seeds=8, pictures=False)
+    for seed in (0, 1, 2):
+        path = root / "runs" / run("dcgan", "base", seed) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "outcome": "collapsed"}))
+    out = report([root], tmp_path / "o").parent
+    page, text = ((out / name).read_text() for name in ("report.html", "report.md"))
+    said = "Base fails in 3 of 8 runs: it cannot carry verdicts of “helps”. More seeds of base help every arm."
+    assert page.count(said) == text.count(said) == 2  # the card and the forest plot; not those of wgan_gp
+    card = page[page.index("<article class='card'>") :].partition("</article>")[0]
+    assert card.index(said) < card.index("<ul class='strip'>")
+
+
 def test_blocks_of_one_plot_have_names_of_their_own():
     rows = [ratios.Row(f"a{k}", Interval(1, 0.5, 2), "undecided", "") for k in range(70)]
     labels = [f.label for f in ratios.draw(rows, "plot", ratios.Axis("x", "b", "w"))]

@@ -227,20 +227,24 @@ def test_the_script_sorts_and_filters_and_no_page_is_wider_than_a_phone(page, tm
     probe = """<script>addEventListener('load',()=>{const t=document.querySelector('#numbers table.sorts');
     const names=()=>[...t.tBodies[0].rows].map(r=>r.cells[0].textContent).join(' ');
     const b=[...t.tHead.rows[0].cells].map(c=>c.querySelector('button'));const before=names();
+    const list=document.querySelector('#verdicts table.sorts');
+    const first=()=>{const h=[...list.tHead.rows[0].cells].find(c=>c.textContent==='verdict');
+    h.querySelector('button').click();h.querySelector('button').click();return list.tBodies[0].rows[0].textContent};
     b[3].click();const up=names();b[3].click();const down=names();
     document.body.dataset.probe=JSON.stringify([before,up,down,b[3].parentElement.getAttribute('aria-sort'),
-    document.documentElement.scrollWidth<=innerWidth]);});</script></body>"""
+    document.documentElement.scrollWidth<=innerWidth,first()]);});</script></body>"""
     copy = tmp_path / "probe.html"
     text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.read_text())
     copy.write_text(text.replace("</body>", probe))
     dom = browse(copy, tmp_path, "--dump-dom", "--window-size=500,900", output=True)
     found = re.search(r"data-probe=\"(.*?)\"", dom)[1].replace("&quot;", '"')
-    before, up, down, state, fits = __import__("json").loads(found)
+    before, up, down, state, fits, worst = __import__("json").loads(found)
     assert up.startswith("helped base")
     assert down.startswith("harmed")
     assert before.startswith("base helped")
     assert state == "descending"
     assert fits
+    assert worst.startswith("harmedhurts, certain")
 
 
 def browse(page, tmp_path, *options, scheme=1, output=False):

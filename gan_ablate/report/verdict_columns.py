@@ -81,7 +81,6 @@ VERDICT = Column(
     ("verdict",),
     lambda r: verdict(r.arm),
     lambda r: rank(r.arm),
-    wide=True,
 )
 RATIO = Column(
     "× base",

@@ -10,7 +10,7 @@ from pathlib import Path
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import put, refusing
-from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
+from gan_ablate.report import arm_pages, arm_sections, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
@@ -24,8 +24,8 @@ LEAD = (
     "go by the verdicts, which are."
 )
 FINDINGS = (
-    sections.forest, sections.heat_map, sections.numbers, sections.stability, sections.interactions, sections.curves,
-    sections.profiles, sections.budget, arm_pages.arms,
+    arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
+    sections.interactions, sections.curves, sections.profiles, sections.budget, arm_pages.arms,
 )  # fmt: skip
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
