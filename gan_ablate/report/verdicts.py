@@ -86,7 +86,6 @@ def _listed(study: ReportedStudy) -> Table | None:
         sorted(rows, key=lambda r: (rank(r.arm), math.isnan(r.arm.ratio.point), r.arm.ratio.point)),
         link=lambda r: anchors[r.table.title, r.table.protocol, r.arm.arm],
         kind=lambda r: r.arm.verdict.replace(" ", "-"),
-        style="sorts brief",
     )
 
 
