@@ -73,6 +73,17 @@ def clock(seconds: float | None) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 
 
+def duration(seconds: float) -> str:
+    """In the unit that fits: `40 s`, `12 min`, `3.4 h`.
+
+    >>> duration(725)
+    '12 min'
+    """
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5970 else f"{seconds / 3600:.1f} h"
+
+
 def one_line(text: object) -> str:
     """On one line, without what could close a fenced block."""
     return " ".join(str(text).replace("`", "'").split())

@@ -11,7 +11,7 @@ from gan_ablate.recipe import SCHEMA, Recipe, run_id_of
 HOSTILE = "<script>alert(1)</script>|`x`"
 EFFECTS = {"base": 0.0, "helped": -0.8, "harmed": 0.8, "null": 0.0, "died": 0.0, HOSTILE: 0.0}
 VERDICTS = {
-    "base": "", "helped": "helps", "harmed": "hurts", "null": "undecided", "died": "hurts", HOSTILE: "undecided",
+    "base": "", "helped": "helps", "harmed": "hurts", "null": "same", "died": "fails more", HOSTILE: "same",
 }  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def test_without_degrees_of_freedom_there_is_no_p(tmp_path):
     table = report([a], tmp_path / "o").parent / "tables" / "all-arms.csv"
     frame = pd.read_csv(table)
     assert frame["fid_dof"].tolist() == [4, 4]
-    assert frame["ratio_dof"].dropna().between(4, 8).all()
+    assert frame["ratio_dof"].dropna().tolist() > [4]  # the prior's on top of the runs' own
     assert comparison.moves(comparison.read_arms(tmp_path / "o"), comparison.read_arms(b))[0].p > 0
     frame.drop(columns=comparison.LATER).to_csv(table, index=False)
     found = comparison.moves(comparison.read_arms(tmp_path / "o"), comparison.read_arms(b))

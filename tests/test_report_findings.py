@@ -17,11 +17,10 @@ from scipy import stats as oracle
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
-from gan_ablate.report.figures import curves, ratios
-from gan_ablate.stats.corrections import holm
+from gan_ablate.report.figures import curves, forest, ratios
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval, quotient
-from gan_ablate.stats.paired import compare_family
+from gan_ablate.stats.two_part import Runs, decide, weigh
 
 
 def test_load_has_every_metric_of_a_result(tmp_path):
@@ -37,20 +36,16 @@ def test_load_has_every_metric_of_a_result(tmp_path):
     assert points["precision"].tolist() == [0.6] * 3
 
 
-def test_the_tables_are_those_of_the_family(tmp_path):
+def test_the_tables_are_those_of_the_engine(tmp_path):
     (table,) = tables(load(plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "a": -0.3, "b": 0.2, "c": 0.0})))
-    scores = {arm: dict(zip(rows["seed"].tolist(), rows["fid"].tolist())) for arm, rows in table.groups.items()}
-    base = scores.pop("base")
-    family = compare_family(scores, base)
-    adjusted = dict(zip(scores, holm([family.comparisons[arm].p for arm in scores])))
+    runs = {arm: Runs(np.log(rows["fid"].astype(float)).tolist()) for arm, rows in table.groups.items()}
+    base = runs.pop("base")
+    found = decide(weigh(runs, base), runs, base)
+    assert {a.arm: a.judged for a in table.arms[1:]} == found
     for arm in table.arms[1:]:
-        assert arm.against == family.comparisons[arm.arm]
-        assert arm.p_holm == pytest.approx(adjusted[arm.arm])
-    assert table.correlation == pytest.approx(family.correlation)
-    for arm in table.arms[1:]:
-        a, b = (np.log(list(s.values())) for s in (scores[arm.arm], base))
-        test = {"paired t": oracle.ttest_rel(a, b), "Welch": oracle.ttest_ind(a, b, equal_var=False)}[arm.against.test]
-        assert arm.against.p == pytest.approx(test.pvalue)
+        assert arm.ratio == found[arm.arm].evidence.ratio
+        same = arm.verdict == "same"
+        assert arm.q == (found[arm.arm].q_same if same else found[arm.arm].q)
 
 
 def test_arms_still_to_run_count_in_the_correction(tmp_path):
@@ -62,8 +57,8 @@ def test_arms_still_to_run_count_in_the_correction(tmp_path):
             path.unlink()
     (early,) = tables(load(root))
     a = next(x for x in early.arms if x.arm == "a")
-    assert a.p_holm == pytest.approx(min(1, 9 * a.against.p))
-    assert len([x for x in early.arms if x.runs == 0]) == 8
+    assert a.judged.q == a.judged.p_holm == pytest.approx(min(1, 9 * a.judged.evidence.p))
+    assert len([x for x in early.arms if x.runs == 0 and x.verdict == "not tested"]) == 8
     assert whole.base == early.base
 
 
@@ -126,18 +121,19 @@ def test_arms_with_a_fid_are_not_said_to_lack_one_where_base_has_none(tmp_path):
         failed = result("dcgan", "base", seed, None, "diverged")
         (root / "runs" / run("dcgan", "base", seed) / "result.json").write_text(json.dumps(failed))
     every = tables(load(root))
-    drawn = "".join(ratios.forest(every[0])[0].body)
-    assert drawn.count(">no FID<") == drawn.count("no ratio: base has no FID") == 1
+    drawn = "".join(forest.forest(every[0])[0].body)
+    assert drawn.count(">every run failed<") == drawn.count("no ratio: base has no FID") == 1
     cells = "".join(ratios.heatmap(every, "m")[0].body)
-    assert cells.count('class="hot"') == cells.count("no FID") == cells.count("no ratio") == 1
+    assert cells.count('class="hot"') == cells.count("all failed") == cells.count("no ratio") == 1
 
 
 def test_the_summary_counts_tests_and_runs_that_were_made(tmp_path):
     root = plant(tmp_path, models=("dcgan",), pictures=False)
-    for seed in range(1, 5):
+    for seed in range(5):
         (root / "runs" / run("dcgan", "helped", seed) / "result.json").unlink()
     said = verdicts.summary(tables(load(root)))
-    assert said == "Of 4 tests of an arm on a model, over 4 to 5 seeds: 2 hurt, 2 undecided. 1 arm not tested."
+    assert said.startswith("4 tests of an arm on a model, over 4 to 5 runs each. 1 arm not tested. Of the verdicts of")
+    assert said.endswith(verdicts.ERRORS)
 
 
 def test_every_figure_names_what_was_measured(tmp_path):
@@ -151,7 +147,7 @@ def test_every_figure_names_what_was_measured(tmp_path):
         panel,
         curves.profiles(tasks.over(every), label),
         curves.expected_best(tasks.budgets(every[0]), "dcgan", label),
-        ratios.forest(every[0])[0],
+        forest.forest(every[0])[0],
         ratios.heatmap(every, "m")[0],
     ]
     for figure in figures:
@@ -161,6 +157,42 @@ def test_every_figure_names_what_was_measured(tmp_path):
         tasks.measured([every[0], replace(every[1], label="FID@2048 (inception)")])
         == f"{label} or FID@2048 (inception)"
     )
+
+
+def test_the_forest_plot_draws_every_run_the_margin_and_the_interval_that_decides(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), seeds=8, pictures=False)
+    for seed in (0, 1):
+        path = root / "runs" / run("dcgan", "null", seed) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "outcome": "collapsed"}))
+    (table,) = tables(load(root))
+    (drawing,) = forest.forest(table)
+    body = "".join(drawing.body)
+    # of 48 runs one is missing, 8 died and 2 collapsed
+    assert len(re.findall('<circle class="[a-z]+ dot"', body)) == 48 - 1 - 8 - 2
+    assert len(re.findall('<circle class="hurts open"', body)) == 8 + 2
+    assert [body.count(f">{k}<") for k in ("8/8", "2/7", "0/8")] == [1, 1, 4]
+    low, high = (float(x) for x in re.search(r'class="zone" x="([\d.]+)" y="\d+" width="([\d.]+)"', body).groups())
+    ticks = {k: float(x) for x, k in re.findall(r'<text x="([\d.]+)" y="\d+" text-anchor="middle">×([\d/]+)<', body)}
+    doubling = ticks["2"] - ticks["1"]
+    assert low == pytest.approx(ticks["1"] - doubling * np.log2(1.25), abs=0.2)
+    assert high == pytest.approx(2 * doubling * np.log2(1.25), abs=0.2)
+    (helped,) = table.with_verdict("helps")
+    x1, x2 = map(float, re.search(r'<line class="helps" x1="([\d.]+)" y1="[\d.]+" x2="([\d.]+)"', body).groups())
+    assert 2 ** ((x1 - ticks["1"]) / doubling) == pytest.approx(helped.ratio.low, rel=0.01)
+    assert 2 ** ((x2 - ticks["1"]) / doubling) == pytest.approx(helped.ratio.high, rel=0.01)
+
+
+def test_a_base_that_carries_no_help_is_said_first_in_every_place(tmp_path):
+    root = plant(tmp_path / "r", seeds=8, pictures=False)
+    for seed in (0, 1, 2):
+        path = root / "runs" / run("dcgan", "base", seed) / "result.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "outcome": "collapsed"}))
+    out = report([root], tmp_path / "o").parent
+    page, text = ((out / name).read_text() for name in ("report.html", "report.md"))
+    said = "Base fails in 3 of 8 runs: it cannot carry verdicts of “helps”. More seeds of base help every arm."
+    assert page.count(said) == text.count(said) == 2  # the card and the forest plot; not those of wgan_gp
+    card = page[page.index("<article class='card'>") :].partition("</article>")[0]
+    assert card.index(said) < card.index("<ul class='strip'>")
 
 
 def test_blocks_of_one_plot_have_names_of_their_own():

@@ -199,5 +199,5 @@ def test_a_latex_table_fits_a_page_and_repeats_its_head(tmp_path):
         assert first.count(r"\toprule") == rest.count(r"\toprule") == 1
         assert r"\begin{landscape}\footnotesize" in first
         assert first.splitlines()[-3].count("&") <= 8
-    heads = ["arm", "verdict", "FID@2048 (shapes classifier)", r"$\times$ base", "p (Holm)", "failed"]
+    heads = ["arm", "verdict", "FID@2048 (shapes classifier)", r"$\times$ base", "q", "failed"]
     assert numbers.splitlines()[5].removesuffix(r" \\").split(" & ")[:6] == heads

@@ -12,7 +12,7 @@ import pytest
 from planted_runs import plant, plant_factorial
 
 from gan_ablate.claims.verdict import Verdict
-from gan_ablate.report import claims, compare, html, report
+from gan_ablate.report import claims, compare, html, load, report, tables
 from gan_ablate.report.figures.svg import DARK, LIGHT, SERIES, STRONGEST, standalone
 from gan_ablate.report.section import Column, Table
 
@@ -25,7 +25,7 @@ ORDER = [
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    root = plant(tmp_path_factory.mktemp("planted"))
+    root = plant(tmp_path_factory.mktemp("planted"), seeds=8)
     return report([root], tmp_path_factory.mktemp("out"))
 
 
@@ -81,7 +81,7 @@ def test_contrast_is_computed_as_wcag_does():
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_text_has_a_contrast_of_at_least_four_and_a_half(colours):
     for ground in ("bg", "card"):
-        for ink in ("ink", "soft", "helps", "hurts"):
+        for ink in ("ink", "soft", "helps", "hurts", "same"):
             assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
     assert contrast(colours["ink"], colours["note"]) >= 4.5
     for cell in ("helps", "hurts"):  # numbers on the heat map's fullest cells
@@ -175,13 +175,15 @@ def test_nothing_can_be_loaded_or_run_but_our_own(page):
     assert not re.search(r"\son\w+\s*=", re.sub(r"<script>.*?</script>", "", text, flags=re.S))
 
 
-def test_undecided_cells_of_the_heat_map_are_hatched_and_others_blank(page):
+def test_undecided_cells_of_the_heat_map_are_hatched_and_others_blank(page, tmp_path):
     drawing = (page.parent / "figures" / "heatmap.svg").read_text()
-    # per model: helped and harmed, died decided; null and the hostile name undecided
-    assert drawing.count("url(#hatch-map)") == 2 * 2
+    assert "url(#hatch-map)" not in drawing  # every truth is found
     assert drawing.count('class="frame"') == 2 * 5
-    assert drawing.count("● ") == 2
-    assert drawing.count("■ ") == 4
+    assert {m: drawing.count(f"{m} ") for m in "●▲◆▼■"} == {"●": 2, "▲": 0, "◆": 4, "▼": 2, "■": 2}
+    root = plant(tmp_path / "r", seeds=2, pictures=False)
+    undecided = sum(a.verdict == "undecided" for t in tables(load(root)) for a in t.arms)
+    drawing = (report([root], tmp_path / "o").parent / "figures" / "heatmap.svg").read_text()
+    assert drawing.count("url(#hatch-map)") == undecided > 0
 
 
 def test_samples_are_of_the_median_and_the_worst_seed(page, tmp_path):
@@ -222,23 +224,27 @@ def test_chromium_shows_the_page_without_a_word_of_complaint(page, tmp_path, wid
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 def test_the_script_sorts_and_filters_and_no_page_is_wider_than_a_phone(page, tmp_path):
-    probe = """<script>addEventListener('load',()=>{const t=document.querySelector('table.sorts');
+    probe = """<script>addEventListener('load',()=>{const t=document.querySelector('#numbers table.sorts');
     const names=()=>[...t.tBodies[0].rows].map(r=>r.cells[0].textContent).join(' ');
     const b=[...t.tHead.rows[0].cells].map(c=>c.querySelector('button'));const before=names();
+    const list=document.querySelector('#verdicts table.sorts');
+    const first=()=>{const h=[...list.tHead.rows[0].cells].find(c=>c.textContent==='verdict');
+    h.querySelector('button').click();h.querySelector('button').click();return list.tBodies[0].rows[0].textContent};
     b[3].click();const up=names();b[3].click();const down=names();
     document.body.dataset.probe=JSON.stringify([before,up,down,b[3].parentElement.getAttribute('aria-sort'),
-    document.documentElement.scrollWidth<=innerWidth]);});</script></body>"""
+    document.documentElement.scrollWidth<=innerWidth,first()]);});</script></body>"""
     copy = tmp_path / "probe.html"
     text = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.read_text())
     copy.write_text(text.replace("</body>", probe))
     dom = browse(copy, tmp_path, "--dump-dom", "--window-size=500,900", output=True)
     found = re.search(r"data-probe=\"(.*?)\"", dom)[1].replace("&quot;", '"')
-    before, up, down, state, fits = __import__("json").loads(found)
+    before, up, down, state, fits, worst = __import__("json").loads(found)
     assert up.startswith("helped base")
     assert down.startswith("harmed")
     assert before.startswith("base helped")
     assert state == "descending"
     assert fits
+    assert worst.startswith("harmedhurts, certain")
 
 
 def browse(page, tmp_path, *options, scheme=1, output=False):
@@ -274,7 +280,7 @@ def test_two_reports_are_compared(tmp_path):
         assert frame.loc["steady", "change_low"] < 1 < frame.loc["steady", "change_high"]
         assert "turns" in page.read_text()
         assert Reader(page.read_text()).open == []
-    assert compare(a, a, tmp_path / "same").parent.joinpath("compare.md").read_text().count("| same |") == 4
+    assert compare(a, a, tmp_path / "same").parent.joinpath("compare.md").read_text().count("| unmoved |") == 4
 
 
 def test_the_command_compares_and_says_what_is_wrong(tmp_path):

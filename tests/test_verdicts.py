@@ -2,16 +2,28 @@
 
 import json
 import math
+import re
 import shutil
+from html import escape
 
+import pandas as pd
 import pytest
+import yaml
 from planted_runs import HOSTILE, plant, run
 
 from gan_ablate.cli import main
 from gan_ablate.findings.tables import tables
-from gan_ablate.findings.verdicts import ORDER, judge, records
+from gan_ablate.findings.verdicts import ORDER, records
+from gan_ablate.report import markdown, report, table_files
 from gan_ablate.results.frames import load
+from gan_ablate.stats.two_part import VERDICTS
 
+# key of the JSON -> column of the table
+SAME_FIGURE = {
+    "verdict": "verdict", "certain": "certain", "ratio": "ratio", "low": "ratio_low", "high": "ratio_high",
+    "p_fid": "p_fid", "p_fail": "p_fail", "q": "q", "q_same": "q_same", "seeds_to_decide": "seeds_to_decide",
+    "minutes_to_decide": "minutes_to_decide",
+}  # fmt: skip
 TRUTH = {"helped": "helps", "harmed": "hurts", "null": "same", "died": "fails more", HOSTILE: "same"}
 
 
@@ -23,7 +35,7 @@ def root(tmp_path_factory):
 
 
 def judged(root, **more):
-    return [judge(table, **more) for table in tables(load(root))]
+    return [table.verdicts for table in tables(load(root), **more)]
 
 
 def test_planted_truths_are_found(root):
@@ -69,6 +81,46 @@ def test_the_command_prints_a_table_and_json(root, capsys):
     assert {(r["model"], r["arm"], r["verdict"]) for r in data["arms"]} == {
         (m, a, v) for m in ("dcgan", "wgan_gp") for a, v in TRUTH.items()
     }
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_the_report_says_what_the_command_says_in_every_format(root, tmp_path, capsys, adaptive):
+    if adaptive:  # looks at 3 and 6 seeds: those beyond stand in the tables, and in no verdict
+        shutil.copytree(root, tmp_path / "r")
+        study = yaml.safe_load((root / "study.yaml").read_text())
+        plan = {"base": 8, "looks": [3, 6], "until": "decided"}
+        (tmp_path / "r" / "study.yaml").write_text(yaml.safe_dump(study | {"source": {"seeds": plan}}))
+        root = tmp_path / "r"
+    assert main(["verdicts", str(root), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["arms"]
+    assert len(told) == 2 * len(TRUTH)
+    out = report([root], tmp_path / "o").parent
+    page, text = ((out / name).read_text() for name in ("report.html", "report.md"))
+    for model in ("dcgan", "wgan_gp"):
+        rows = [row for row in told if row["model"] == model]
+        frame = pd.read_csv(out / "tables" / f"{model}.csv", keep_default_na=False, na_values=[""]).set_index("arm")
+        tex = (out / "tables" / f"{model}.tex").read_text()
+        drawn = (out / "figures" / f"forest-{model}.svg").read_text()
+        first = page[page.index("<section class='verdicts'") :].partition("</section>")[0]
+        card = first.partition(f">{model}</a></h3>")[2].partition("</article>")[0]
+        for row in rows:
+            line = frame.loc[row["arm"]]
+            for key, name in SAME_FIGURE.items():
+                assert (line[name] == row[key]) if row[key] is not None else pd.isna(line[name]), (row["arm"], key)
+            words = row["verdict"] + ", certain" * row["certain"]
+            name = escape(row["arm"])
+            failed = f"{row['failed']}/{row['runs']}"
+            found = (
+                rf"{re.escape(name)}</a></th><td[^>]*>{words}</td><td>{model}</td><td[^>]*>[^<]*</td><td[^>]*>{failed}<"
+            )
+            assert re.search(found, first), (name, words, failed)
+            assert f"| {markdown.safe(row['arm'])} | {words} | {markdown.safe(model)} |" in text
+            assert f"{table_files.tex(row['arm'])} & {words} &" in tex
+            assert f">{failed}<" in drawn
+        counts = {v: sum(row["verdict"] == v for row in rows) for v in VERDICTS}
+        for word, n in counts.items():
+            assert f"<b>{n}</b> {word}</li>" in card
+        assert drawn.count(">certain<") == sum(row["certain"] for row in rows)
 
 
 def test_a_base_that_fails_is_said_to_carry_no_help(root, tmp_path, capsys):

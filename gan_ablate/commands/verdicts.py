@@ -24,18 +24,17 @@ COLUMNS = ("arm", "verdict", "FID / base's", "95 %", "q", "failed", "to decide")
 
 def _verdicts(args: Namespace) -> int:
     from gan_ablate.findings.tables import tables
-    from gan_ablate.findings.verdicts import SCHEMA, judge, records
+    from gan_ablate.findings.verdicts import SCHEMA, records
     from gan_ablate.publishing import to_json
     from gan_ablate.results.frames import load
-    from gan_ablate.study.seed_plan import plan_of
 
     if not args.margin > 1:
         raise InputError(f"--margin {args.margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
     found = [
-        v
+        table.verdicts
         for results in map(load, args.roots)
-        for table in tables(results)
-        if (v := judge(table, args.margin, plan_of(results.source)))
+        for table in tables(results, args.margin)
+        if table.verdicts is not None
     ]
     if args.json:
         print(to_json({"schema": SCHEMA, "arms": records(found)}).decode(), end="")

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gan_ablate.findings.summaries import ModelTable, known, scores, where
+from gan_ablate.findings.rows import known, scores, where
+from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
 from gan_ablate.stats.failures import Association, auc

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan_ablate.findings.summaries import ModelTable, scores
+from gan_ablate.findings.rows import scores
+from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.aggregate import chance_of_nothing, expected_best, over_tasks, performance_profile
 from gan_ablate.stats.intervals import Interval

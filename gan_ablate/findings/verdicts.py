@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from gan_ablate.findings.looks import TINY, look
-from gan_ablate.findings.summaries import IS_BASE, ModelTable, Rows
+from gan_ablate.findings.looks import look
+from gan_ablate.findings.rows import Rows, by_seed, mean
 from gan_ablate.recipe import BASE
+from gan_ablate.stats.moderated import fit_prior, squeeze
 from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries, decide, weigh
 from gan_ablate.study.seed_plan import SeedPlan
 
 SCHEMA = 1  # of `records`: raise it when a key changes its meaning or goes
 NOT_TESTED = "not tested"
 ORDER = (*VERDICTS, NOT_TESTED)
+DIFFERS = ("helps", "rescues", "fails more", "hurts")  # verdicts of an arm that is told apart from base
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Verdicts:
     arms: dict[str, Verdict]  # in the order of `ORDER`, by ratio
     runs: dict[str, Runs]
     minutes: dict[str, float]  # of one run of each arm; NaN where unknown
+    dofs: dict[str, float]  # of each ratio's interval, about: for who goes on to compute with it
 
     @property
     def counts(self) -> dict[str, int]:
@@ -43,47 +46,37 @@ class Verdicts:
         return {name: found[name] for name in ORDER if found[name] or name != NOT_TESTED}
 
 
-def judge(table: ModelTable, margin: float = MARGIN, plan: SeedPlan | None = None) -> Verdicts | None:
-    """The verdicts of a table; `None` where it has no base. Arms that are base by construction are no tests.
+def judge(
+    name: tuple[str, str, str, str],
+    groups: Mapping[str, Rows],
+    same_as_base: Collection[str] = (),
+    margin: float = MARGIN,
+    plan: SeedPlan | None = None,
+) -> Verdicts | None:
+    """The verdicts of one table; `None` where it has no base.
 
-    plan: of an adaptive study; then the verdicts are those of its looks, and rest on the seeds of these alone.
+    name: model, dataset, title, protocol. groups: runs by arm. same_as_base: arms that are base by construction; they
+    are no tests. plan: of an adaptive study; then the verdicts are those of its looks, and rest on their seeds alone.
     """
-    if BASE not in table.groups:
+    if BASE not in groups:
         return None
-    base = runs_of(table.groups[BASE])
-    by_construction = {a.arm for a in table.arms if a.verdict == IS_BASE}
-    arms = {a: runs_of(rows) for a, rows in table.groups.items() if a != BASE and a not in by_construction}
+    held = {a: by_seed(rows) for a, rows in groups.items() if a not in same_as_base}
     if plan is not None:
-        looked = look({a: by_seed(table.groups[a]) for a in (BASE, *arms)}, plan, margin)
-        runs = looked.runs({a: by_seed(table.groups[a]) for a in (BASE, *arms)})
-        base, found = runs.pop(BASE), looked.verdicts
-        arms = runs
+        looked = look(held, plan, margin)
+        runs, found = looked.runs(held), looked.verdicts
+        base = runs.pop(BASE)
     else:
-        begun = {a: runs for a, runs in arms.items() if runs.finished}
-        weighed = weigh(begun, base, margin) if base.finished else {}
-        found = decide(weighed, begun, base, planned=len(arms), margin=margin)
+        runs = {a: _runs(own) for a, own in held.items()}
+        base = runs.pop(BASE)
+        begun = {a: own for a, own in runs.items() if own.finished}
+        found = decide(
+            weigh(begun, base, margin) if base.finished else {}, begun, base, planned=len(runs), margin=margin
+        )
     order = sorted(found, key=lambda a: (ORDER.index(found[a].verdict), _by_ratio(found[a])))
-    minutes = {a: _minutes(table.groups[a]) for a in order}
+    minutes = {a: mean(groups[a]["seconds"]) / 60 for a in order}
     return Verdicts(
-        table.model, table.dataset, table.title, table.protocol, margin, base, carries(base),
-        {a: found[a] for a in order}, arms, minutes,
+        *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base)
     )  # fmt: skip
-
-
-def runs_of(rows: Rows) -> Runs:
-    """The finished runs of an arm: log FID of those that did not fail, and how many did."""
-    ok = rows["outcome"] == "ok"
-    fid = np.maximum(rows["fid"][ok].astype(float), TINY)
-    return Runs(tuple(np.log(fid).tolist()), int(((rows["outcome"] != "missing") & ~ok).sum()))
-
-
-def by_seed(rows: Rows) -> dict[int, float | None]:
-    """Seed -> log FID of a finished run, `None` where it failed."""
-    return {
-        int(seed): math.log(max(float(fid), TINY)) if outcome == "ok" else None
-        for seed, fid, outcome in zip(rows["seed"], rows["fid"], rows["outcome"], strict=True)
-        if outcome != "missing"
-    }
 
 
 def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
@@ -111,10 +104,20 @@ def _by_ratio(verdict: Verdict) -> float:
     return math.inf if math.isnan(point) else point
 
 
-def _minutes(rows: Rows) -> float:
-    seconds = rows["seconds"].astype(float)
-    seconds = seconds[~np.isnan(seconds)]
-    return float(seconds.mean()) / 60 if len(seconds) else math.nan
+def _runs(held: Mapping[int, float | None]) -> Runs:
+    return Runs(tuple(x for x in held.values() if x is not None), sum(x is None for x in held.values()))
+
+
+def _dofs(arms: Mapping[str, Runs], base: Runs) -> dict[str, float]:
+    """Satterthwaite's degrees of freedom of each arm's difference from base, with moderated variances."""
+    sides = [np.asarray(side.log_fid, dtype=float) for side in (*arms.values(), base)]
+    counts = np.array([float(len(x)) for x in sides])
+    variances = np.array([x.var(ddof=1) if len(x) > 1 else math.nan for x in sides])
+    moderated, dofs = squeeze(variances, counts - 1, fit_prior(variances, counts - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = moderated / counts
+        both = (error[:-1] + error[-1]) ** 2 / (error[:-1] ** 2 / dofs[:-1] + error[-1] ** 2 / dofs[-1])
+    return dict(zip(arms, both.tolist(), strict=True))
 
 
 def _known(x: float) -> float | None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
-
-from gan_ablate.findings.summaries import ArmSummary, ModelTable
-from gan_ablate.formatting import NOTHING, interval, number, p_value, percent, whole
-from gan_ablate.outcomes import listed
-from gan_ablate.recipe import BASE
+from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.formatting import NOTHING, p_value, whole
 from gan_ablate.report.section import Column, Name, Table
 from gan_ablate.report.study import ArmRow
-from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.report.verdict_columns import ARM, FAILED, RATIO, TO_DECIDE, VERDICT, Q
+from gan_ablate.stats.intervals import Interval
 
 ALL = "all-arms"  # the CSV file of every arm
 FID = "FID"  # stands for the label of what was measured
@@ -27,57 +23,14 @@ SIGN_WORDS = {
 }
 
 
-def verdict(a: ArmSummary, table: ModelTable) -> str:
-    """The verdict in words; an undecided one says why, or what it could have missed."""
-    if a.arm == BASE:
-        return "base"
-    if a.verdict != "undecided" or a.against is None:
-        return a.verdict
-    if a.withheld:
-        return f"undecided: lower FID, but {'every run failed' if a.failures == a.runs else 'fails more'}"
-    if a.against.test == "rank":
-        return f"undecided (rank test{'; could miss any effect' if a.arm in table.hopeless else ''})"
-    size = a.against.detectable
-    if math.isnan(size):
-        return a.verdict
-    return "undecided (too few runs)" if size > 100 else f"undecided (could miss ×{number(size)})"
+def _evidence(name: str) -> Callable[[ArmRow], float]:
+    """A figure of the engine's evidence; NaN where nothing was tested."""
+    return lambda r: getattr(r.arm.judged.evidence, name) if r.arm.judged else math.nan
 
 
-def change(a: ArmSummary) -> tuple[str, str]:
-    """(`−12 %`, `[−20 %, −3 %]`); the second is empty where there is no interval."""
-    if a.against is None or math.isnan(a.against.ratio.point):
-        return NOTHING, ""
-    r = a.against.ratio
-    return percent(r.point), "" if math.isnan(r.low) else f"[{percent(r.low)}, {percent(r.high)}]"
-
-
-def _compared(name: str, absent: Any = math.nan) -> Callable[[ArmRow], Any]:
-    """A figure of the comparison with base; `absent` where there is none."""
-    return lambda r: getattr(r.arm.against, name, absent)
-
-
-_ratio = _compared("ratio", NONE)
-
-
-def _dof(r: ArmRow) -> float:
-    """Degrees of freedom of the interval of a mean over the seeds with a score."""
-    fid = r.table.groups[r.arm.arm]["fid"].astype(float)
-    return max(int(np.isfinite(fid).sum()) - 1, 0) or math.nan
-
-
-def _test(r: ArmRow) -> str:
-    c = r.arm.against
-    if c is None or not c.test:
-        return NOTHING
-    return f"{c.test}, n {c.n}" + ("" if math.isnan(c.correlation) else f", r {c.correlation:.2f}")
-
-
-def _failed(r: ArmRow) -> str:
-    a = r.arm
-    if not a.runs:
-        return f"not run yet ({a.missing})"
-    left = f"; {a.missing} to go" if a.missing else ""
-    return f"{a.failures}/{a.runs} [{a.failure_rate.low * 100:.0f}–{a.failure_rate.high * 100:.0f} %]{left}"
+def _judged(name: str) -> Callable[[ArmRow], float]:
+    """The same of the verdict's own figures."""
+    return lambda r: getattr(r.arm.judged, name) if r.arm.judged else math.nan
 
 
 def _points(i: Interval) -> str:
@@ -111,50 +64,44 @@ def _sign(name: str) -> Column:
     )
 
 
-ARM = Column("arm", lambda r: r.arm.arm, "the trick that is added to base, or taken away", ("arm",))
-FAILED = Column(
-    "failed",
-    lambda r: r.arm.failure_rate,
-    f"{listed()} [95 % Wilson interval of the rate]",
-    ("failure_rate", "failure_low", "failure_high"),
-    _failed,
-)
 NUMBERS: tuple[Column, ...] = (
     Column("", lambda r: (r.table.model, r.table.dataset), csv=("model", "dataset")),
     ARM,
     Column("", lambda r: r.table.label, csv=("metric",)),
     Column("", lambda r: (r.arm.runs, r.arm.missing, r.arm.failures), csv=("runs", "missing", "failures")),
+    VERDICT,
+    Column("", lambda r: r.arm.certain, csv=("certain",)),
     Column(
-        "verdict",
-        lambda r: r.arm.verdict,
-        "by Holm-corrected p under 0.05; could miss: the smallest ratio found with 80 % power at 0.05 over the "
-        "number of arms; fails more: more of its runs fail than of base's, so its FID alone gets no verdict; rank "
-        "test: some runs have no FID, and what ranks could miss is not known; is base: by construction, so no test",
-        ("verdict",),
-        lambda r: verdict(r.arm, r.table),
-        lambda r: {"helps": 0, "": 1, "undecided": 2, "hurts": 3}.get(r.arm.verdict, 4),
-        wide=True,
+        FID,
+        lambda r: r.arm.fid,
+        "geometric mean over the runs that did not fail [95 % interval of it]",
+        ("fid", "fid_low", "fid_high"),
     ),
-    Column("", _compared("detectable"), csv=("detectable_ratio",)),
-    Column(FID, lambda r: r.arm.fid, "geometric mean over seeds [95 % interval of it]", ("fid", "fid_low", "fid_high")),
-    Column("", _dof, csv=("fid_dof",)),
+    Column("", lambda r: r.arm.fid_dof, csv=("fid_dof",)),
+    RATIO,
+    Column("", lambda r: r.arm.ratio_dof, csv=("ratio_dof",)),
+    Q,
+    Column("", _judged("q"), csv=("q",)),
+    Column("", _judged("q_same"), csv=("q_same",)),
+    Column("", _judged("p_holm"), csv=("p_holm",)),
     Column(
-        "× base",
-        _ratio,
-        "ratio of FIDs, arm over base [95 % interval]; under 1 is better",
-        ("ratio", "ratio_low", "ratio_high"),
-        lambda r: "1" if r.arm.arm == BASE else interval(_ratio(r)),
-        lambda r: 1.0 if r.arm.arm == BASE else _ratio(r).point,
+        "p (FID)",
+        _evidence("p_fid"),
+        "two-sided, of FID alone, not corrected",
+        ("p_fid",),
+        lambda r: p_value(_evidence("p_fid")(r)),
+        paper=False,
     ),
-    Column("", _compared("dof"), csv=("ratio_dof",)),
-    Column("", _compared("p"), csv=("p",)),
     Column(
-        "p (Holm)",
-        lambda r: r.arm.p_holm,
-        "two-sided, corrected over the arms of this model",
-        ("p_holm",),
-        lambda r: p_value(r.arm.p_holm),
+        "p (fails)",
+        _evidence("p_fail"),
+        "two-sided, of the share of failed runs alone (Boschloo's exact test), not corrected",
+        ("p_fail",),
+        lambda r: p_value(_evidence("p_fail")(r)),
+        paper=False,
     ),
+    TO_DECIDE,
+    Column("", lambda r: r.arm.minutes_to_decide, csv=("minutes_to_decide",)),
     Column(
         "P(better)",
         lambda r: r.arm.improvement,
@@ -163,7 +110,6 @@ NUMBERS: tuple[Column, ...] = (
         digits=2,
         paper=False,
     ),
-    Column("", _compared("delta"), csv=("cliffs_delta",)),
     FAILED,
     _mean(
         "modes",
@@ -193,15 +139,6 @@ NUMBERS: tuple[Column, ...] = (
         "inception score, mean over seeds [95 % interval]",
         ("is_mean", "is_low", "is_high"),
     ),
-    Column(
-        "test",
-        _compared("test", ""),
-        "paired t or Welch on log FID, or ranks; r is the correlation over seeds",
-        ("test",),
-        _test,
-        paper=False,
-    ),
-    Column("", _compared("correlation"), csv=("pair_correlation",)),
     Column("s/run", lambda r: r.arm.seconds, "seconds, evaluation included", ("seconds",), paper=False),
     Column("", lambda r: r.table.protocol, csv=("protocol",)),
 )

@@ -11,9 +11,9 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ArmSummary
+from gan_ablate.findings.verdicts import DIFFERS
 from gan_ablate.formatting import number, one_line
 from gan_ablate.recipe import BASE, Recipe
-from gan_ablate.report.arm_columns import change, verdict
 from gan_ablate.report.figures import samples
 from gan_ablate.report.figures.curves import PANEL
 from gan_ablate.report.protocol import repeat_arm
@@ -33,6 +33,7 @@ from gan_ablate.report.section import (
 )
 from gan_ablate.report.sections import panel_anchor
 from gan_ablate.report.study import Model, ReportedStudy
+from gan_ablate.report.verdict_columns import change, to_decide, verdict
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.store.show import against_base
 from gan_ablate.tricks import trick_names
@@ -40,8 +41,9 @@ from gan_ablate.tricks import trick_names
 INTRO = (
     "Samples are of the median and the worst seed by final FID, never hand-picked: the same z in every grid, the "
     "first half of each run’s picture. Look for images that repeat: they are what a lost mode looks like. Where not "
-    "all fit into the page, base comes first, then arms with a verdict, then the others, the clearest result first; "
-    "the others lie in the runs’ folders. The recipe of base stands in full, that of an arm by what is different."
+    "all fit into the page, base comes first, then arms that differ from it, then the others, the clearest result "
+    "first; what is left out lies in the runs’ folders. The recipe of base stands in full, that of an arm by what is "
+    "different."
 )
 LEFT_OUT = ("seed", "arm", "classes", "model", "dataset")  # of a recipe
 RUN = ("seed", "outcome", "fid", "best_fid", "seconds", "run_id")
@@ -59,14 +61,14 @@ def arms(study: ReportedStudy) -> Section:
 
 
 def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
-    """Grids by the arm's anchor. Where not all fit, base comes first, then arms with a verdict, then the others, each
-    from the clearest result on: a rule that no one's taste enters."""
+    """Grids by the arm's anchor. Where not all fit, base comes first, then arms that differ from it, then the others,
+    each from the clearest result on: a rule that no one's taste enters."""
     queue = []
     for place, m in enumerate(study.models):
         for k, a in enumerate(m.table.arms):
-            rank = 0 if a.arm == BASE else 1 if a.verdict in ("helps", "hurts") else 2
-            p = 1.0 if math.isnan(a.p_holm) else a.p_holm
-            queue.append(((rank, p, k, place), m.anchors[a.arm], m.table.groups[a.arm]))
+            rank = 0 if a.arm == BASE else 1 if a.verdict in DIFFERS else 2
+            q = 1.0 if math.isnan(a.q) else a.q
+            queue.append(((rank, q, k, place), m.anchors[a.arm], m.table.groups[a.arm]))
     queue.sort(key=lambda entry: entry[0])
     found = samples.grids(study.loaded, [rows for *_, rows in queue])
     return {anchor: grids for (_, anchor, _), grids in zip(queue, found, strict=True)}
@@ -77,9 +79,10 @@ def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids:
     rows = m.table.groups[a.arm]
     parts: list[Part] = [Pictures([*_chart(m, a), *_shots(m, grids)])]
     if a.arm != BASE:
-        said = verdict(a, m.table)
+        said = verdict(a)
         how = f" ({a.outcomes})" if a.outcomes else ""
-        parts.append(Text(f"{said[:1].upper() + said[1:]}. {a.runs} runs, {a.failures} failed{how}."))
+        ahead = f" To decide: about {more}." if (more := to_decide(a)) else ""
+        parts.append(Text(f"{said[:1].upper() + said[1:]}. {a.runs} runs, {a.failures} failed{how}.{ahead}"))
         different = _differences(recipe, base) if recipe and base else []
         lines = [("", line) for line in (*different, *_explain(recipe))]
         parts += [Group("Different from base", (Items(lines, "code"),))] if lines else []

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from gan_ablate.errors import InputError, in_one_line
-from gan_ablate.findings.summaries import VERDICTS
+from gan_ablate.findings.summaries import IS_BASE
 from gan_ablate.findings.tables import tables
+from gan_ablate.findings.verdicts import ORDER
 from gan_ablate.formatting import NOTHING, number, p_value, place
 from gan_ablate.publishing import put, refusing
 from gan_ablate.recipe import BASE
@@ -90,7 +91,7 @@ class Move:
     def what(self) -> str:
         """In words."""
         changes = ", ".join(w for w, so in (("moved", self.moved), ("verdict changed", self.verdict_changed)) if so)
-        return self.kind if self.kind != "both" else changes or "same"
+        return self.kind if self.kind != "both" else changes or "unmoved"
 
 
 def read_arms(source: str | Path) -> pd.DataFrame:
@@ -114,7 +115,7 @@ def read_arms(source: str | Path) -> pd.DataFrame:
         found[name] = found[name].map(unguarded)
     for name in (*NUMBERS, *LATER):
         found[name] = pd.to_numeric(found[name], errors="coerce")
-    if unknown := sorted(set(found["verdict"]) - {"", *VERDICTS}):
+    if unknown := sorted(set(found["verdict"]) - {"", *ORDER, IS_BASE}):
         raise InputError(f"{table}: not a report's table: verdict {unknown[0][:80]!r}")
     return found
 

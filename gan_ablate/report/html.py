@@ -13,7 +13,7 @@ from importlib.resources import files
 from gan_ablate.report import section as data
 from gan_ablate.report.figures.svg import FIGURE, NOT_XML, variables
 
-SHOWN = 5  # arms named in a card's list; the others are a click away
+BREAKS = re.compile(r"([_:=,+])(?=\S)")  # a long name may go on in the next line here; no entity has any of them
 ENLARGED = 1.35  # a panel that is drawn again
 
 
@@ -70,8 +70,12 @@ class _Writer:
                 found = self.table(part)
             case data.Figure():
                 found = _figure(part)
+            case data.Strip():
+                found = _strip(part)
+            case data.Card():
+                found = self.card(part, depth)
             case data.Panels() | data.Pictures() | data.Cards():
-                found = self.side_by_side(part)
+                found = self.side_by_side(part, depth)
             case data.Group():
                 found = self.group(part, depth)
             case data.Fold():
@@ -114,13 +118,14 @@ class _Writer:
     def row(self, t: data.Table, columns: Sequence[data.Column], row: object, sorts: bool) -> str:
         first, *rest = (c.cell(row) for c in columns)
         link, kind = t.link(row), t.kind(row)
-        name = f"<a href='#{self.names(link)}'>{escape(first[0])}</a>" if link else escape(first[0])
+        head = BREAKS.sub(r"\1<wbr>", escape(first[0]))
+        name = f"<a href='#{self.names(link)}'>{head}</a>" if link else head
         body = "".join(f"<td{_key(key) if sorts else ''}>{escape(text)}</td>" for text, key in rest)
         return f"<tr{_class(kind)}><th scope='row'>{name}</th>{body}</tr>"
 
-    def side_by_side(self, part: data.Panels | data.Pictures | data.Cards) -> str:
+    def side_by_side(self, part: data.Panels | data.Pictures | data.Cards, depth: int) -> str:
         if isinstance(part, data.Cards):
-            return f"<div class='cards'>{''.join(map(self.card, part.cards))}</div>"
+            return f"<div class='cards'>{self.parts(part.parts, depth)}</div>"
         if isinstance(part, data.Pictures):
             return f"<div class='grids'>{''.join(map(self.picture, part.pictures))}</div>"
         panels = (f"<a href='#{self.names(to)}'>{drawn.marked(self.names(own))}</a>" for to, own, drawn in part.panels)
@@ -138,30 +143,18 @@ class _Writer:
         kind = "shot" if isinstance(p.source, str) else "chart"
         return f"<figure class='{kind}'>{shown}<figcaption>{escape(p.caption)}</figcaption></figure>"
 
-    def card(self, card: data.Card) -> str:
-        link = f"<a href='#{self.names(card.link)}'>"
-        lists = "".join(self.card_list(each, link) for each in card.lists)
-        return (
-            f"<article class='card'><h3>{link}{escape(card.title)}</a></h3><p class='sub'>{escape(card.sub)}</p>"
-            f"{lists}</article>"
-        )
+    def card(self, card: data.Card, depth: int) -> str:
+        head = f"<h{depth}><a href='#{self.names(card.link)}'>{escape(card.title)}</a></h{depth}>"
+        return f"<article class='card'>{head}{self.parts(card.parts, depth + 1)}</article>\n"
 
-    def card_list(self, each: data.CardList, link: str) -> str:
-        found = f"<h4{_class(each.kind)}>{escape(each.heading)}</h4>"
-        found += f"<p>{escape(each.note)}</p>" if each.note or each.how == "folded" else ""
-        named = [(f"<a href='#{self.names(i.link)}'>", i) for i in each.items]
-        if each.how == "folded":
-            arms = ", ".join(f"{to}{escape(i.name)}</a>" for to, i in named)
-            return f"{found}<details><summary>which</summary><p>{arms}</p></details>"
-        if each.how == "counted" or not named:
-            return found
-        lines = []
-        for to, i in named[:SHOWN]:
-            name = re.sub("([_:=,+])", r"\1<wbr>", escape(i.name))
-            asides = "".join(f" <small>{escape(a)}</small>" for a in i.asides)
-            lines.append(f"<li>{to}{name}</a><span><b>{escape(i.value)}</b>{asides}</span></li>")
-        more = f"<p>{link}and {len(named) - SHOWN} more</a></p>" if len(named) > SHOWN else ""
-        return f"{found}<ul>{''.join(lines)}</ul>{more}"
+
+def _strip(strip: data.Strip) -> str:
+    """A tile per verdict; those that no arm has are pale."""
+    tiles = (
+        f"<li class='{escape(word.replace(' ', '-'))}{' none' * (not n)}'><b>{n}</b> {escape(word)}</li>"
+        for word, n in strip.counts
+    )
+    return f"<ul class='strip'>{''.join(tiles)}</ul>"
 
 
 def _figure(f: data.Figure) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gan_ablate.formatting import one_line
 from gan_ablate.report import section as data
+from gan_ablate.report.figures.svg import MARKS
 
 # what Markdown takes for markup within a line; an underscore inside of a word is none
 MARKUP = re.compile(r"[\\`*\[\]!#~|]|(?<![^\W_])_|_(?![^\W_])")
@@ -37,8 +38,13 @@ def _blocks(parts: Sequence[data.Part], names: Callable[[data.Name], str], depth
             case data.Figure(file=data.Name() as file):
                 yield f"![{safe(part.drawings[0].label)}](figures/{names(file)}.svg)"
                 yield from [safe(part.caption)] if part.caption else []
+            case data.Strip():
+                yield "; ".join(f"{MARKS[word]} {n} {safe(word)}" for word, n in part.counts)
+            case data.Card():
+                yield f"{'#' * depth} {safe(part.title)}"
+                yield from _blocks(part.parts, names, depth + 1)
             case data.Cards():
-                yield "\n".join(map(_card, part.cards))
+                yield from _blocks(part.parts, names, depth)
             case data.Group():
                 yield f"{'#' * depth} {safe(part.title)}"
                 yield from _blocks(part.parts, names, depth + 1)
@@ -54,15 +60,6 @@ def _item(name: str, said: str, kind: str) -> str:
         return f"- {code(said)}"
     head = f"{safe(name)}: " if kind == "facts" else f"**{safe(name)}** " if name else ""
     return f"- {head}{safe(said)}"
-
-
-def _card(card: data.Card) -> str:
-    """`- **dcgan** (base: FID 30, 0/5 failed): ● 1 helped: a −12 % [−20 %, −3 %]; ○ 1 undecided: b −1 % [..]`."""
-    lists = []
-    for each in card.lists:
-        arms = ", ".join(" ".join((i.name, i.value, *i.asides)) for i in each.items)
-        lists.append(": ".join(filter(None, (each.heading, arms))) + (f" ({each.note})" if each.note else ""))
-    return f"- **{safe(card.title)}** ({safe(card.sub)}): {safe('; '.join(lists) or 'nothing to compare yet')}"
 
 
 def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -26,10 +25,14 @@ REASON, LISTED = 300, 500  # characters of a reason, and how many of them: 0.2 M
 EXPLANATION = (
     "A run's score is its FID at the final step; the best checkpoint stands beside it only as final/best. "
     "Lower FID is better.",
-    f"Failed runs are {explained()}. They are never dropped: undertrained and collapsed ones enter with their FID, the "
-    "others rank worst.",
-    f"A verdict is given where Holm's correction leaves p under {ALPHA}; an arm that fails more often than base is "
-    "never said to help. Undecided names the smallest ratio that 80 % power could have found.",
+    f"Failed runs are {explained()}. They are never dropped: they count in the test of failures, and the FID of an arm "
+    "is that of its other runs.",
+    "Each arm has two tests against base. FID: the difference of mean log FID, by Behrens and Fisher's test with "
+    "variances that a prior fitted to all arms of the model moderates (Smyth 2004). Failures: Boschloo's exact test. "
+    "Where a run failed, twice the smaller p of both is the arm's.",
+    f"A verdict is given where Benjamini and Hochberg's correction over the arms of a model leaves p under {ALPHA}, "
+    "and is certain where Holm's does too. Same is a family of its own: two one-sided tests of the margin. An arm that "
+    "fails more often than base neither helps nor is the same.",
 )
 
 
@@ -66,26 +69,18 @@ def failures(study: ReportedStudy) -> Section:
 
 
 def family(table: ModelTable) -> str:
-    """The family of tests, and which tests they are."""
-    arms = [a for a in table.arms if a.arm != BASE]
-    tests = Counter(a.against.test for a in arms if a.against and a.against.test)
-    if not tests:
+    """The family of tests, and on how many runs they rest."""
+    found = table.verdicts
+    if found is None or not found.arms:
         return f"{table.title}: nothing was tested."
-    names = {"paired t": "paired t tests on log FID", "Welch": "Welch tests on log FID", "rank": "exact rank tests"}
-    said = ", ".join(f"{n} {names[t]}" for t, n in sorted(tests.items()))
-    why = (
-        f"the correlation over seeds, pooled over all pairs of arms, is {table.correlation:.2f}: "
-        + ("seeds are paired" if "paired t" in tests else "too little for pairing to pay")
-        if not math.isnan(table.correlation)
-        else ""
-    )
     same = len(table.with_verdict(IS_BASE))
     left_out = f", {same} that {'is' if same == 1 else 'are'} base by construction left out" if same else ""
-    ranks = "; ranks where a run of the arm or of base has no FID" if "rank" in tests else ""
-    reasons = f" ({why}{ranks})" if why else ""
+    n = sorted({found.runs[arm].finished for arm in found.arms})
+    runs = f"{n[0]}" if len(n) == 1 else f"{n[0]} to {n[-1]}"
     return (
-        f"{table.title}: the family is each of {table.family} arms against base, one primary measure ({table.label}), "
-        f"Holm-corrected together, arms still to run included{left_out}. Tests: {said}{reasons}."
+        f"{table.title}: the family is each of {table.family} arms against base, by {table.label} and by failures, "
+        f"corrected together, arms still to run included{left_out}. Base has {found.base.finished} runs, "
+        f"{found.base.failed} of them failed; arms have {runs}. Same: within a ratio of {found.margin:g}."
     )
 
 

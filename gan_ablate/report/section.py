@@ -177,42 +177,28 @@ class Only(NamedTuple):
     parts: Sequence[Part]
 
 
-class CardItem(NamedTuple):
-    """An arm in a card."""
+class Strip(NamedTuple):
+    """How many arms have each verdict: (verdict, arms)."""
 
-    name: str
-    link: Name
-    value: str
-    asides: tuple[str, ...]
-
-
-class CardList(NamedTuple):
-    """Arms of one verdict in a card. how: `listed`, `folded` or just `counted`."""
-
-    heading: str
-    kind: str
-    items: Sequence[CardItem]
-    note: str = ""
-    how: str = "listed"
+    counts: Sequence[tuple[str, int]]
 
 
 class Card(NamedTuple):
-    """A model's verdicts."""
+    """A model's parts, under a title that leads to more."""
 
     title: str
     link: Name
-    sub: str
-    lists: Sequence[CardList]
+    parts: Sequence[Part]
 
 
 class Cards(NamedTuple):
     """Cards side by side."""
 
-    cards: Sequence[Card]
+    parts: Sequence[Card]
 
 
 Part: TypeAlias = (
-    Table | Data | Figure | Panels | Pictures | Text | Items | Code | Group | Fold | Only | Cards
+    Table | Data | Figure | Panels | Pictures | Text | Items | Code | Group | Fold | Only | Strip | Card | Cards
 )  # what a section is made of
 
 
@@ -248,7 +234,7 @@ class Document:
         while waiting:
             found = waiting.pop()
             yield found
-            if isinstance(found, Section | Group | Fold | Only):
+            if isinstance(found, Section | Group | Fold | Only | Card | Cards):
                 waiting.extend(reversed(found.parts))
 
     def defined(self) -> Iterator[Name]:

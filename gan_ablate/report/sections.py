@@ -1,4 +1,4 @@
-"""The sections from the forest plots to the expected best, in the order of the page."""
+"""What is found beside the verdicts: effects of factors, curves, what few runs can buy, and signs of failure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
 from gan_ablate.findings.effects import SignRow, announced
+from gan_ablate.findings.verdicts import DIFFERS
 from gan_ablate.formatting import p_value
 from gan_ablate.recipe import BASE
-from gan_ablate.report import arm_columns
-from gan_ablate.report.arm_columns import SIGN_WORDS, STABILITY
+from gan_ablate.report.arm_columns import SIGN_WORDS
 from gan_ablate.report.figures import curves as lines
 from gan_ablate.report.figures import ratios
 from gan_ablate.report.section import (
@@ -23,7 +23,6 @@ from gan_ablate.report.section import (
     Figure,
     Fold,
     Group,
-    Items,
     Name,
     Only,
     Panels,
@@ -32,22 +31,9 @@ from gan_ablate.report.section import (
     Table,
     Text,
 )
-from gan_ablate.report.study import ArmRow, Model, ReportedStudy
+from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.stats.corrections import ALPHA
 
-FOREST = (
-    "FID of each arm over that of base, on a logarithmic axis, with 95 % intervals that are not corrected: of many "
-    "arms some stay clear of ×1 by chance. Look for filled marks (● helps, ■ hurts): they pass Holm’s correction over "
-    "all arms. Rings are undecided: they do not pass it, or the lower FID does but the arm fails more often than "
-    "base, or always."
-)
-HEAT = (
-    "Change of FID against base per trick and model, best tricks first: blue is better, orange is worse, full colour "
-    "from a factor of 2 on. ● helps and ■ hurts pass the test; hatched cells are undecided; blank ones are not "
-    "applicable or not run. No FID: every run failed without one; no ratio: base has no FID there. Look for rows of "
-    "one colour: those tricks do the same on every model."
-)
-STABLE = "What a run of each arm risks, whatever its FID: failures, drift after the best point, spread, gradients."
 CURVE = (
     "FID against generator steps, logarithmic, all panels of a model to one scale. Thin lines are seeds, the thick "
     "line their geometric mean, the band its 95 % t interval; the dashed line is the mean of base. A seed that "
@@ -77,72 +63,6 @@ SIGNS = (
     "5]; p by the exact rank test, not corrected. Interval and p take runs of one arm as independent, though they "
     "tend to fail together: both are too sure of themselves. Crashed runs keep no record and are left out."
 )
-
-
-def forest(study: ReportedStudy) -> Section:
-    """Ratios to base, and what to know of each model's runs."""
-
-    def group(m: Model) -> Group:
-        drawings = ratios.forest(m.table)
-        file = m.scope.name("forest-{}")
-        plot = Figure(drawings, FOREST, file) if drawings else Text("Nothing can be compared yet.")
-        notes = (Text(n, "note") for n in m.table.notes)
-        return Group(m.table.title, (Text(m.table.protocol, "sub"), *notes, plot), m.scope.name("{}"))
-
-    return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", "", _each(study, group))
-
-
-def heat_map(study: ReportedStudy) -> Section:
-    """Trick by model at a glance."""
-    hatch = Name("hatch-map" if not study.place else f"hatch-map-{study.place + 1}")
-    drawings = ratios.heatmap(study.tables, hatch.form)
-    figure = Figure(drawings, HEAT, study.scope.name("heatmap"), "heat", (hatch,))
-    return Section(study.scope.name("map"), "Heat map", "Trick by model", "", (figure,) if drawings else ())
-
-
-def numbers(study: ReportedStudy) -> Section:
-    """Every figure of every arm."""
-
-    def group(m: Model) -> Group:
-        skipped = m.table.not_applicable
-        listed = Fold(f"Not applicable on {m.table.title}: {len(skipped)} arms", (Items(skipped),))
-        caption = f"Arms of {m.table.title}, best ratio first"
-        table = _arms(
-            m, caption, arm_columns.numbers(m.table), "{}", lambda r: r.arm.verdict.replace(" ", "-"), m.table.protocol
-        )
-        return Group(m.table.title, (table, listed) if skipped else (table,))
-
-    return Section(study.scope.name("numbers"), "Numbers", "Every arm in numbers", "", _each(study, group), key=True)
-
-
-def stability(study: ReportedStudy) -> Section:
-    """Failure, drift and the size of gradients."""
-
-    def group(m: Model) -> Group:
-        return Group(m.table.title, (_arms(m, f"Stability of {m.table.title}", STABILITY, "{}-stability"),))
-
-    return Section(study.scope.name("stability"), "Stability", "Stability", STABLE, _each(study, group))
-
-
-def _arms(  # noqa: PLR0917
-    m: Model,
-    caption: str,
-    columns: Sequence[Column],
-    tex: str,
-    kind: Callable[[ArmRow], str] = lambda _: "",
-    how: str = "",
-) -> Table:
-    """A line per arm. The style marks a verdict in the second column: other tables only tell base apart."""
-    return Table(
-        caption,
-        columns,
-        m.rows,
-        m.scope.name("{}"),
-        m.scope.name(tex),
-        link=lambda r: m.anchors[r.arm.arm],
-        kind=lambda r: BASE if r.arm.arm == BASE else kind(r),
-        measured=how,
-    )
 
 
 def interactions(study: ReportedStudy) -> Section:
@@ -184,14 +104,14 @@ def design_line(e: designs.Effects) -> str:
 
 
 def curves(study: ReportedStudy) -> Section:
-    """A panel per arm: base and arms with a verdict first."""
+    """A panel per arm: base and arms that differ from it first."""
 
     def group(m: Model) -> Group:
         panels = {arm: (m.anchors[arm], panel_anchor(m, arm), drawn) for arm, drawn in m.panels.items()}
-        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in ("helps", "hurts"))}
+        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in DIFFERS)}
         first = [p for arm, p in panels.items() if arm in decided]
         rest = [p for arm, p in panels.items() if arm not in decided]
-        folded = Fold(f"{len(rest)} arms without a verdict", (Panels(rest),))
+        folded = Fold(f"{len(rest)} arms that are not told apart from base", (Panels(rest),))
         file = Figure((lines.together(m.panels, m.table.title),), "", m.scope.name("curves-{}"))
         on_page = (Panels(first), folded) if rest else (Panels(first),)
         return Group(m.table.title, (Only("text", (file,)), Only("page", on_page)))
@@ -289,7 +209,3 @@ def _share(heading: str, value: Callable[[SignRow], tuple[int, int]], csv: tuple
     """`3/4`."""
     key = lambda s: value(s)[0] / value(s)[1] if value(s)[1] else math.nan  # noqa: E731
     return Column(heading, value, "", csv, lambda s: "{}/{}".format(*value(s)), key)
-
-
-def _each(study: ReportedStudy, group: Callable[[Model], Group]) -> list[Group]:
-    return [group(m) for m in study.models]

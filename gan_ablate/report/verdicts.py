@@ -1,41 +1,44 @@
-"""The first screen: which tricks helped, which hurt, what is undecided, and how sure that is."""
+"""The first screen: how many arms help, hurt or do neither, how sure that is, and a list of them to sort."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
-from gan_ablate.findings.summaries import ArmSummary, ModelTable
+from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import number
-from gan_ablate.report.arm_columns import change
-from gan_ablate.report.section import Card, CardItem, CardList, Cards, Section
-from gan_ablate.report.study import Model, ReportedStudy
+from gan_ablate.recipe import BASE
+from gan_ablate.report.section import Card, Cards, Column, Part, Section, Strip, Table, Text
+from gan_ablate.report.study import ReportedStudy
+from gan_ablate.report.verdict_columns import ARM, FAILED_SHORT, RATIO, TO_DECIDE, VERDICT, rank
+from gan_ablate.stats.two_part import VERDICTS
 
-WORDS = {"helps": "helped", "hurts": "hurt", "undecided": "undecided", "not tested": "not tested"}
-MARKS = {"helps": "●", "hurts": "■", "undecided": "○", "not tested": "·"}
+ERRORS = (
+    "Of the verdicts of a table at most 5 % are expected to be wrong; those marked certain hold all together with a "
+    "probability of 95 %."
+)
+MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
 def verdicts(study: ReportedStudy) -> Section:
-    """A card per model."""
-    cards = Cards([_card(m) for m in study.models])
+    """A card of counts per model, then every arm of every model in one list."""
+    cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
+    parts = (cards, listed) if (listed := _listed(study)) else (cards,)
     anchor = study.scope.name("verdicts")
-    return Section(anchor, "Verdicts", "Verdicts", summary(study.tables), (cards,), key=True, kind="verdicts")
+    return Section(anchor, "Verdicts", "Verdicts", summary(study.tables), parts, key=True, kind="verdicts")
 
 
 def summary(tables: Sequence[ModelTable]) -> str:
-    """One sentence over all models."""
-    counts = {v: sum(len(t.with_verdict(v)) for t in tables) for v in WORDS}
-    n = sum(counts.values())
-    if not n:
-        return "Nothing to compare yet."
-    untested = counts.pop("not tested")
-    if untested == n:
-        return f"None of {n} arms could be tested."
-    said = ", ".join(f"{k} {WORDS[v]}" for v, k in counts.items() if k)
-    runs = sorted({a.runs for t in tables for v in counts for a in t.with_verdict(v)})  # made, not planned
+    """How many tests there are, and how sure their verdicts."""
+    tested = [a for t in tables for a in t.arms if a.rests_on and a.verdict != NOT_TESTED]
+    left = sum(len(t.with_verdict(NOT_TESTED)) for t in tables)
+    if not tested:
+        return f"None of {left} arms could be tested." if left else "Nothing to compare yet."
+    runs = sorted({a.rests_on.finished for a in tested if a.rests_on})  # made, not planned
     over = f"{runs[0]}" if len(runs) == 1 else f"{runs[0]} to {runs[-1]}"
-    rest = f" {untested} {'arm' if untested == 1 else 'arms'} not tested." if untested else ""
-    return f"Of {n - untested} tests of an arm on a model, over {over} seeds: {said}.{rest}"
+    rest = f" {left} {'arm' if left == 1 else 'arms'} not tested." if left else ""
+    return f"{len(tested)} tests of an arm on a model, over {over} runs each.{rest} {ERRORS}"
 
 
 def unfinished(study: ReportedStudy, partial: bool) -> str:
@@ -50,7 +53,7 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
     if partial:
         return (
             f"Partial report of {study.loaded.name}, a sweep still running: {n - study.left} of {n} runs are in "
-            f"({per_model}). Arms without a run are left out of the tables, though Holm’s correction counts them. "
+            f"({per_model}). Arms without a run are left out of the tables, though the corrections count them. "
             "Verdicts may change; to stop the sweep at a verdict that pleases would make it worth less than it says."
         )
     return (
@@ -59,43 +62,45 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
     )
 
 
-def _card(m: Model) -> Card:
-    table, base = m.table, m.table.base
-    lists = []
-    for verdict, word in WORDS.items():
-        arms = table.with_verdict(verdict)[:: -1 if verdict == "hurts" else 1]  # the worst first
-        decided = verdict in ("helps", "hurts")
-        if not arms and not decided:
-            continue
-        lists.append(
-            CardList(
-                f"{MARKS[verdict]} {len(arms) or 'none'} {word}",
-                verdict if arms and decided else "",
-                [CardItem(a.arm, m.anchors[a.arm], *_change(a)) for a in arms],
-                _missed(arms) if verdict == "undecided" else "" if decided else _untested(table),
-                "listed" if decided else "folded" if verdict == "undecided" else "counted",
-            )
-        )
-    sub = f"base: {table.label} {number(base.fid.point)}, {base.failures}/{base.runs} failed" if base else "no base"
-    return Card(table.title, m.scope.name("{}"), sub, lists)
+def _counts(table: ModelTable) -> Iterator[Part]:
+    """The gate first, then how many arms have each verdict."""
+    if objection := gate(table):
+        yield Text(objection, "note")
+    if table.verdicts is None or not table.family:
+        yield Text("Nothing to compare yet." if table.base else "There is no arm called base.", "sub")
+        return
+    yield Text(_base(table), "sub")
+    yield Strip([(name, len(table.with_verdict(name))) for name in VERDICTS])
 
 
-def _change(a: ArmSummary) -> tuple[str, tuple[str, ...]]:
-    words, between = change(a)
-    return words, tuple(filter(None, (between, f"{a.failures}/{a.runs} failed" if a.failures else "")))
+def _listed(study: ReportedStudy) -> Table | None:
+    """By verdict, from helps to hurts, and of each by ratio."""
+    anchors = {(m.table.title, m.table.protocol, arm): name for m in study.models for arm, name in m.anchors.items()}
+    rows = [r for r in study.rows if r.arm.arm != BASE]
+    if not any(r.arm.judged for r in rows):
+        return None
+    several = len(study.models) > 1
+    return Table(
+        f"Every arm{' of every model' * several} by verdict",
+        (ARM, VERDICT, *[MODEL] * several, RATIO, FAILED_SHORT, TO_DECIDE),
+        sorted(rows, key=lambda r: (rank(r.arm), math.isnan(r.arm.ratio.point), r.arm.ratio.point)),
+        link=lambda r: anchors[r.table.title, r.table.protocol, r.arm.arm],
+        kind=lambda r: r.arm.verdict.replace(" ", "-"),
+    )
 
 
-def _missed(arms: Sequence[ArmSummary]) -> str:
-    """What the undecided arms could hide, of those where that is known."""
-    withheld = sum(a.withheld for a in arms)
-    found = [a.against.detectable for a in arms if a.against and a.against.detectable < 100 and not a.withheld]
-    said = f"{withheld} with a lower FID, but too many failures." if withheld else ""
-    if not found:
-        return said
-    of = "" if len(found) == len(arms) else f" for {len(found)} of {len(arms)}"
-    size = number(statistics.median(found))
-    return f"A change by ×{size} could still hide there (median{of}; 80 % power). {said}".strip()
+def gate(table: ModelTable) -> str:
+    """Why base cannot carry verdicts of "helps" here; empty where it can."""
+    if table.verdicts is None or not table.verdicts.objection:
+        return ""
+    said = table.verdicts.objection
+    return f"{said[:1].upper()}{said[1:]}: it cannot carry verdicts of “helps”. More seeds of base help every arm."
 
 
-def _untested(table: ModelTable) -> str:
-    return "base has no result" if table.base is None or not table.base.runs else "too few runs"
+def _base(table: ModelTable) -> str:
+    """What stands over the counts."""
+    base, left = table.base, len(table.with_verdict(NOT_TESTED))
+    if base is None:
+        return ""
+    rest = f"; {left} {'arm' if left == 1 else 'arms'} not tested" if left else ""
+    return f"base: {table.label} {number(base.fid.point)}, {base.failures}/{base.runs} failed{rest}"

@@ -10,23 +10,22 @@ from pathlib import Path
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import put, refusing
-from gan_ablate.report import arm_pages, claims, html, markdown, protocol, sections, table_files, verdicts
+from gan_ablate.report import arm_pages, arm_sections, claims, html, markdown, protocol, sections, table_files, verdicts
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
 from gan_ablate.report.study import ReportedStudy, study
 from gan_ablate.results.frames import load
-from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.untrusted import read_regular
 
 LEAD = (
-    "Each arm is compared with base, run on the same seeds. Percentages are the change of FID against base, less is "
-    "better, with 95 % intervals that are not corrected for the number of arms. A verdict is given where p stays "
-    f"under {ALPHA} after Holm’s correction over all arms of a model."
+    "Each arm is compared with base by two tests: of the FID of the runs that did not fail, and of how many fail. "
+    "Ratios are FID over base’s, under 1 is better, with 95 % intervals that are not corrected for the number of arms: "
+    "go by the verdicts, which are."
 )
 FINDINGS = (
-    sections.forest, sections.heat_map, sections.numbers, sections.stability, sections.interactions, sections.curves,
-    sections.profiles, sections.budget, arm_pages.arms,
+    arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
+    sections.interactions, sections.curves, sections.profiles, sections.budget, arm_pages.arms,
 )  # fmt: skip
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here

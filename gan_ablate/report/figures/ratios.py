@@ -1,4 +1,4 @@
-"""Ratios to base: forest plots on a logarithmic axis, and the heat map of tricks by models."""
+"""Ratios on a logarithmic axis: the effects of factors, and the heat map of tricks by models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,26 @@ from typing import NamedTuple
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.formatting import percent
 from gan_ablate.recipe import BASE
-from gan_ablate.report.figures.svg import STRONGEST, Drawing, Log, blocks, doublings, line, mark, short, text, times
+from gan_ablate.report.figures.svg import (
+    MARKS,
+    STRONGEST,
+    Drawing,
+    Log,
+    blocks,
+    doublings,
+    line,
+    mark,
+    short,
+    style,
+    text,
+    times,
+)
 from gan_ablate.stats.factorial import Factorial
 from gan_ablate.stats.intervals import Interval
+from gan_ablate.stats.two_part import VERDICTS
 
 WIDTH, LEFT, RIGHT, ROW = 720, 210, 84, 22
 FURTHEST = 64.0  # an interval beyond leaves the picture; the table has its numbers
-NO_FID = "no FID"  # every run failed without one
 
 
 class Axis(NamedTuple):
@@ -27,30 +40,12 @@ class Axis(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of a forest plot."""
+    """One line of the plot."""
 
     name: str
     ratio: Interval
     verdict: str
     absent: str  # what stands in place of a ratio that is not there
-    aside: str = ""
-
-
-def forest(table: ModelTable) -> tuple[Drawing, ...]:
-    """Ratio of FID to base's, per arm; left of 1 is better."""
-    rows = [
-        Row(
-            a.arm,
-            a.against.ratio,
-            a.verdict,
-            NO_FID if math.isnan(a.fid.point) else "no ratio: base has no FID",
-            f"{a.failures}/{a.runs} failed" if a.failures else "",
-        )
-        for a in table.arms
-        if a.against is not None and a.runs
-    ]
-    label = f"{table.title}: ratio of {table.label} to that of base for {len(rows)} arms, with 95 % intervals"
-    return draw(rows, label, Axis(f"{table.label}, × that of base", "← better than base", "worse →"))
 
 
 def effects(found: Factorial, title: str, alpha: float, label: str = "FID") -> tuple[Drawing, ...]:
@@ -87,24 +82,19 @@ def _block(rows: Sequence[Row], x: Log, label: str, axis: Axis) -> Drawing:
     body += [text(x(1) - 8, 13, axis.better, "", "end"), text(x(1) + 8, 13, axis.worse)]
     for k, row in enumerate(rows):
         y, r = 28 + ROW * k + ROW / 2, row.ratio
-        kind = row.verdict if row.verdict in ("helps", "hurts") else "undecided"
+        kind = style(row.verdict)
         body.append(text(LEFT - 12, y + 4, short(row.name, 26), "nm", "end"))
         if math.isfinite(r.low):
             body.append(line(kind, x(r.low), y, x(r.high), y, ' stroke-width="2"'))
-        if math.isnan(r.point) and row.absent == NO_FID:  # worse than any ratio, so at the right edge
-            body.append(text(WIDTH - RIGHT, y + 4, row.absent, "", "end"))
-        elif math.isnan(r.point):
+        if math.isnan(r.point):
             body.append(text(x(1) + 8, y + 4, row.absent))
         else:
-            body.append(mark(kind, x(r.point), y))
-        if row.aside:
-            body.append(text(WIDTH - RIGHT + 8, y + 4, row.aside, "sm"))
+            body.append(mark(row.verdict, x(r.point), y))
     return Drawing(WIDTH, height, label, body)
 
 
 NAMES, CELL, LOW, TOP, FOOT = 220, 118, 21, 30, 16  # pixels of the heat map
 FULL = math.log(2)  # a change by this factor has the fullest colour
-MARKS = {"helps": "● ", "hurts": "■ "}
 
 
 def heatmap(tables: Sequence[ModelTable], name: str) -> tuple[Drawing, ...]:
@@ -112,7 +102,7 @@ def heatmap(tables: Sequence[ModelTable], name: str) -> tuple[Drawing, ...]:
 
     `name` is the hatching's id, unique in a page. Arms in the order of their mean log ratio, best first.
     """
-    cells = [{a.arm: a for a in t.arms if a.arm != BASE and a.against is not None and a.runs} for t in tables]
+    cells = [{a.arm: a for a in t.arms if a.arm != BASE and a.judged is not None} for t in tables]
     arms = list(dict.fromkeys(arm for column in cells for arm in column))
     if not arms:
         return ()
@@ -162,14 +152,13 @@ def _cells(
 
 
 def _cell(arm: ArmSummary, x: float, y: float, hatch: str) -> list[str]:
-    assert arm.against is not None
     box = f'x="{x + 1:g}" y="{y + 1:g}" width="{CELL - 2}" height="{LOW - 2}"'
-    point = arm.against.ratio.point
-    decided = arm.verdict in MARKS
+    point = arm.ratio.point
+    decided = arm.verdict in VERDICTS and arm.verdict != "undecided"
     words = percent(point)
     found = []
     if math.isnan(arm.fid.point):
-        words = "no FID"
+        words = "all failed"
         found.append(f'<rect class="hot" fill-opacity="{STRONGEST}" {box}/>')
     elif math.isnan(point):  # base has no FID: neither better nor worse
         words = "no ratio"
@@ -179,10 +168,11 @@ def _cell(arm: ArmSummary, x: float, y: float, hatch: str) -> list[str]:
     if not decided:
         found.append(f'<rect fill="url(#{hatch})" fill-opacity="0.35" {box}/>')
     found.append(f'<rect class="frame" {box}/>')
-    return [*found, text(x + CELL / 2, y + 15, MARKS.get(arm.verdict, "") + words, "cell", "middle")]
+    words = f"{MARKS[arm.verdict]} {words}" if decided else words
+    return [*found, text(x + CELL / 2, y + 15, words, "cell", "middle")]
 
 
 def _mean(arms: Sequence[ArmSummary]) -> float:
     """Mean log ratio; arms without any go last."""
-    logs = [math.log(a.against.ratio.point) for a in arms if a.against and not math.isnan(a.against.ratio.point)]
+    logs = [math.log(a.ratio.point) for a in arms if not math.isnan(a.ratio.point)]
     return sum(logs) / len(logs) if logs else math.inf

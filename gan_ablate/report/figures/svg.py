@@ -16,11 +16,16 @@ from typing import Any
 
 LIGHT = {
     "bg": "#ffffff", "card": "#f5f7f9", "ink": "#1f2429", "soft": "#56606b", "line": "#d5dbe1", "axis": "#858d97",
-    "helps": "#005f9e", "hurts": "#a84300", "neutral": "#6a737d", "focus": "#005f9e", "note": "#fff4e5",
+    "helps": "#005f9e", "hurts": "#a84300", "same": "#00664a", "neutral": "#6a737d", "focus": "#005f9e",
+    "note": "#fff4e5",
 }  # fmt: skip
 DARK = {
     "bg": "#14171a", "card": "#1c2126", "ink": "#e6eaee", "soft": "#a0aab5", "line": "#333b43", "axis": "#7d8792",
-    "helps": "#6bbcee", "hurts": "#f0a33a", "neutral": "#98a2ad", "focus": "#6bbcee", "note": "#33280f",
+    "helps": "#6bbcee", "hurts": "#f0a33a", "same": "#5fc9a8", "neutral": "#98a2ad", "focus": "#6bbcee",
+    "note": "#33280f",
+}  # fmt: skip
+MARKS = {
+    "helps": "●", "rescues": "▲", "same": "◆", "undecided": "○", "fails more": "▼", "hurts": "■", "not tested": "·",
 }  # fmt: skip
 STRONGEST = 0.42  # opacity of the heat map's fullest cell: its text stays readable on it
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#9a7b00", "#3d7d9e")  # lines of several arms in one figure
@@ -98,13 +103,38 @@ def polygon(cls: str, points: Iterable[tuple[float, float]]) -> str:
     return f'<polygon class="{cls}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in points)}"/>'
 
 
+def rectangle(cls: str, x: float, y: float, width: float, height: float) -> str:
+    return f'<rect class="{cls}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"/>'
+
+
+def dot(cls: str, x: float, y: float, r: float) -> str:
+    return f'<circle class="{cls} dot" cx="{x:g}" cy="{y:.1f}" r="{r:g}"/>'
+
+
+def ring(cls: str, x: float, y: float, r: float) -> str:
+    return f'<circle class="{cls} open" stroke-width="1.5" cx="{x:.1f}" cy="{y:g}" r="{r:g}"/>'
+
+
 def mark(verdict: str, x: float, y: float) -> str:
-    """A disc that helps, a square that hurts, a ring undecided: shape says what colour says."""
+    """The shape of `MARKS`: it says what colour says. Two triangles: up rescues, down fails more."""
+    corners = {
+        "rescues": (0, -5.5, 5.5, 4, -5.5, 4),
+        "fails more": (0, 5.5, 5.5, -4, -5.5, -4),
+        "same": (0, -5.5, 5.5, 0, 0, 5.5, -5.5, 0),
+    }
     if verdict == "helps":
         return f'<circle class="helps" cx="{x:g}" cy="{y:g}" r="5"/>'
     if verdict == "hurts":
         return f'<rect class="hurts" x="{x - 4.5:g}" y="{y - 4.5:g}" width="9" height="9"/>'
+    if verdict in corners:
+        flat = corners[verdict]
+        return polygon(style(verdict), ((x + dx, y + dy) for dx, dy in zip(flat[::2], flat[1::2])))
     return f'<circle class="undecided open" stroke-width="2" cx="{x:g}" cy="{y:g}" r="4.2"/>'
+
+
+def style(verdict: str) -> str:
+    """The class of a verdict's colour: blue is better, orange worse, green the same."""
+    return {"rescues": "helps", "fails more": "hurts"}.get(verdict, verdict if verdict in MARKS else "undecided")
 
 
 def short(name: str, most: int) -> str:
@@ -124,9 +154,9 @@ class Log:
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self) -> list[float]:
-        """1, 2, 5 times powers of ten within the axis, thinned to about six."""
+        """Round values within the axis, as many as do not crowd it: about six."""
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        for steps in ((1, 2, 5), (1, 3), (1,)):
+        for steps in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
             found = [m * 10.0**d for d in decades for m in steps if self.low <= m * 10.0**d <= self.high]
             if len(found) <= 6:
                 return found
