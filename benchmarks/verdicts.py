@@ -27,7 +27,7 @@ from gan_ablate.stats.aggregate import over_tasks
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import auc, boschloo_p
 from gan_ablate.stats.intervals import bootstrap_interval
-from gan_ablate.stats.moderated import Difference, fit_prior, squeeze
+from gan_ablate.stats.moderated import Difference, Prior, fit_prior, squeeze
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
 from gan_ablate.stats.spread import spread_ratio
 from gan_ablate.stats.t_test import ratio_power
@@ -39,7 +39,7 @@ BATCH = 1000  # studies at a time: bounds the memory
 KINDS = (("paired", 20), ("Welch", 20), ("mean", 5), ("percentile", 1))  # each with its multiple of --studies
 NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
 KEPT = Path(__file__).parents[1] / "reports" / "example" / "tables" / "runs.csv"
-LOOKS, WEIGHTS = (4, 8, 16), (0.25, 0.25, 0.5)
+LOOKS, WEIGHTS = (5, 10, 20), (1 / 3, 1 / 3, 1 / 3)
 CHANGES = {"10 % lower": 0.90, "25 % lower": 0.75}
 
 
@@ -215,7 +215,8 @@ class World(NamedTuple):
     rate: np.ndarray  # (arms,) of failures
     base_rate: float = 0.0
     shared: float = 0.1  # share of the variance that all arms of a seed have in common
-    tails: str = "normal"  # "t4", or "kept": residuals of the kept report's own runs, drawn with replacement
+    tails: str = "normal"  # or "t4"; "flat": uniform; "inverse": normal with variances as the prior has them, d0 = 6.3;
+    # "kept": spread and residuals of the kept report's runs, nothing shared
     scored: float = 0.7  # share of failed runs that have a FID, e^COLLAPSED times as high
 
 
@@ -245,33 +246,39 @@ def world(groups: Sequence[tuple[int, float, float]], **rest: Any) -> World:
     return World(np.log(effect), rate, **rest)
 
 
+THIRDS, LAST_HALF = (1 / 3, 1 / 3, 1 / 3), (0.25, 0.25, 0.5)
 DESIGNS = (
-    ((16,), (1.0,)),
-    ((4, 8, 16), (0.25, 0.25, 0.5)),
-    ((4, 8, 16), (1 / 3, 1 / 3, 1 / 3)),
-    ((4, 8, 16), (0.1, 0.3, 0.6)),
-    ((5, 10, 20), (0.25, 0.25, 0.5)),
-    ((5, 10, 20), (1 / 3, 1 / 3, 1 / 3)),
-    ((4, 8, 12, 16, 20), (0.2, 0.2, 0.2, 0.2, 0.2)),
+    Rule(40, (16,), (1.0,)),
+    Rule(40, (4, 8, 16), LAST_HALF),
+    Rule(40, (4, 8, 16), THIRDS),
+    Rule(40, (4, 8, 16), (0.1, 0.3, 0.6)),
+    Rule(40, (5, 10, 20), LAST_HALF),
+    Rule(40, (5, 10, 20), THIRDS),
+    Rule(40, (4, 8, 12, 16, 20), (0.2,) * 5),
+    Rule(20, (16,), (1.0,)),
+    Rule(20, (4, 8, 16), LAST_HALF),
+    Rule(20, (5, 10, 20), THIRDS),
 )
 MIXED = [(45, 1, 0), (10, 0.9, 0), (10, 0.75, 0), (10, 1.5, 0), (15, 3, 0)]
 EDGE = [(45, 1.25, 0), (45, 0.8, 0)]
 FAILING = [(10, 1, 0.05), (5, 1, 0.2), (5, 1, 0.6), (5, 1, 1), (5, 3, 0.2), (5, 3, 0.6)]
 WORLDS = {
     "nothing": world([(90, 1, 0)]),
+    "nothing, inverse chi-squared": world([(90, 1, 0)], tails="inverse"),
     "nothing, shared 0": world([(90, 1, 0)], shared=0.0),
     "nothing, shared 0.3": world([(90, 1, 0)], shared=0.3),
     "nothing, t4": world([(90, 1, 0)], tails="t4"),
-    "nothing, kept residuals": world([(90, 1, 0)], tails="kept"),
+    "nothing, flat": world([(90, 1, 0)], tails="flat"),
+    "nothing, kept runs": world([(90, 1, 0)], tails="kept"),
     "nothing, all fail 0.05": world([(90, 1, 0.05)], base_rate=0.05),
     "mixed": world(MIXED),
     "mixed, shared 0.3": world(MIXED, shared=0.3),
     "mixed, t4": world(MIXED, tails="t4"),
-    "mixed, kept residuals": world(MIXED, tails="kept"),
+    "mixed, kept runs": world(MIXED, tails="kept"),
     "edge": world(EDGE),
     "edge, shared 0": world(EDGE, shared=0.0),
     "edge, t4": world(EDGE, tails="t4"),
-    "edge, kept residuals": world(EDGE, tails="kept"),
+    "edge, kept runs": world(EDGE, tails="kept"),
     "edge among others": world([(45, 1, 0), (15, 1.25, 0), (15, 0.8, 0), (15, 3, 0)]),
     "failures, base 0": world([(45, 1, 0), (10, 0.75, 0), *FAILING]),
     "failures, base 0.05": world([(45, 1, 0.05), (10, 0.75, 0.05), *FAILING], base_rate=0.05),
@@ -285,24 +292,38 @@ def draw(rng: np.random.Generator, w: World, studies: int, seeds: int) -> tuple[
     sd = NEW_SD * np.exp(SPREAD_OF_SD * rng.normal(size=(*size[:2], 1)))
     bad = (np.abs(effect) > math.log(2.9)) | (rate > w.base_rate)
     sd = np.where(bad[:, None], rng.uniform(0.2, 0.7, (*size[:2], 1)), sd)
-    own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.normal(size=size)
+    if w.tails == "inverse":
+        sd = NEW_SD * np.sqrt(6.3 / rng.chisquare(6.3, (*size[:2], 1)))
+    own = rng.normal(size=size)
+    if w.tails in {"t4", "flat"}:
+        flat = math.sqrt(3)
+        own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.uniform(-flat, flat, size)
     x = sd * (math.sqrt(w.shared) * rng.normal(size=(studies, 1, seeds)) + math.sqrt(1 - w.shared) * own)
     if w.tails == "kept":
-        rows = kept_residuals()
-        x = rows[rng.integers(0, len(rows), (*size[:2], 1)), rng.integers(0, rows.shape[1], size)]
+        prior, residuals = kept()
+        sd = np.sqrt(prior.dof * prior.variance / rng.chisquare(prior.dof, (*size[:2], 1)))
+        x = sd * residuals[rng.integers(0, len(residuals), size)]
     failed = rng.random(size) < rate[:, None]
     x = x + effect[:, None] + np.where(failed, COLLAPSED + 0.4 * rng.normal(size=size), 0)
     return np.where(failed & (rng.random(size) > w.scored), np.nan, x), failed
 
 
 @lru_cache(maxsize=1)
-def kept_residuals() -> np.ndarray:
-    """Log FID of the kept report's dcgan arms in which every run went well, less their means (arms, seeds)."""
+def kept() -> tuple[Prior, np.ndarray]:
+    """How variances of log FID are spread over the kept report's dcgan arms in which every run went well, and the
+    residuals of all their runs in sds.
+
+    A residual is drawn from all arms, since four draws of one arm's five values tie, as no FIDs do; the sd is the
+    moderated one, since five values over their own sd have no tails.
+    """
     runs = pd.read_csv(KEPT)
     runs = runs[runs["model"] == "dcgan"]
     table = np.log(runs.pivot(index="arm", columns="seed", values="fid"))
     table = table[runs.groupby("arm")["outcome"].apply(lambda o: (o == "ok").all())].dropna().to_numpy()
-    return (table - table.mean(1, keepdims=True)) * math.sqrt(table.shape[1] / (table.shape[1] - 1))
+    variance, dof = table.var(1, ddof=1), np.full(len(table), table.shape[1] - 1.0)
+    prior = fit_prior(variance, dof, caution=None)
+    residuals = (table - table.mean(1, keepdims=True)) / np.sqrt(squeeze(variance, dof, prior)[0])[:, None]
+    return prior, residuals.ravel() / residuals.std()
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -625,7 +646,7 @@ def print_looks(rng: np.random.Generator, n: int) -> None:
     """Designs side by side, and today's procedure."""
     w = WORLDS["mixed"]
     print(f"\nDesigns, mixed world, {n} studies: share of arms found (certain), and false verdicts")
-    print(f'| design | runs | {" | ".join(groups(w))} | false | false "same" |')
+    print(f'| design | runs | {" | ".join(groups(w))} | false | any false in "nothing", "inverse" |')
     print(f"| {' | '.join(['---'] * (4 + len(groups(w))))} |")
     for seeds in (5, 8):
         x, _ = draw(np.random.default_rng(7), w, n, seeds)
@@ -634,21 +655,21 @@ def print_looks(rng: np.random.Generator, n: int) -> None:
         cells = [f"{right(verdict, w)[:, at].mean():.2f}" for at in groups(w).values()]
         false = wrong(verdict, w)[0].sum(1) / np.maximum(1, (verdict != "undecided").sum(1))
         print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} | |", flush=True)
-    for base in (20, 40):
-        for looks, weights in DESIGNS:
-            rule = Rule(base, looks, weights)
-            found = simulate(np.random.default_rng(7), w, rule, n)
-            yes, sure = right(found.verdict[-1], w), found.certain[-1]
-            cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
-            wrongs = [with_error(e) for e in errors(found, w)[:2]]
-            name = f"base {base}, looks {looks}, weights ({', '.join(f'{v:.3g}' for v in weights)})"
-            runs = base + found.runs.sum(1).mean()
-            print(f"| {name} | {runs:.0f} | {' | '.join([*cells, *wrongs])} |", flush=True)
+    for rule in DESIGNS:
+        found = simulate(np.random.default_rng(7), w, rule, n)
+        yes, sure = right(found.verdict[-1], w), found.certain[-1]
+        cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
+        empty = [WORLDS[k] for k in ("nothing", "nothing, inverse chi-squared")]
+        null = [with_error(errors(simulate(np.random.default_rng(8), k, rule, n), k)[0]) for k in empty]
+        name = f"base {rule.base}, looks {rule.looks}, weights {' '.join(f'{v:.2g}' for v in rule.weights)}"
+        runs = rule.base + found.runs.sum(1).mean()
+        cells = [name, f"{runs:.0f}", *cells, with_error(errors(found, w)[0]), ", ".join(null)]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def print_stopping(rng: np.random.Generator, n: int) -> None:
     """Intervals after adaptive stopping, and the bias of arms that stopped early."""
-    for name in ("mixed", "mixed, t4", "mixed, kept residuals", "mixed, shared 0.3"):
+    for name in ("mixed", "mixed, t4", "mixed, kept runs", "mixed, shared 0.3"):
         w = WORLDS[name]
         fixed = simulate(rng, w, Rule(looks=(8,), weights=(1.0,)), n)
         print(f"\nIntervals, {name}, {n} studies: coverage with 8 seeds for all {(fixed.p_truth > ALPHA).mean():.3f}")

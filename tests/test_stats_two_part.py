@@ -9,6 +9,7 @@ from scipy import integrate, special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
+from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
 from gan_ablate.stats.moderated import Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
 from gan_ablate.stats.two_part import (
@@ -63,7 +64,7 @@ def test_the_prior_is_that_of_limma(true):
     d = np.full(90, 4.0) if true == INF else rng.integers(2, 12, 90).astype(float)
     x = own * rng.chisquare(d) / d
     expected = limma(x, d)
-    assert fit_prior(x, d) == pytest.approx(expected, rel=1e-6)
+    assert fit_prior(x, d, caution=None) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_prior_finds_what_variances_were_drawn_from():
@@ -78,11 +79,42 @@ def test_the_prior_finds_what_variances_were_drawn_from():
 
 def test_variances_alike_in_truth_have_a_prior_of_many_degrees_of_freedom():
     rng = np.random.default_rng(3)
-    found = [fit_prior(0.3 * rng.chisquare(4, 200) / 4, np.full(200, 4.0)) for _ in range(100)]
+    found = [fit_prior(0.3 * rng.chisquare(4, 200) / 4, np.full(200, 4.0), caution=None) for _ in range(100)]
     infinite = sum(math.isinf(p.dof) for p in found)
     assert 35 <= infinite <= 65  # the moment is over or under 0 by chance
     assert min(p.dof for p in found) > 8
     assert np.mean([p.variance for p in found]) == pytest.approx(0.3, rel=0.03)
+
+
+def test_few_variances_make_a_cautious_prior():
+    """By the upper end of the spread's interval: less than Smyth's estimate, and nearly it from thousands of arms."""
+    rng = np.random.default_rng(8)
+    shares = []
+    for n in (3, 10, 90, 50_000):
+        x = 0.02 * 8 / rng.chisquare(8, n) * rng.chisquare(4, n) / 4
+        plain, cautious = fit_prior(x, np.full(n, 4), caution=None), fit_prior(x, np.full(n, 4))
+        assert plain.variance == cautious.variance
+        shares.append(cautious.dof / 8)
+    assert shares == sorted(shares)
+    assert shares[0] < 0.3
+    assert shares[-1] == pytest.approx(1, abs=0.1)
+    logs = np.log([0.1, 0.4]) - special.digamma(2) + math.log(2)
+    spread = logs.var(ddof=1) / stats.chi2.ppf(0.05, 1)
+    expected = 2 * trigamma_inverse(spread - float(special.polygamma(1, 2)))
+    assert fit_prior([0.1, 0.4], [4, 4]).dof == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("arms", [2, 5])
+def test_tables_of_few_arms_keep_their_level(arms):
+    """With Smyth's own estimate of the prior 0.08 of such tables say something false."""
+    rng, false = np.random.default_rng(9), 0
+    for _ in range(1500):
+        x = 0.1 * np.exp(0.5 * rng.normal(size=(1 + arms, 1))) * rng.normal(size=(1 + arms, 20))
+        base, sides = x[0], x[1:, :4]
+        prior = fit_prior([*sides.var(1, ddof=1), base.var(ddof=1)], [*[3] * arms, 19])
+        found = difference(sides.mean(1), sides.var(1, ddof=1), [4] * arms, base.mean(), base.var(ddof=1), 20, prior)
+        false += min(holm(found.p())) < 0.05
+    assert false / 1500 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
 
 
 def test_a_prior_of_next_to_nothing():
