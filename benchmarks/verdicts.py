@@ -31,7 +31,7 @@ from gan_ablate.stats.moderated import Difference, Prior, fit_prior, squeeze
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
 from gan_ablate.stats.spread import spread_ratio
 from gan_ablate.stats.t_test import ratio_power
-from gan_ablate.stats.two_part import MARGIN, Runs, combine_looks, decide, over_looks, weigh
+from gan_ablate.stats.two_part import BASE_SEEDS, LOOKS, MARGIN, WEIGHTS, Runs, combine_looks, decide, over_looks, weigh
 
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`
 ARMS, ALPHA = 40, 0.05
@@ -39,7 +39,6 @@ BATCH = 1000  # studies at a time: bounds the memory
 KINDS = (("paired", 20), ("Welch", 20), ("mean", 5), ("percentile", 1))  # each with its multiple of --studies
 NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
 KEPT = Path(__file__).parents[1] / "reports" / "example" / "tables" / "runs.csv"
-LOOKS, WEIGHTS = (5, 10, 20), (1 / 3, 1 / 3, 1 / 3)
 CHANGES = {"10 % lower": 0.90, "25 % lower": 0.75}
 
 
@@ -223,7 +222,7 @@ class World(NamedTuple):
 class Rule(NamedTuple):
     """How many seeds, when the evidence is looked at, and what collapsed runs count as."""
 
-    base: int = 40
+    base: int = BASE_SEEDS
     looks: tuple[int, ...] = LOOKS
     weights: tuple[float, ...] = WEIGHTS
     collapsed: str = "apart"  # in the failure part only; "in FID": in both, with a prior of their arms' own
@@ -496,8 +495,11 @@ def runs_of(x: np.ndarray, failed: np.ndarray, n: int) -> Runs:
 
 def main() -> None:
     tables: dict[str, Callable[[np.random.Generator, int], None]] = {
-        "errors": print_engine_errors, "collapsed": print_collapsed, "looks": print_looks, "stopping": print_stopping,
-        "few": print_few,
+        "errors": print_engine_errors,
+        "collapsed": print_collapsed,
+        "looks": print_looks,
+        "stopping": print_stopping,
+        "few": print_few, "kept": print_kept,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", nargs="?", default="today", choices=["today", *tables])
@@ -646,43 +648,42 @@ def print_looks(rng: np.random.Generator, n: int) -> None:
     """Designs side by side, and today's procedure."""
     w = WORLDS["mixed"]
     print(f"\nDesigns, mixed world, {n} studies: share of arms found (certain), and false verdicts")
-    print(f'| design | runs | {" | ".join(groups(w))} | false | any false in "nothing", "inverse" |')
-    print(f"| {' | '.join(['---'] * (4 + len(groups(w))))} |")
+    print(f"| design | runs | {' | '.join(groups(w))} | false |")
+    print(f"| {' | '.join(['---'] * (3 + len(groups(w))))} |")
     for seeds in (5, 8):
         x, _ = draw(np.random.default_rng(7), w, n, seeds)
         p, means = p_values(x, "pooled"), x[:, 1:].mean(-1) - x[:, :1].mean(-1)
         verdict = np.where(rejections(p), np.where(means > 0, "hurts", "helps"), "undecided")
         cells = [f"{right(verdict, w)[:, at].mean():.2f}" for at in groups(w).values()]
         false = wrong(verdict, w)[0].sum(1) / np.maximum(1, (verdict != "undecided").sum(1))
-        print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} | |", flush=True)
+        print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} |", flush=True)
     for rule in DESIGNS:
         found = simulate(np.random.default_rng(7), w, rule, n)
         yes, sure = right(found.verdict[-1], w), found.certain[-1]
         cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
-        empty = [WORLDS[k] for k in ("nothing", "nothing, inverse chi-squared")]
-        null = [with_error(errors(simulate(np.random.default_rng(8), k, rule, n), k)[0]) for k in empty]
         name = f"base {rule.base}, looks {rule.looks}, weights {' '.join(f'{v:.2g}' for v in rule.weights)}"
         runs = rule.base + found.runs.sum(1).mean()
-        cells = [name, f"{runs:.0f}", *cells, with_error(errors(found, w)[0]), ", ".join(null)]
+        cells = [name, f"{runs:.0f}", *cells, with_error(errors(found, w)[0])]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def print_stopping(rng: np.random.Generator, n: int) -> None:
     """Intervals after adaptive stopping, and the bias of arms that stopped early."""
-    for name in ("mixed", "mixed, t4", "mixed, kept runs", "mixed, shared 0.3"):
+    for name in ("mixed", "mixed, kept runs", "mixed, t4"):
         w = WORLDS[name]
         fixed = simulate(rng, w, Rule(looks=(8,), weights=(1.0,)), n)
-        print(f"\nIntervals, {name}, {n} studies: coverage with 8 seeds for all {(fixed.p_truth > ALPHA).mean():.3f}")
+        print(f"\nCoverage of 95 % intervals, {name}, {n} studies; repeated: at the level of the last look's weight")
         found = simulate(rng, w, Rule(), n)
         share = np.array(WEIGHTS)[found.look] * ALPHA
-        print("| arms | coverage, 95 % | repeated | by last look: share, coverage, bias of log ratio |")
-        print("| --- | --- | --- | --- |")
+        print("| arms | 8 seeds each | looks | repeated | by last look: share, coverage, bias of log ratio |")
+        print("| --- | --- | --- | --- | --- |")
         for group, at in {"all": np.ones(len(w.effect), bool), **groups(w)}.items():
             p, error, look = found.p_truth[:, at], found.error[:, at], found.look[:, at]
             at_look = [(LOOKS[k], look == k) for k in range(len(LOOKS)) if (look == k).any()]
             by = [f"{k}: {i.mean():.2f}, {(p[i] > ALPHA).mean():.3f}, {error[i].mean():+.3f}" for k, i in at_look]
             again = (p > share[:, at]).mean()
-            print(f"| {group} | {(p > ALPHA).mean():.3f} | {again:.3f} | {'; '.join(by)} |", flush=True)
+            cells = [f"{(k > ALPHA).mean():.3f}" for k in (fixed.p_truth[:, at], p)]
+            print(f"| {group} | {' | '.join(cells)} | {again:.3f} | {'; '.join(by)} |", flush=True)
 
 
 def print_few(rng: np.random.Generator, n: int) -> None:
@@ -695,6 +696,22 @@ def print_few(rng: np.random.Generator, n: int) -> None:
             found = simulate(rng, w, Rule(20, (seeds,), (1.0,)), size)
             cells.append(with_error(errors(found, w)[2]))
         print(f"| {arms} | {size} | {' | '.join(cells)} |", flush=True)
+
+
+def print_kept(rng: np.random.Generator, n: int) -> None:
+    """The kept report's own runs under the engine: 5 seeds of base, one look."""
+    print("\nThe kept report's runs\n| model | arms | decided | certain | verdicts |\n| --- | --- | --- | --- | --- |")
+    for model, part in pd.read_csv(KEPT).groupby("model"):
+        sides = {}
+        for arm, own in part.groupby("arm"):
+            good = own["fid"][(own["outcome"] == "ok") & own["fid"].notna()]
+            sides[str(arm)] = Runs(list(np.log(good)), len(own) - len(good))
+        base = sides.pop("base")
+        found = decide(weigh(sides, base), sides, base)
+        names = [v.verdict for v in found.values()]
+        decided = sum(v not in {"undecided", "not tested"} for v in names)
+        counts = ", ".join(f"{names.count(v)} {v}" for v in sorted(set(names)))
+        print(f"| {model} | {len(names)} | {decided} | {sum(v.certain for v in found.values())} | {counts} |")
 
 
 if __name__ == "__main__":

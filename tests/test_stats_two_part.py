@@ -13,7 +13,9 @@ from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
 from gan_ablate.stats.moderated import Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
 from gan_ablate.stats.two_part import (
+    LOOKS,
     VERDICTS,
+    WEIGHTS,
     Runs,
     carries,
     combine_looks,
@@ -388,4 +390,6 @@ def test_the_evidence_of_looks_is_of_the_look_that_decides(rng):
     failing = [looks[0], looks[1]._replace(fails_over=True, direction="fails more", p=0.2, p_same=1.0)]
     after = over_looks(failing, [0.5, 0.5])
     assert (after.direction, after.p, after.p_same) == ("fails more", 0.4, 1.0)
+    assert over_looks(looks).p == pytest.approx(min(1, 3 * looks[0].p, 3 * looks[1].p))  # of three looks planned
+    assert (len(LOOKS), sum(WEIGHTS)) == (3, pytest.approx(1))
     assert over_looks(looks[:1], [0.25, 0.75]).p == pytest.approx(min(1, looks[0].p / 0.25))

@@ -24,6 +24,7 @@ from gan_ablate.stats.moderated import Difference, Prior, difference, fit_prior
 MARGIN = 1.25  # ratio of FIDs within which two arms are the same
 BASE_FAILS, BASE_WIDE = 0.2, 1.25  # share of base's runs that fail, and its interval: over them it carries no "helps"
 VERDICTS = ("helps", "rescues", "same", "undecided", "fails more", "hurts")
+BASE_SEEDS, LOOKS, WEIGHTS = 40, (5, 10, 20), (1 / 3, 1 / 3, 1 / 3)  # chosen by simulation: docs/statistics.md
 MOST_SEEDS = 200  # how far `seeds_to_decide` looks
 
 
@@ -115,7 +116,7 @@ def combine_looks(p_by_look: ArrayLike, weights: Sequence[float]) -> tuple[np.nd
     return np.minimum(1.0, weighted[best, np.arange(p.shape[1])]), best
 
 
-def over_looks(looks: Sequence[Evidence], weights: Sequence[float]) -> Evidence:
+def over_looks(looks: Sequence[Evidence], weights: Sequence[float] = WEIGHTS) -> Evidence:
     """One arm's evidence over its looks so far: effects and failures of the last, p of all, the direction of the look
     that gives p."""
     last = looks[-1]
