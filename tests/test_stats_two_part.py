@@ -11,7 +11,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
-from gan_ablate.stats.moderated import Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
+from gan_ablate.stats.moderated import CAUTION, Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
 from gan_ablate.stats.two_part import (
     LOOKS,
     VERDICTS,
@@ -90,18 +90,15 @@ def test_variances_alike_in_truth_have_a_prior_of_many_degrees_of_freedom():
 
 def test_few_variances_make_a_cautious_prior():
     """By the upper end of the spread's interval: less than Smyth's estimate, and nearly it from thousands of arms."""
-    rng = np.random.default_rng(8)
-    shares = []
-    for n in (3, 10, 90, 50_000):
-        x = 0.02 * 8 / rng.chisquare(8, n) * rng.chisquare(4, n) / 4
-        plain, cautious = fit_prior(x, np.full(n, 4), caution=None), fit_prior(x, np.full(n, 4))
-        assert plain.variance == cautious.variance
-        shares.append(cautious.dof / 8)
-    assert shares == sorted(shares)
-    assert shares[0] < 0.3
-    assert shares[-1] == pytest.approx(1, abs=0.1)
+    rng, lost = np.random.default_rng(8), []
+    for n in (10, 90, 50_000):
+        x = 0.02 * 8 / rng.chisquare(8, (100, n)) * rng.chisquare(4, (100, n)) / 4
+        both = [(fit_prior(v, np.full(n, 4), caution=None), fit_prior(v, np.full(n, 4))) for v in x]
+        assert all(plain.variance == cautious.variance and plain.dof >= cautious.dof for plain, cautious in both)
+        lost.append(1 - np.median([cautious.dof for _, cautious in both]) / 8)
+    assert lost[0] > 0.3 > lost[1] > 0.05 > lost[2] > 0
     logs = np.log([0.1, 0.4]) - special.digamma(2) + math.log(2)
-    spread = logs.var(ddof=1) / stats.chi2.ppf(0.05, 1)
+    spread = logs.var(ddof=1) / stats.chi2.ppf(CAUTION, 1)
     expected = 2 * trigamma_inverse(spread - float(special.polygamma(1, 2)))
     assert fit_prior([0.1, 0.4], [4, 4]).dof == pytest.approx(expected)
 
