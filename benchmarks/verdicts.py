@@ -27,7 +27,7 @@ from gan_ablate.stats.aggregate import over_tasks
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import auc, boschloo_p
 from gan_ablate.stats.intervals import bootstrap_interval
-from gan_ablate.stats.moderated import Difference, Prior, fit_prior, squeeze
+from gan_ablate.stats.moderated import CAUTION, Difference, Prior, fit_prior, squeeze
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
 from gan_ablate.stats.spread import spread_ratio
 from gan_ablate.stats.t_test import ratio_power
@@ -225,6 +225,7 @@ class Rule(NamedTuple):
     base: int = BASE_SEEDS
     looks: tuple[int, ...] = LOOKS
     weights: tuple[float, ...] = WEIGHTS
+    caution: float | None = CAUTION
     collapsed: str = "apart"  # in the failure part only; "in FID": in both, with a prior of their arms' own
 
 
@@ -343,7 +344,7 @@ def differences(arms: Sequence[np.ndarray], base: Sequence[np.ndarray], failed: 
         v, d = np.append(variance[k], base_variance[k]), np.append(n[k], m[k]) - 1.0
         apart = np.append(failed[k] > 0, False) & (rule.collapsed == "in FID")
         for group in (apart, ~apart):
-            moderated, dof = squeeze(v[group], d[group], fit_prior(v[group], d[group]))
+            moderated, dof = squeeze(v[group], d[group], fit_prior(v[group], d[group], rule.caution))
             at = np.flatnonzero(group[:-1])
             with np.errstate(invalid="ignore", divide="ignore"):
                 found[0][k, at], found[1][k, at] = np.sqrt(moderated[: len(at)] / n[k, at]), dof[: len(at)]
@@ -688,13 +689,15 @@ def print_stopping(rng: np.random.Generator, n: int) -> None:
 
 def print_few(rng: np.random.Generator, n: int) -> None:
     """Tables of few arms, whose prior rests on few variances: error under the global null."""
-    print('\nTables of few arms without any effect, one look: share with a false verdict (Holm\'s "certain"), base 20')
+    print("\nTables of few arms without any effect, one look: share with a false certain verdict, base 20")
+    print("In brackets with Smyth's own estimate of the prior")
     print("| arms | studies | n = 4 | n = 5 | n = 10 |\n| --- | --- | --- | --- | --- |")
-    for arms in (1, 2, 3, 5, 10, 20):
+    for arms in (1, 2, 3, 5, 10, 20, 90):
         w, cells, size = world([(arms, 1, 0)]), [], max(n, 20 * n // (arms + 5))
         for seeds in (4, 5, 10):
-            found = simulate(rng, w, Rule(20, (seeds,), (1.0,)), size)
-            cells.append(with_error(errors(found, w)[2]))
+            rules = [Rule(20, (seeds,), (1.0,), caution) for caution in (CAUTION, None)]
+            ours, plain = (with_error(errors(simulate(rng, w, rule, size), w)[2]) for rule in rules)
+            cells.append(f"{ours} ({plain})")
         print(f"| {arms} | {size} | {' | '.join(cells)} |", flush=True)
 
 

@@ -285,6 +285,21 @@ def test_p_has_both_parts(planted):
         assert e.p == pytest.approx(min(1, 2 * np.fmin.reduce(parts)))
 
 
+@pytest.mark.parametrize("n", [5, 10])
+def test_fid_may_use_the_whole_level_where_nothing_failed(n):
+    """The chance to reject where arm and base fail at one rate and FIDs are alike, by a union bound: enumerated."""
+    m, rates = 20, np.geomspace(1e-4, 0.5, 100)
+    p = np.array([[boschloo_p(k, n, c, m) for c in range(m + 1)] for k in range(n + 1)])
+    arm = np.array([stats.binom.pmf(np.arange(n + 1), n, r) for r in rates])
+    base = np.array([stats.binom.pmf(np.arange(m + 1), m, r) for r in rates])
+    none = (1 - rates) ** (n + m)
+    for level in (0.05, 0.01, 0.001):
+        by_failures = np.einsum("rk,kc,rc->r", arm, p <= level / 2, base)
+        chance = none * level + (1 - none) * level / 2 + by_failures
+        assert (chance <= level).all()
+        assert chance.max() > 0.9 * level
+
+
 def test_an_arm_that_fails_less_than_base_rescues(rng):
     base = runs(rng, 20, failed=20)
     arms = {"rescue": runs(rng, 20), "as bad": runs(rng, 10, failed=10), "rescue and better": runs(rng, 20, 0.9)}
