@@ -27,17 +27,18 @@ from gan_ablate.stats.aggregate import over_tasks
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import auc, boschloo_p
 from gan_ablate.stats.intervals import bootstrap_interval, spread_ratio
-from gan_ablate.stats.moderated import Difference, fit_prior, squeeze
+from gan_ablate.stats.moderated import CAUTION, Difference, Prior, fit_prior, squeeze
 from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
 from gan_ablate.stats.two_part import MARGIN, Runs, combine_looks, decide, over_looks, weigh
+from gan_ablate.study.seed_plan import RECOMMENDED
 
+BASE_SEEDS, LOOKS, WEIGHTS = RECOMMENDED
 MEDIAN_SD, SPREAD_OF_SD = 0.12, 0.5  # of log FID over seeds: an earlier study of 12 tricks, see `observed`
 ARMS, ALPHA = 40, 0.05
 BATCH = 1000  # studies at a time: bounds the memory
 KINDS = (("paired", 20), ("Welch", 20), ("mean", 5), ("percentile", 1))  # each with its multiple of --studies
 NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
 KEPT = Path(__file__).parents[1] / "reports" / "example" / "tables" / "runs.csv"
-LOOKS, WEIGHTS = (4, 8, 16), (0.25, 0.25, 0.5)
 CHANGES = {"10 % lower": 0.90, "25 % lower": 0.75}
 
 
@@ -213,16 +214,18 @@ class World(NamedTuple):
     rate: np.ndarray  # (arms,) of failures
     base_rate: float = 0.0
     shared: float = 0.1  # share of the variance that all arms of a seed have in common
-    tails: str = "normal"  # "t4", or "kept": residuals of the kept report's own runs, drawn with replacement
+    tails: str = "normal"  # or "t4"; "flat": uniform; "inverse": normal with variances as the prior has them, d0 = 6.3;
+    # "kept": spread and residuals of the kept report's runs, nothing shared
     scored: float = 0.7  # share of failed runs that have a FID, e^COLLAPSED times as high
 
 
 class Rule(NamedTuple):
     """How many seeds, when the evidence is looked at, and what collapsed runs count as."""
 
-    base: int = 40
+    base: int = BASE_SEEDS
     looks: tuple[int, ...] = LOOKS
     weights: tuple[float, ...] = WEIGHTS
+    caution: float | None = CAUTION
     collapsed: str = "apart"  # in the failure part only; "in FID": in both, with a prior of their arms' own
 
 
@@ -243,33 +246,39 @@ def world(groups: Sequence[tuple[int, float, float]], **rest: Any) -> World:
     return World(np.log(effect), rate, **rest)
 
 
+THIRDS, LAST_HALF = (1 / 3, 1 / 3, 1 / 3), (0.25, 0.25, 0.5)
 DESIGNS = (
-    ((16,), (1.0,)),
-    ((4, 8, 16), (0.25, 0.25, 0.5)),
-    ((4, 8, 16), (1 / 3, 1 / 3, 1 / 3)),
-    ((4, 8, 16), (0.1, 0.3, 0.6)),
-    ((5, 10, 20), (0.25, 0.25, 0.5)),
-    ((5, 10, 20), (1 / 3, 1 / 3, 1 / 3)),
-    ((4, 8, 12, 16, 20), (0.2, 0.2, 0.2, 0.2, 0.2)),
+    Rule(40, (16,), (1.0,)),
+    Rule(40, (4, 8, 16), LAST_HALF),
+    Rule(40, (4, 8, 16), THIRDS),
+    Rule(40, (4, 8, 16), (0.1, 0.3, 0.6)),
+    Rule(40, (5, 10, 20), LAST_HALF),
+    Rule(40, (5, 10, 20), THIRDS),
+    Rule(40, (4, 8, 12, 16, 20), (0.2,) * 5),
+    Rule(20, (16,), (1.0,)),
+    Rule(20, (4, 8, 16), LAST_HALF),
+    Rule(20, (5, 10, 20), THIRDS),
 )
 MIXED = [(45, 1, 0), (10, 0.9, 0), (10, 0.75, 0), (10, 1.5, 0), (15, 3, 0)]
 EDGE = [(45, 1.25, 0), (45, 0.8, 0)]
 FAILING = [(10, 1, 0.05), (5, 1, 0.2), (5, 1, 0.6), (5, 1, 1), (5, 3, 0.2), (5, 3, 0.6)]
 WORLDS = {
     "nothing": world([(90, 1, 0)]),
+    "nothing, inverse chi-squared": world([(90, 1, 0)], tails="inverse"),
     "nothing, shared 0": world([(90, 1, 0)], shared=0.0),
     "nothing, shared 0.3": world([(90, 1, 0)], shared=0.3),
     "nothing, t4": world([(90, 1, 0)], tails="t4"),
-    "nothing, kept residuals": world([(90, 1, 0)], tails="kept"),
+    "nothing, flat": world([(90, 1, 0)], tails="flat"),
+    "nothing, kept runs": world([(90, 1, 0)], tails="kept"),
     "nothing, all fail 0.05": world([(90, 1, 0.05)], base_rate=0.05),
     "mixed": world(MIXED),
     "mixed, shared 0.3": world(MIXED, shared=0.3),
     "mixed, t4": world(MIXED, tails="t4"),
-    "mixed, kept residuals": world(MIXED, tails="kept"),
+    "mixed, kept runs": world(MIXED, tails="kept"),
     "edge": world(EDGE),
     "edge, shared 0": world(EDGE, shared=0.0),
     "edge, t4": world(EDGE, tails="t4"),
-    "edge, kept residuals": world(EDGE, tails="kept"),
+    "edge, kept runs": world(EDGE, tails="kept"),
     "edge among others": world([(45, 1, 0), (15, 1.25, 0), (15, 0.8, 0), (15, 3, 0)]),
     "failures, base 0": world([(45, 1, 0), (10, 0.75, 0), *FAILING]),
     "failures, base 0.05": world([(45, 1, 0.05), (10, 0.75, 0.05), *FAILING], base_rate=0.05),
@@ -283,24 +292,38 @@ def draw(rng: np.random.Generator, w: World, studies: int, seeds: int) -> tuple[
     sd = NEW_SD * np.exp(SPREAD_OF_SD * rng.normal(size=(*size[:2], 1)))
     bad = (np.abs(effect) > math.log(2.9)) | (rate > w.base_rate)
     sd = np.where(bad[:, None], rng.uniform(0.2, 0.7, (*size[:2], 1)), sd)
-    own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.normal(size=size)
+    if w.tails == "inverse":
+        sd = NEW_SD * np.sqrt(6.3 / rng.chisquare(6.3, (*size[:2], 1)))
+    own = rng.normal(size=size)
+    if w.tails in {"t4", "flat"}:
+        flat = math.sqrt(3)
+        own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.uniform(-flat, flat, size)
     x = sd * (math.sqrt(w.shared) * rng.normal(size=(studies, 1, seeds)) + math.sqrt(1 - w.shared) * own)
     if w.tails == "kept":
-        rows = kept_residuals()
-        x = rows[rng.integers(0, len(rows), (*size[:2], 1)), rng.integers(0, rows.shape[1], size)]
+        prior, residuals = kept()
+        sd = np.sqrt(prior.dof * prior.variance / rng.chisquare(prior.dof, (*size[:2], 1)))
+        x = sd * residuals[rng.integers(0, len(residuals), size)]
     failed = rng.random(size) < rate[:, None]
     x = x + effect[:, None] + np.where(failed, COLLAPSED + 0.4 * rng.normal(size=size), 0)
     return np.where(failed & (rng.random(size) > w.scored), np.nan, x), failed
 
 
 @lru_cache(maxsize=1)
-def kept_residuals() -> np.ndarray:
-    """Log FID of the kept report's dcgan arms in which every run went well, less their means (arms, seeds)."""
+def kept() -> tuple[Prior, np.ndarray]:
+    """How variances of log FID are spread over the kept report's dcgan arms in which every run went well, and the
+    residuals of all their runs in sds.
+
+    A residual is drawn from all arms, since four draws of one arm's five values tie, as no FIDs do; the sd is the
+    moderated one, since five values over their own sd have no tails.
+    """
     runs = pd.read_csv(KEPT)
     runs = runs[runs["model"] == "dcgan"]
     table = np.log(runs.pivot(index="arm", columns="seed", values="fid"))
     table = table[runs.groupby("arm")["outcome"].apply(lambda o: (o == "ok").all())].dropna().to_numpy()
-    return (table - table.mean(1, keepdims=True)) * math.sqrt(table.shape[1] / (table.shape[1] - 1))
+    variance, dof = table.var(1, ddof=1), np.full(len(table), table.shape[1] - 1.0)
+    prior = fit_prior(variance, dof, caution=None)
+    residuals = (table - table.mean(1, keepdims=True)) / np.sqrt(squeeze(variance, dof, prior)[0])[:, None]
+    return prior, residuals.ravel() / residuals.std()
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -321,7 +344,7 @@ def differences(arms: Sequence[np.ndarray], base: Sequence[np.ndarray], failed: 
         v, d = np.append(variance[k], base_variance[k]), np.append(n[k], m[k]) - 1.0
         apart = np.append(failed[k] > 0, False) & (rule.collapsed == "in FID")
         for group in (apart, ~apart):
-            moderated, dof = squeeze(v[group], d[group], fit_prior(v[group], d[group]))
+            moderated, dof = squeeze(v[group], d[group], fit_prior(v[group], d[group], rule.caution))
             at = np.flatnonzero(group[:-1])
             with np.errstate(invalid="ignore", divide="ignore"):
                 found[0][k, at], found[1][k, at] = np.sqrt(moderated[: len(at)] / n[k, at]), dof[: len(at)]
@@ -473,8 +496,11 @@ def runs_of(x: np.ndarray, failed: np.ndarray, n: int) -> Runs:
 
 def main() -> None:
     tables: dict[str, Callable[[np.random.Generator, int], None]] = {
-        "errors": print_engine_errors, "collapsed": print_collapsed, "looks": print_looks, "stopping": print_stopping,
-        "few": print_few,
+        "errors": print_engine_errors,
+        "collapsed": print_collapsed,
+        "looks": print_looks,
+        "stopping": print_stopping,
+        "few": print_few, "kept": print_kept,
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", nargs="?", default="today", choices=["today", *tables])
@@ -651,55 +677,72 @@ def print_looks(rng: np.random.Generator, n: int) -> None:
     """Designs side by side, and today's procedure."""
     w = WORLDS["mixed"]
     print(f"\nDesigns, mixed world, {n} studies: share of arms found (certain), and false verdicts")
-    print(f'| design | runs | {" | ".join(groups(w))} | false | false "same" |')
-    print(f"| {' | '.join(['---'] * (4 + len(groups(w))))} |")
+    print(f"| design | runs | {' | '.join(groups(w))} | false |")
+    print(f"| {' | '.join(['---'] * (3 + len(groups(w))))} |")
     for seeds in (5, 8):
         x, _ = draw(np.random.default_rng(7), w, n, seeds)
         p, means = p_values(x, "pooled"), x[:, 1:].mean(-1) - x[:, :1].mean(-1)
         verdict = np.where(rejections(p), np.where(means > 0, "hurts", "helps"), "undecided")
         cells = [f"{right(verdict, w)[:, at].mean():.2f}" for at in groups(w).values()]
         false = wrong(verdict, w)[0].sum(1) / np.maximum(1, (verdict != "undecided").sum(1))
-        print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} | |", flush=True)
-    for base in (20, 40):
-        for looks, weights in DESIGNS:
-            rule = Rule(base, looks, weights)
-            found = simulate(np.random.default_rng(7), w, rule, n)
-            yes, sure = right(found.verdict[-1], w), found.certain[-1]
-            cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
-            wrongs = [with_error(e) for e in errors(found, w)[:2]]
-            name = f"base {base}, looks {looks}, weights ({', '.join(f'{v:.3g}' for v in weights)})"
-            runs = base + found.runs.sum(1).mean()
-            print(f"| {name} | {runs:.0f} | {' | '.join([*cells, *wrongs])} |", flush=True)
+        print(f"| today, {seeds} seeds | {91 * seeds} | {' | '.join(cells)} | {with_error(false)} |", flush=True)
+    for rule in DESIGNS:
+        found = simulate(np.random.default_rng(7), w, rule, n)
+        yes, sure = right(found.verdict[-1], w), found.certain[-1]
+        cells = [f"{yes[:, at].mean():.2f} ({(yes & sure)[:, at].mean():.2f})" for at in groups(w).values()]
+        name = f"base {rule.base}, looks {rule.looks}, weights {' '.join(f'{v:.2g}' for v in rule.weights)}"
+        runs = rule.base + found.runs.sum(1).mean()
+        cells = [name, f"{runs:.0f}", *cells, with_error(errors(found, w)[0])]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def print_stopping(rng: np.random.Generator, n: int) -> None:
     """Intervals after adaptive stopping, and the bias of arms that stopped early."""
-    for name in ("mixed", "mixed, t4", "mixed, kept residuals", "mixed, shared 0.3"):
+    for name in ("mixed", "mixed, kept runs", "mixed, t4"):
         w = WORLDS[name]
         fixed = simulate(rng, w, Rule(looks=(8,), weights=(1.0,)), n)
-        print(f"\nIntervals, {name}, {n} studies: coverage with 8 seeds for all {(fixed.p_truth > ALPHA).mean():.3f}")
+        print(f"\nCoverage of 95 % intervals, {name}, {n} studies; repeated: at the level of the last look's weight")
         found = simulate(rng, w, Rule(), n)
         share = np.array(WEIGHTS)[found.look] * ALPHA
-        print("| arms | coverage, 95 % | repeated | by last look: share, coverage, bias of log ratio |")
-        print("| --- | --- | --- | --- |")
+        print("| arms | 8 seeds each | looks | repeated | by last look: share, coverage, bias of log ratio |")
+        print("| --- | --- | --- | --- | --- |")
         for group, at in {"all": np.ones(len(w.effect), bool), **groups(w)}.items():
             p, error, look = found.p_truth[:, at], found.error[:, at], found.look[:, at]
             at_look = [(LOOKS[k], look == k) for k in range(len(LOOKS)) if (look == k).any()]
             by = [f"{k}: {i.mean():.2f}, {(p[i] > ALPHA).mean():.3f}, {error[i].mean():+.3f}" for k, i in at_look]
             again = (p > share[:, at]).mean()
-            print(f"| {group} | {(p > ALPHA).mean():.3f} | {again:.3f} | {'; '.join(by)} |", flush=True)
+            cells = [f"{(k > ALPHA).mean():.3f}" for k in (fixed.p_truth[:, at], p)]
+            print(f"| {group} | {' | '.join(cells)} | {again:.3f} | {'; '.join(by)} |", flush=True)
 
 
 def print_few(rng: np.random.Generator, n: int) -> None:
     """Tables of few arms, whose prior rests on few variances: error under the global null."""
-    print('\nTables of few arms without any effect, one look: share with a false verdict (Holm\'s "certain"), base 20')
+    print("\nTables of few arms without any effect, one look: share with a false certain verdict, base 20")
+    print("In brackets with Smyth's own estimate of the prior")
     print("| arms | studies | n = 4 | n = 5 | n = 10 |\n| --- | --- | --- | --- | --- |")
-    for arms in (1, 2, 3, 5, 10, 20):
+    for arms in (1, 2, 3, 5, 10, 20, 90):
         w, cells, size = world([(arms, 1, 0)]), [], max(n, 20 * n // (arms + 5))
         for seeds in (4, 5, 10):
-            found = simulate(rng, w, Rule(20, (seeds,), (1.0,)), size)
-            cells.append(with_error(errors(found, w)[2]))
+            rules = [Rule(20, (seeds,), (1.0,), caution) for caution in (CAUTION, None)]
+            ours, plain = (with_error(errors(simulate(rng, w, rule, size), w)[2]) for rule in rules)
+            cells.append(f"{ours} ({plain})")
         print(f"| {arms} | {size} | {' | '.join(cells)} |", flush=True)
+
+
+def print_kept(rng: np.random.Generator, n: int) -> None:
+    """The kept report's own runs under the engine: 5 seeds of base, one look."""
+    print("\nThe kept report's runs\n| model | arms | decided | certain | verdicts |\n| --- | --- | --- | --- | --- |")
+    for model, part in pd.read_csv(KEPT).groupby("model"):
+        sides = {}
+        for arm, own in part.groupby("arm"):
+            good = own["fid"][(own["outcome"] == "ok") & own["fid"].notna()]
+            sides[str(arm)] = Runs(list(np.log(good)), len(own) - len(good))
+        base = sides.pop("base")
+        found = decide(weigh(sides, base), sides, base)
+        names = [v.verdict for v in found.values()]
+        decided = sum(v not in {"undecided", "not tested"} for v in names)
+        counts = ", ".join(f"{names.count(v)} {v}" for v in sorted(set(names)))
+        print(f"| {model} | {len(names)} | {decided} | {sum(v.certain for v in found.values())} | {counts} |")
 
 
 if __name__ == "__main__":

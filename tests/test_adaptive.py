@@ -23,7 +23,7 @@ from gan_ablate.findings.looks import describe, look, open_root
 from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.stats.two_part import Runs, decide, weigh
 from gan_ablate.store.store import Store
-from gan_ablate.study.seed_plan import SeedPlan, plan_of, read_seed_plan
+from gan_ablate.study.seed_plan import RECOMMENDED, SeedPlan, plan_of, read_seed_plan
 from gan_ablate.study.study import Expansion, Study, expand, from_dict, override
 from gan_ablate.sweep import pool
 from gan_ablate.sweep.display import Display
@@ -157,6 +157,10 @@ def test_a_wrong_plan_is_refused_with_what_would_be_right(seeds, words) -> None:
         read_seed_plan(seeds, "s.yaml")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_without_numbers_a_plan_has_those_that_the_simulation_chose() -> None:
+    assert read_seed_plan({"until": "decided"}, "s.yaml") == RECOMMENDED == SeedPlan(40, (5, 10, 20), (1 / 3,) * 3)
 
 
 def test_a_study_expands_to_all_that_it_may_train() -> None:

@@ -9,8 +9,9 @@ from scipy import integrate, special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
+from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
-from gan_ablate.stats.moderated import Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
+from gan_ablate.stats.moderated import CAUTION, Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
 from gan_ablate.stats.two_part import (
     VERDICTS,
     Runs,
@@ -20,6 +21,7 @@ from gan_ablate.stats.two_part import (
     over_looks,
     weigh,
 )
+from gan_ablate.study.seed_plan import RECOMMENDED
 
 INF = math.inf
 
@@ -63,7 +65,7 @@ def test_the_prior_is_that_of_limma(true):
     d = np.full(90, 4.0) if true == INF else rng.integers(2, 12, 90).astype(float)
     x = own * rng.chisquare(d) / d
     expected = limma(x, d)
-    assert fit_prior(x, d) == pytest.approx(expected, rel=1e-6)
+    assert fit_prior(x, d, caution=None) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_prior_finds_what_variances_were_drawn_from():
@@ -78,11 +80,39 @@ def test_the_prior_finds_what_variances_were_drawn_from():
 
 def test_variances_alike_in_truth_have_a_prior_of_many_degrees_of_freedom():
     rng = np.random.default_rng(3)
-    found = [fit_prior(0.3 * rng.chisquare(4, 200) / 4, np.full(200, 4.0)) for _ in range(100)]
+    found = [fit_prior(0.3 * rng.chisquare(4, 200) / 4, np.full(200, 4.0), caution=None) for _ in range(100)]
     infinite = sum(math.isinf(p.dof) for p in found)
     assert 35 <= infinite <= 65  # the moment is over or under 0 by chance
     assert min(p.dof for p in found) > 8
     assert np.mean([p.variance for p in found]) == pytest.approx(0.3, rel=0.03)
+
+
+def test_few_variances_make_a_cautious_prior():
+    """By the upper end of the spread's interval: less than Smyth's estimate, and nearly it from thousands of arms."""
+    rng, lost = np.random.default_rng(8), []
+    for n in (10, 90, 50_000):
+        x = 0.02 * 8 / rng.chisquare(8, (100, n)) * rng.chisquare(4, (100, n)) / 4
+        both = [(fit_prior(v, np.full(n, 4), caution=None), fit_prior(v, np.full(n, 4))) for v in x]
+        assert all(plain.variance == cautious.variance and plain.dof >= cautious.dof for plain, cautious in both)
+        lost.append(1 - np.median([cautious.dof for _, cautious in both]) / 8)
+    assert lost[0] > 0.3 > lost[1] > 0.05 > lost[2] > 0
+    logs = np.log([0.1, 0.4]) - special.digamma(2) + math.log(2)
+    spread = logs.var(ddof=1) / stats.chi2.ppf(CAUTION, 1)
+    expected = 2 * trigamma_inverse(spread - float(special.polygamma(1, 2)))
+    assert fit_prior([0.1, 0.4], [4, 4]).dof == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("arms", [2, 5])
+def test_tables_of_few_arms_keep_their_level(arms):
+    """With Smyth's own estimate of the prior 0.08 of such tables say something false."""
+    rng, false = np.random.default_rng(9), 0
+    for _ in range(1500):
+        x = 0.1 * np.exp(0.5 * rng.normal(size=(1 + arms, 1))) * rng.normal(size=(1 + arms, 20))
+        base, sides = x[0], x[1:, :4]
+        prior = fit_prior([*sides.var(1, ddof=1), base.var(ddof=1)], [*[3] * arms, 19])
+        found = difference(sides.mean(1), sides.var(1, ddof=1), [4] * arms, base.mean(), base.var(ddof=1), 20, prior)
+        false += min(holm(found.p())) < 0.05
+    assert false / 1500 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
 
 
 def test_a_prior_of_next_to_nothing():
@@ -254,6 +284,21 @@ def test_p_has_both_parts(planted):
         assert e.p == pytest.approx(min(1, 2 * np.fmin.reduce(parts)))
 
 
+@pytest.mark.parametrize("n", [5, 10])
+def test_fid_may_use_the_whole_level_where_nothing_failed(n):
+    """The chance to reject where arm and base fail at one rate and FIDs are alike, by a union bound: enumerated."""
+    m, rates = 20, np.geomspace(1e-4, 0.5, 100)
+    p = np.array([[boschloo_p(k, n, c, m) for c in range(m + 1)] for k in range(n + 1)])
+    arm = np.array([stats.binom.pmf(np.arange(n + 1), n, r) for r in rates])
+    base = np.array([stats.binom.pmf(np.arange(m + 1), m, r) for r in rates])
+    none = (1 - rates) ** (n + m)
+    for level in (0.05, 0.01, 0.001):
+        by_failures = np.einsum("rk,kc,rc->r", arm, p <= level / 2, base)
+        chance = none * level + (1 - none) * level / 2 + by_failures
+        assert (chance <= level).all()
+        assert chance.max() > 0.9 * level
+
+
 def test_an_arm_that_fails_less_than_base_rescues(rng):
     base = runs(rng, 20, failed=20)
     arms = {"rescue": runs(rng, 20), "as bad": runs(rng, 10, failed=10), "rescue and better": runs(rng, 20, 0.9)}
@@ -356,4 +401,6 @@ def test_the_evidence_of_looks_is_of_the_look_that_decides(rng):
     failing = [looks[0], looks[1]._replace(fails_over=True, direction="fails more", p=0.2, p_same=1.0)]
     after = over_looks(failing, [0.5, 0.5])
     assert (after.direction, after.p, after.p_same) == ("fails more", 0.4, 1.0)
+    third = over_looks(looks, RECOMMENDED.weights)  # the third look of the plan is still to come
+    assert third.p == pytest.approx(min(1, 3 * looks[0].p, 3 * looks[1].p))
     assert over_looks(looks[:1], [0.25, 0.75]).p == pytest.approx(min(1, looks[0].p / 0.25))

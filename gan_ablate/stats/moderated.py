@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 LEAST = 1e-5  # of the median variance: smaller ones count as this (as in limma), so that a logarithm exists
+CAUTION = 0.2  # of the prior: the most, of what was simulated, with which tables of few arms keep their level
 POINTS, DEPTH = 200, 46.0  # of the quadrature: points, and the logarithm of the least weight (1e-20)
 MANY = 1e12  # degrees of freedom that stand for infinitely many
-BISECTIONS = 60
+BISECTIONS = 45  # to 13 digits
 
 
 class Prior(NamedTuple):
@@ -28,11 +29,13 @@ class Prior(NamedTuple):
     variance: float
 
 
-def fit_prior(variances: ArrayLike, dofs: ArrayLike) -> Prior:
+def fit_prior(variances: ArrayLike, dofs: ArrayLike, caution: float | None = CAUTION) -> Prior:
     """Smyth's (2004, section 6.2) estimate from variances (n,) with their degrees of freedom (n,), by the moments of
-    their logarithms.
+    their logarithms, with fewer degrees of freedom the fewer variances there are.
 
-    Under two variances there is nothing to learn: 0 degrees of freedom.
+    Few variances seem alike by chance, and a prior that believes it errs boldly. So their spread counts as the upper
+    end of its one-sided interval, by chi-squared at `caution`; None: as it is, which is Smyth's own estimate. Under two
+    variances there is nothing to learn: 0 degrees of freedom.
     """
     x, d = np.asarray(variances, dtype=float), np.asarray(dofs, dtype=float)
     use = (d > 0) & np.isfinite(x)
@@ -40,11 +43,16 @@ def fit_prior(variances: ArrayLike, dofs: ArrayLike) -> Prior:
     if len(x) < 2 or not np.median(x) > 0:
         return Prior(0.0, 1.0)
     logs = np.log(np.maximum(x, LEAST * np.median(x))) - special.digamma(d / 2) + np.log(d / 2)
-    excess = logs.var(ddof=1) - special.polygamma(1, d / 2).mean()
-    if not excess > 0:
-        return Prior(math.inf, float((d * x).sum() / d.sum()))  # pooled: the maximum of the likelihood then
-    dof = 2 * trigamma_inverse(float(excess))
-    return Prior(dof, float(np.exp(logs.mean() + special.digamma(dof / 2) - np.log(dof / 2))))
+    spread, chance, k = logs.var(ddof=1), special.polygamma(1, d / 2).mean(), len(x) - 1
+    dof = 2 * trigamma_inverse(float(spread - chance)) if spread > chance else math.inf
+    if math.isinf(dof):
+        middle = float((d * x).sum() / d.sum())  # pooled: the maximum of the likelihood then
+    else:
+        middle = float(np.exp(logs.mean() + special.digamma(dof / 2) - np.log(dof / 2)))
+    if caution is not None:
+        spread *= k / (2 * special.gammaincinv(k / 2, caution))
+        dof = 2 * trigamma_inverse(float(spread - chance)) if spread > chance else math.inf
+    return Prior(dof, middle)
 
 
 def trigamma_inverse(y: float) -> float:

@@ -11,7 +11,7 @@ from gan_ablate.errors import InputError, unknown
 
 KEYS = ("base", "looks", "weights", "until")
 LEAST_BASE = 5  # seeds: base's own spread weighs in every verdict
-EXAMPLE = "{base: 40, looks: [4, 8, 16], until: decided}"
+EXAMPLE = "{base: 40, looks: [5, 10, 20], until: decided}"
 
 
 class SeedPlan(NamedTuple):
@@ -26,6 +26,9 @@ class SeedPlan(NamedTuple):
     weights: tuple[float, ...]
 
 
+RECOMMENDED = SeedPlan(40, (5, 10, 20), (1 / 3, 1 / 3, 1 / 3))  # chosen by simulation: docs/statistics.md
+
+
 def read_seed_plan(given: Mapping[str, Any], where: str) -> SeedPlan:
     """The plan in a study's `seeds:`. Raises `InputError` for looks that fall, weights that do not sum to one, .."""
     for key in given:
@@ -33,11 +36,13 @@ def read_seed_plan(given: Mapping[str, Any], where: str) -> SeedPlan:
             raise unknown("key", key, KEYS, f"{where}: seeds")
     if (until := given.get("until", "decided")) != "decided":
         raise InputError(f"{where}: seeds: until={until!r}: only `decided` is known; write {EXAMPLE}")
-    base, looks = given.get("base"), given.get("looks")
+    base, looks = given.get("base", RECOMMENDED.base), given.get("looks", list(RECOMMENDED.looks))
     if not isinstance(base, int) or isinstance(base, bool) or base < LEAST_BASE:
         raise InputError(f"{where}: seeds: base={base!r}: needs a whole number of at least {LEAST_BASE} seeds of base")
     if not isinstance(looks, list) or not looks or not all(_is_count(n) and n >= 2 for n in looks):
-        raise InputError(f"{where}: seeds: looks={looks!r}: needs a list of whole numbers of at least 2, as [4, 8, 16]")
+        raise InputError(
+            f"{where}: seeds: looks={looks!r}: needs a list of whole numbers of at least 2, as [5, 10, 20]"
+        )
     if any(b <= a for a, b in itertools.pairwise(looks)):
         raise InputError(f"{where}: seeds: looks={looks}: each look needs more seeds than the one before")
     weights = given.get("weights", [1 / len(looks)] * len(looks))
