@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import pandas as pd
@@ -83,8 +84,9 @@ class Table:
     style: str = "sorts"  # sorts: with buttons and a filter; wrap: long texts; runs: narrow
     measured: str = ""  # how; printed tables say it
 
-    @property
+    @cached_property
     def shown(self) -> list[Column]:
+        """The columns of pages and papers: one that is optional has a value in some row."""
         return [c for c in self.columns if c.heading and not (c.optional and self._empty(c))]
 
     def _empty(self, column: Column) -> bool:
