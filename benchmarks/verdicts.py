@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import auc, boschloo_p
 from gan_ablate.stats.intervals import bootstrap_interval, spread_ratio
 from gan_ablate.stats.moderated import CAUTION, Difference, Prior, fit_prior, squeeze
-from gan_ablate.stats.paired import POOL_FROM, compare, compare_family
+from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, family_correlation
 from gan_ablate.stats.two_part import MARGIN, Runs, combine_looks, decide, over_looks, weigh
 from gan_ablate.study.seed_plan import RECOMMENDED
 
@@ -40,6 +40,45 @@ KINDS = (("paired", 20), ("Welch", 20), ("mean", 5), ("percentile", 1))  # each 
 NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
 KEPT = Path(__file__).parents[1] / "reports" / "example" / "tables" / "runs.csv"
 CHANGES = {"10 % lower": 0.90, "25 % lower": 0.75}
+
+
+class Family(NamedTuple):
+    """Comparisons with one control, as reports made them before the engine of two parts."""
+
+    comparisons: Mapping[str, Comparison]
+    correlation: float  # mean over all pairs of arms, the control among them: decides whether seeds are paired
+
+
+def compare_family(
+    arms: Mapping[str, Scores],
+    control: Scores,
+    alpha: float = 0.05,
+    *,
+    pooled: float | None = None,
+    one_training: Collection[str] = (),
+) -> Family:
+    """Each arm's log scores against the control's, at `alpha` over the number of arms; their common correlation decides
+    whether seeds are paired.
+
+    Arms of `one_training` sample from the control's own trained weights: their seeds are pairs by construction,
+    whatever the others' correlation, to which they add nothing.
+
+    `pooled` gives that correlation from a larger table of the same model. Without it, under three arms that share seeds
+    with the control, it could not be told from the tests' own noise: then Welch's test, whose level holds for any
+    correlation that is not negative.
+    """
+    apart = [side for k, side in arms.items() if k not in one_training]
+    measured = family_correlation([control, *apart]) if pooled is None else pooled
+    telling = sum(_shared(side, control) >= 3 for side in apart)
+    pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
+    by_arm = {k: 1.0 if k in one_training else pooled for k in arms}
+    share = alpha / max(1, len(arms))
+    return Family({k: compare(v, control, share, pooled=by_arm[k]) for k, v in arms.items()}, measured)
+
+
+def _shared(a: Scores, b: Scores) -> int:
+    """Seeds that have a score on both sides."""
+    return sum(v is not None and b.get(s) is not None for s, v in a.items())
 
 
 class Noise(NamedTuple):

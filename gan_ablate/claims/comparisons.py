@@ -54,7 +54,7 @@ def _unless_unmeasured(found: dict[int, float | None], side: Mapping[int, Run]) 
 
 @lru_cache(maxsize=1024)
 def seeds_correlate(table: RunTable, model: str, measure: Measure) -> float:
-    """The correlation of scores over seeds, pooled over all arms of a model: see `stats.paired.compare_family`."""
+    """The correlation of scores over seeds, pooled over all arms of a model: see `stats.paired.compare`."""
     if measure.read is None:
         return 0.0
     apart = [arm for arm in table.arms[model] if (model, arm) not in table.tied]

@@ -2,7 +2,8 @@
 
 | question | module |
 | --- | --- |
-| is this arm better than its control, and by how much | `paired`: `compare`, `compare_family` |
+| is this arm better than its control, and by how much | `two_part`: `weigh`, `decide`; for claims `paired`: `compare` |
+| its variance with the help of all arms', two means of unequal variance | `moderated` |
 | its standard error, whether seeds are paired, power | `t_test` |
 | the same by ranks, exact at any size | `ranks` |
 | is it as good as; is a mean near a number | `paired`: `equivalence`, `margin_p` |

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import special
 
 from gan_ablate.stats import t_test
 from gan_ablate.stats.intervals import NONE, Interval, exp
-from gan_ablate.stats.ranks import improvement, least_rank_p, rank_sum_p, ranks, scored
+from gan_ablate.stats.ranks import least_rank_p, rank_sum_p, ranks, scored
 from gan_ablate.stats.t_test import Estimate, break_even, detectable, pooled_correlation
 
 Scores = Mapping[int, float | None]  # by seed; `None`: the run failed without a score
@@ -31,16 +31,8 @@ class Comparison(NamedTuple):
     detectable: float  # smallest ratio over 1 (linear: difference) found with 80 % power at `alpha`; NaN where unknown
     favours: int  # -1: the treatment's score is lower, +1: higher, 0: no direction
     difference: Interval = NONE  # treatment - control on the scale analysed (log: of logarithms)
-    delta: float = math.nan  # Cliff's, positive where the treatment tends to be worse
     least_p: float = 0.0  # the smallest p that this test could have given: over 0 for the rank test
     dof: float = math.nan  # degrees of freedom of the interval; NaN where it has no bounds
-
-
-class Family(NamedTuple):
-    """Pre-declared comparisons with one control."""
-
-    comparisons: Mapping[str, Comparison]
-    correlation: float  # mean over all pairs of arms, the control among them: decides whether seeds are paired
 
 
 def compare(
@@ -55,7 +47,7 @@ def compare(
     """Compare scores by seed (positive on the log scale); `None` is a run that failed without a score.
 
     Paired t test where the pairs correlate enough for pairing to pay, Welch's where they do not. Give `pooled`, the
-    correlation over a whole family of arms (`compare_family` does): then seeds are paired where it exceeds
+    correlation over a whole family of arms (`family_correlation`): then seeds are paired where it exceeds
     `t_test.break_even`. Without it the sign of these few pairs' own correlation decides, and the same noise that
     makes them correlate makes the paired error small: under no effect such tests reject at 7 % in place of 5
     (docs/statistics.md).
@@ -83,7 +75,6 @@ def compare(
         estimate, r = _no_error(a, b), math.nan
     else:
         p, favours = (float(estimate.p()) if test else math.nan), int(np.nan_to_num(np.sign(estimate.mean)))
-    wins = improvement(list(treatment.values()), list(control.values()), better)
     difference = Interval(float(estimate.mean), *map(float, estimate.bounds()))
     smallest = detectable(float(estimate.error), float(estimate.dof), alpha) if test else math.nan
     return Comparison(
@@ -95,37 +86,9 @@ def compare(
         detectable=smallest if plain else exp(smallest),
         favours=favours,
         difference=difference,
-        delta=1 - 2 * wins,
         least_p=least_rank_p(len(treatment), len(control)) if ranked else 0.0,
         dof=float(estimate.dof),
     )
-
-
-def compare_family(
-    arms: Mapping[str, Scores],
-    control: Scores,
-    alpha: float = 0.05,
-    *,
-    pooled: float | None = None,
-    one_training: Collection[str] = (),
-) -> Family:
-    """Each arm's log scores against the control's, at `alpha` over the number of arms; their common correlation decides
-    whether seeds are paired.
-
-    Arms of `one_training` sample from the control's own trained weights: their seeds are pairs by construction,
-    whatever the others' correlation, to which they add nothing.
-
-    `pooled` gives that correlation from a larger table of the same model. Without it, under three arms that share seeds
-    with the control, it could not be told from the tests' own noise: then Welch's test, whose level holds for any
-    correlation that is not negative.
-    """
-    apart = [side for k, side in arms.items() if k not in one_training]
-    measured = family_correlation([control, *apart]) if pooled is None else pooled
-    telling = sum(_shared(side, control) >= 3 for side in apart)
-    pooled = 0.0 if pooled is None and telling < POOL_FROM else measured
-    by_arm = {k: 1.0 if k in one_training else pooled for k in arms}
-    share = alpha / max(1, len(arms))
-    return Family({k: compare(v, control, share, pooled=by_arm[k]) for k, v in arms.items()}, measured)
 
 
 def family_correlation(sides: list[Scores], scale: Scale = "log") -> float:
@@ -222,11 +185,6 @@ def _ranked(treatment: Scores, control: Scores, better: Better) -> tuple[str, fl
     ranked = ranks(np.concatenate([a, b]))
     excess = ranked[: len(a)].sum() - len(a) * (len(ranked) + 1) / 2  # over its mean under no effect
     return "rank", rank_sum_p(ranked, len(a)), int(np.sign(np.round(excess, 6))), len(a)
-
-
-def _shared(a: Scores, b: Scores) -> int:
-    """Seeds that have a score on both sides."""
-    return sum(v is not None and b.get(s) is not None for s, v in a.items())
 
 
 def _no_error(a: Mapping[int, float], b: Mapping[int, float]) -> Estimate:

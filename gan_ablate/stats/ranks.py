@@ -48,17 +48,6 @@ def least_rank_p(n: int, m: int) -> float:
     return min(1.0, 2 / math.comb(n + m, n))
 
 
-def floor_note(n: int, least: float, comparisons: int = 1, alpha: float = 0.05) -> str:
-    """A sentence where no data of n runs a side can be significant, else "". `least` is the test's smallest p.
-
-    Holm's smallest adjusted p is `comparisons` times the smallest p if all other tests come out larger.
-    """
-    if min(1.0, comparisons * least) < alpha:
-        return ""
-    after = f" after correction for {comparisons} tests" if comparisons > 1 else ""
-    return f"At n={n} no p-value of a rank test can fall under {alpha:g}{after} (at best {least:.3g} before it)."
-
-
 def improvement(
     treatment: Sequence[float | None],
     control: Sequence[float | None],
