@@ -292,13 +292,14 @@ def test_dry_run_shows_the_looks_with_the_least_and_the_most_runs(tmp_path, caps
     (["sweep", "S", "--budget", "0h"], "write a time as 30m or 2h"),
     (["sweep", "S", "--seeds", "3"], "the study fixes its looks beforehand"),
     (["next", "R"], "not an adaptive study"),
+    (["verdicts", "A", "--margin", "1.1"], "an adaptive study stopped its arms by a margin of 1.25"),
     (["next", "nowhere"], "no such folder"),
 ])  # fmt: skip
-def test_wrong_input_is_one_line_and_exit_code_2(argv, words, tmp_path, capsys) -> None:
+def test_wrong_input_is_one_line_and_exit_code_2(argv, words, tmp_path, capsys, undisturbed) -> None:
     (tmp_path / "s.yaml").write_text("name: s\nmodels: [dcgan]\narms: [lsgan]\nseeds: {base: 8, looks: [3, 6]}\n")
     pool.sweep(Study(name="p"), tmp_path / "r", run="fake_runs:carry_out", display=Display(),
                expansion=Expansion((Recipe(steps=1),)))  # fmt: skip
-    names = {"S": str(tmp_path / "s.yaml"), "R": str(tmp_path / "r")}
+    names = {"S": str(tmp_path / "s.yaml"), "R": str(tmp_path / "r"), "A": str(undisturbed)}
     assert main([names.get(part, part) for part in argv]) == 2
     err = capsys.readouterr().err
     assert words in err

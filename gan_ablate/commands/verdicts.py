@@ -27,15 +27,16 @@ def _verdicts(args: Namespace) -> int:
     from gan_ablate.findings.verdicts import SCHEMA, records
     from gan_ablate.publishing import to_json
     from gan_ablate.results.frames import load
+    from gan_ablate.stats.two_part import MARGIN
+    from gan_ablate.study.seed_plan import plan_of
 
     if not args.margin > 1:
         raise InputError(f"--margin {args.margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
-    found = [
-        table.verdicts
-        for results in map(load, args.roots)
-        for table in tables(results, args.margin)
-        if table.verdicts is not None
-    ]
+    loaded = [load(root) for root in args.roots]
+    for results in loaded:
+        if args.margin != MARGIN and plan_of(results.source):
+            raise InputError(f"{results.root}: --margin: an adaptive study stopped its arms by a margin of {MARGIN:g}")
+    found = [v for results in loaded for t in tables(results, args.margin) if (v := t.verdicts) is not None]
     if args.json:
         print(to_json({"schema": SCHEMA, "arms": records(found)}).decode(), end="")
     else:

@@ -23,9 +23,8 @@ from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 Place = tuple[str, str]  # model, dataset
 TINY = 1e-12  # in place of a FID of 0, which has no logarithm
-Outcomes = Mapping[
-    int, float | None
-]  # by seed: log FID, `None` where the run failed; a seed that is not there is missing
+# by seed: log FID, `None` where the run failed; a seed that is not there is missing
+Outcomes = Mapping[int, float | None]
 
 
 @dataclass(frozen=True)
