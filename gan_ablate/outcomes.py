@@ -43,3 +43,6 @@ def listed(words: tuple[str, ...] | list[str] = tuple(FAILURES)) -> str:
 def explained() -> str:
     """`crashed (raised an error twice, ...), diverged (...), ...`."""
     return ", ".join(f"{word} ({meaning})" for word, meaning in FAILURES.items())
+
+
+TINY = 1e-12  # in place of a FID of 0, which has no logarithm

@@ -13,8 +13,7 @@ import numpy as np
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.planned_tests import Measure, PlannedTest
 from gan_ablate.claims.verdict import Finding
-from gan_ablate.findings.rows import TINY
-from gan_ablate.outcomes import UNMEASURED
+from gan_ablate.outcomes import TINY, UNMEASURED
 from gan_ablate.results.files import number
 from gan_ablate.results.frames import RunTable
 from gan_ablate.results.runs import Run

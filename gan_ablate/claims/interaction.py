@@ -9,7 +9,7 @@ import numpy as np
 from gan_ablate.claims.comparisons import fid
 from gan_ablate.claims.planned_tests import PlannedTest
 from gan_ablate.claims.verdict import Finding
-from gan_ablate.findings.rows import TINY
+from gan_ablate.outcomes import TINY
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.factorial import Factorial, factorial
 from gan_ablate.stats.intervals import Interval, farthest, finite_exp

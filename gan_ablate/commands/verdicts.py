@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,14 @@ def _verdicts(args: Namespace) -> int:
     from gan_ablate.stats.two_part import MARGIN
     from gan_ablate.study.seed_plan import plan_of
 
-    if not args.margin > 1:
-        raise InputError(f"--margin {args.margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
+    margin = MARGIN if args.margin is None else args.margin
+    if not margin > 1:
+        raise InputError(f"--margin {margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
     loaded = [load(root) for root in args.roots]
     for results in loaded:
-        if args.margin != MARGIN and plan_of(results.source):
+        if margin != MARGIN and plan_of(results.source):
             raise InputError(f"{results.root}: --margin: an adaptive study stopped its arms by a margin of {MARGIN:g}")
-    found = [v for results in loaded for t in tables(results, args.margin) if (v := t.verdicts) is not None]
+    found = [v for results in loaded for t in tables(results, margin) if (v := t.verdicts) is not None]
     if args.json:
         print(to_json({"schema": SCHEMA, "arms": records(found)}).decode(), end="")
     else:
@@ -60,12 +62,14 @@ def _table(table: Verdicts) -> Iterator[str]:
 
 def _row(arm: str, verdict: Verdict, table: Verdicts) -> tuple[str, ...]:
     from gan_ablate.formatting import number, p_value
+    from gan_ablate.stats.two_part import MOST_SEEDS
 
     e, runs, more = verdict.evidence, table.runs[arm], verdict.seeds_to_decide
-    minutes = "" if not more or table.minutes[arm] != table.minutes[arm] else f", {more * table.minutes[arm]:.0f} min"
-    to_decide = f"about {more} seeds{minutes}" if more else "over 200 seeds" if verdict.verdict == "undecided" else ""
+    minutes = "" if not more or math.isnan(table.minutes[arm]) else f", {more * table.minutes[arm]:.0f} min"
+    never = f"over {MOST_SEEDS} seeds" if verdict.verdict == "undecided" else ""
+    to_decide = f"about {more} seeds{minutes}" if more else never
     q = verdict.q_same if verdict.verdict == "same" else verdict.q
-    interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if e.ratio.point == e.ratio.point else ""
+    interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if not math.isnan(e.ratio.point) else ""
     return (
         arm, verdict.verdict + "!" * verdict.certain, number(e.ratio.point), interval, p_value(q),
         f"{runs.failed}/{runs.finished}", to_decide,
@@ -78,7 +82,7 @@ def add(subcommands: Any) -> None:
         "gan-ablate verdicts runs/smoke",
     )  # fmt: skip
     verdicts.add_argument("roots", nargs="+", help="roots of sweeps, such as runs/ablation")
-    verdicts.add_argument("--margin", type=float, default=1.25, help="ratio of FIDs within which two arms are the same")
+    verdicts.add_argument("--margin", type=float, default=None, help="of same: a ratio of FIDs (default: 1.25)")
     verdicts.add_argument("--json", action="store_true", help="as JSON (docs/verdicts.md)")
 
 

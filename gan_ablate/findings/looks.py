@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.results.files import as_number
 from gan_ablate.results.runs import MISSING, Run, read_run
@@ -22,7 +23,6 @@ from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict,
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 Place = tuple[str, str]  # model, dataset
-TINY = 1e-12  # in place of a FID of 0, which has no logarithm
 # by seed: log FID, `None` where the run failed; a seed that is not there is missing
 Outcomes = Mapping[int, float | None]
 
@@ -65,8 +65,7 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
 
 def _runs(outcomes: Outcomes, n: int) -> Runs:
     """The first n seeds."""
-    held = [outcomes[s] for s in range(n) if s in outcomes]
-    return Runs(tuple(x for x in held if x is not None), sum(x is None for x in held))
+    return Runs.of(outcomes[s] for s in range(n) if s in outcomes)
 
 
 def outcomes_of(runs: Iterable[Run]) -> dict[Place, dict[str, dict[int, float | None]]]:
@@ -105,9 +104,13 @@ class Opened:
         return sorted(rows, key=lambda row: math.inf if row["minutes"] is None else row["minutes"])
 
     def _seconds(self, model: str, dataset: str, arm: str | None) -> float | None:
-        own = [r for r in self.runs if (r.model, r.dataset) == (model, dataset) and arm in (None, r.arm)]
-        known = [s for r in own if (s := as_number(r.record.get("seconds"))) > 0]
-        return sum(known) / len(known) if known else None
+        return mean_seconds(r for r in self.runs if (r.model, r.dataset) == (model, dataset) and arm in (None, r.arm))
+
+
+def mean_seconds(runs: Iterable[Run]) -> float | None:
+    """Of one run; `None` where no run says how long it took."""
+    known = [s for r in runs if (s := as_number(r.record.get("seconds"))) > 0]
+    return sum(known) / len(known) if known else None
 
 
 def open_root(root: str | Path) -> Opened | None:

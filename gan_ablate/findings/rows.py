@@ -8,8 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from gan_ablate.outcomes import TINY
+
 Rows = dict[str, np.ndarray]  # runs as columns (n,): frames would take most of a large report's time
-TINY = 1e-12  # in place of a FID of 0, which has no logarithm
 
 
 def by_arm(part: pd.DataFrame) -> dict[str, Rows]:

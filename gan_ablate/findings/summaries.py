@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gan_ablate.findings.rows import TINY, Rows, by_seed, failed, known, mean, where
+from gan_ablate.findings.rows import Rows, by_seed, failed, known, mean, where
 from gan_ablate.findings.verdicts import NOT_TESTED, Verdicts
+from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.failures import rate_difference
 from gan_ablate.stats.intervals import NONE, Interval, geometric_mean_interval, mean_interval, wilson

@@ -14,7 +14,7 @@ from gan_ablate.findings.looks import look
 from gan_ablate.findings.rows import Rows, by_seed, mean
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.moderated import fit_prior, squeeze
-from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries, decide, weigh
+from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries, decide, moments, weigh
 from gan_ablate.study.seed_plan import SeedPlan
 
 SCHEMA = 1  # of `records`: raise it when a key changes its meaning or goes
@@ -66,7 +66,7 @@ def judge(
         runs, found = looked.runs(held), looked.verdicts
         base = runs.pop(BASE)
     else:
-        runs = {a: _runs(own) for a, own in held.items()}
+        runs = {a: Runs.of(own.values()) for a, own in held.items()}
         base = runs.pop(BASE)
         begun = {a: own for a, own in runs.items() if own.finished}
         found = decide(
@@ -104,15 +104,9 @@ def _by_ratio(verdict: Verdict) -> float:
     return math.inf if math.isnan(point) else point
 
 
-def _runs(held: Mapping[int, float | None]) -> Runs:
-    return Runs(tuple(x for x in held.values() if x is not None), sum(x is None for x in held.values()))
-
-
 def _dofs(arms: Mapping[str, Runs], base: Runs) -> dict[str, float]:
     """Satterthwaite's degrees of freedom of each arm's difference from base, with moderated variances."""
-    sides = [np.asarray(side.log_fid, dtype=float) for side in (*arms.values(), base)]
-    counts = np.array([float(len(x)) for x in sides])
-    variances = np.array([x.var(ddof=1) if len(x) > 1 else math.nan for x in sides])
+    _, variances, counts = moments([*arms.values(), base])
     moderated, dofs = squeeze(variances, counts - 1, fit_prior(variances, counts - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         error = moderated / counts

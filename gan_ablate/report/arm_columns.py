@@ -28,6 +28,12 @@ def _evidence(name: str) -> Callable[[ArmRow], float]:
     return lambda r: getattr(r.arm.judged.evidence, name) if r.arm.judged else math.nan
 
 
+def _p(name: str, heading: str, meaning: str) -> Column:
+    """A p of the evidence."""
+    value = _evidence(name)
+    return Column(heading, value, meaning, (name,), lambda r: p_value(value(r)), paper=False)
+
+
 def _judged(name: str) -> Callable[[ArmRow], float]:
     """The same of the verdict's own figures."""
     return lambda r: getattr(r.arm.judged, name) if r.arm.judged else math.nan
@@ -84,22 +90,8 @@ NUMBERS: tuple[Column, ...] = (
     Column("", _judged("q"), csv=("q",)),
     Column("", _judged("q_same"), csv=("q_same",)),
     Column("", _judged("p_holm"), csv=("p_holm",)),
-    Column(
-        "p (FID)",
-        _evidence("p_fid"),
-        "two-sided, of FID alone, not corrected",
-        ("p_fid",),
-        lambda r: p_value(_evidence("p_fid")(r)),
-        paper=False,
-    ),
-    Column(
-        "p (fails)",
-        _evidence("p_fail"),
-        "two-sided, of the share of failed runs alone (Boschloo's exact test), not corrected",
-        ("p_fail",),
-        lambda r: p_value(_evidence("p_fail")(r)),
-        paper=False,
-    ),
+    _p("p_fid", "p (FID)", "two-sided, of FID alone, not corrected"),
+    _p("p_fail", "p (fails)", "two-sided, of the share of failed runs alone (Boschloo's exact test), not corrected"),
     TO_DECIDE,
     Column("", lambda r: r.arm.minutes_to_decide, csv=("minutes_to_decide",)),
     Column(

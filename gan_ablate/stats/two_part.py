@@ -10,7 +10,7 @@ which arms go on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +32,12 @@ class Runs(NamedTuple):
 
     log_fid: Sequence[float]  # of those that did not fail
     failed: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Iterable[float | None]) -> Runs:
+        """From the log FID of each run, `None` where it failed."""
+        held = list(outcomes)
+        return cls(tuple(x for x in held if x is not None), sum(x is None for x in held))
 
     @property
     def finished(self) -> int:
@@ -68,7 +74,7 @@ def weigh(arms: Mapping[str, Runs], base: Runs, margin: float = MARGIN) -> dict[
     """Every arm's evidence. Variances are moderated by a prior of all arms and base."""
     if not arms:
         return {}
-    means, variances, counts = _moments([*arms.values(), base])
+    means, variances, counts = moments([*arms.values(), base])
     prior = fit_prior(variances, counts - 1)
     return _evidence(arms, base, _differences(means, variances, counts, prior), margin)
 
@@ -142,7 +148,7 @@ def carries(base: Runs) -> str:
     return f"base's own FID is known to a factor of {wide:.2f} only" if wide > BASE_WIDE else ""
 
 
-def _moments(sides: Sequence[Runs]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(sides: Sequence[Runs]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means, variances and counts (k,) of log FID; NaN where there are no runs, or none to compare."""
     values = [np.asarray(side.log_fid, dtype=float) for side in sides]
     means = np.array([v.mean() if len(v) else math.nan for v in values])
@@ -210,7 +216,7 @@ def _seeds_to_decide(  # noqa: PLR0917
     tests, names = len(verdicts), list(open_)
     decided = sum(v.verdict not in ("undecided", "not tested") for v in verdicts.values())
     threshold = alpha * (decided + 1) / tests
-    means, variances, counts = _moments([*open_.values(), base])
+    means, variances, counts = moments([*open_.values(), base])
     now = _differences(means, variances, counts, fit_prior(*_of_all(arms, base)))
     found: dict[str, int] = {}
     for more in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, MOST_SEEDS):
@@ -232,5 +238,5 @@ def _seeds_to_decide(  # noqa: PLR0917
 
 
 def _of_all(arms: Mapping[str, Runs], base: Runs) -> tuple[np.ndarray, np.ndarray]:
-    _, variances, counts = _moments([*arms.values(), base])
+    _, variances, counts = moments([*arms.values(), base])
     return variances, counts - 1

@@ -27,14 +27,14 @@ def mps_runs() -> bool:
 
 
 @contextmanager
-def multi_process_service(wanted: bool) -> Iterator[None]:
+def multi_process_service(wanted: bool) -> Iterator[bool]:
     """Within it processes share a GPU by the service, where `wanted` and it is installed.
 
     A daemon of this user's own, in a folder of its own, which leaves with the block; one that runs already is used and
-    stays. Where it cannot be started a line says so, and processes take turns.
+    stays. Where it cannot be started a line says so, and processes take turns. Yields whether it was started.
     """
     if not wanted or mps_runs() or not shutil.which(CONTROL):
-        yield
+        yield False
         return
     before, reason = {name: os.environ.get(name) for name in (PIPES, LOGS)}, "never asked"
     with tempfile.TemporaryDirectory(prefix="gan_ablate-mps-", ignore_cleanup_errors=True) as folder:
@@ -44,7 +44,7 @@ def multi_process_service(wanted: bool) -> Iterator[None]:
             if reason:
                 print(f"runs share a GPU by turns: {CONTROL} does not start: {reason}", file=sys.stderr, flush=True)
                 _restore(before)
-            yield
+            yield not reason
         finally:
             if not reason:
                 _control(order="quit\n")

@@ -74,10 +74,13 @@ class Way:
         devices = () if self.options.get("accelerator") == "cpu" else None
         return slots(self.workers, self.threads or 1, self.per_gpu, devices)
 
-    def shares_gpus(self) -> bool:
-        """Whether some GPU has several slots."""
-        on_gpus = [place.gpu for place in self.places() if place.gpu is not None]
-        return len(set(on_gpus)) < len(on_gpus)
+    @contextmanager
+    def open_places(self) -> Iterator[tuple[Slot, ...]]:
+        """The slots, while NVIDIA's service runs for them where several share a GPU."""
+        places = self.places()
+        on_gpus = [place.gpu for place in places if place.gpu is not None]
+        with multi_process_service(len(set(on_gpus)) < len(on_gpus)) as started:
+            yield self.places() if started else places  # the service's GPUs go by other names
 
     def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
         threads = self.threads or threads_each(places)
@@ -133,8 +136,7 @@ def sweep(
         return wanted
 
     try:
-        with multi_process_service(carried.shares_gpus()):
-            places = carried.places()
+        with carried.open_places() as places:
             setup = carried.setup(store.root, places, sys.path)
             return _Sweep(store, chosen, places, setup, display, carried, retry_failed, more=more).run()
     finally:
@@ -172,8 +174,7 @@ def carry_out_share(
     Runs that others hold are left to them. Each of the signals `numbers` lets runs checkpoint and leave; none of them,
     however often it comes, shortens the `grace` that runs have for it. `path` is the submitter's `sys.path`.
     """
-    with multi_process_service(way.shares_gpus()):
-        places = way.places()
+    with way.open_places() as places:
         setup = way.setup(root, places, path)
         return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gan_ablate.errors import InputError
-from gan_ablate.findings.looks import Looked, Place, look, outcomes_of
+from gan_ablate.findings.looks import Looked, Place, look, mean_seconds, outcomes_of
 from gan_ablate.recipe import BASE, Recipe
-from gan_ablate.results.files import as_number
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import NAME, Cell, read_study
 from gan_ablate.study.cells import ties
@@ -48,10 +47,8 @@ class Releases:
             r for r in self.recipes
             if (r.model, r.dataset) == place and r.seed < looked.seeds.get(r.arm, 0) and r.run_id not in self._known
         ]  # fmt: skip
-        own = [run for run in self._known.values() if (run.model, run.dataset) == place]
-        seconds = [s for run in own if (s := as_number(run.record.get("seconds"))) > 0]
-        each = sum(seconds) / len(seconds) if seconds else 0.0
-        return len(missing) * each / max(1, len(looked.open))
+        each = mean_seconds(run for run in self._known.values() if (run.model, run.dataset) == place)
+        return len(missing) * (each or 0.0) / max(1, len(looked.open))
 
     def _run(self, recipe: Recipe) -> Run:
         if recipe.run_id in self._known:
