@@ -33,6 +33,7 @@ ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
 CLASSES = {  # of datasets, known before loading
+    "digits": {1: 10, 3: 1000},
     "shapes": {1: 8, 3: 64},
     "mnist": 10,
     "fashion_mnist": 10,
@@ -129,7 +130,7 @@ class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
     model: str = "dcgan"  # dcgan | nsgan | wgan_gp
-    dataset: str = "shapes"  # shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | path of images
+    dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
     size: int = 16  # pixels, height = width: 16, 28, 32 or 64; ring and grid: 1

@@ -17,12 +17,12 @@ from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
     "model": "dcgan, nsgan or wgan_gp",
-    "dataset": "shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or zip of "
-    "images",
+    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
+    "zip of images",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for shapes, 1 for ring and grid, "
-    "else 32)",
-    "channels": "1 (grey) or 3 (colour) (default: 1 for mnist and fashion_mnist, 2 for ring and grid, else 3)",
+    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for digits and shapes, 1 for "
+    "ring and grid, else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
@@ -39,6 +39,7 @@ EVALUATION_HELP = {
     "points": "evaluations spread over training",
 }
 SHAPES = {  # dataset -> its usual size and channels
+    "digits": (16, 1),
     "shapes": (16, 3),
     "mnist": (28, 1),
     "fashion_mnist": (28, 1),

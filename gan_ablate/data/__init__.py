@@ -8,15 +8,16 @@ from pathlib import Path
 
 import torch
 
-from gan_ablate.data import folders, shapes, torchvision_sets, toys
+from gan_ablate.data import digits, folders, shapes, torchvision_sets, toys
 from gan_ablate.data.images import ImageSet, to_float, to_uint8
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import TOYS
 
 __all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
-NAMES = ("shapes", *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
+NAMES = ("digits", "shapes", *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 SPLITS = ("train", "test")
+GENERATED = {"digits": digits.generate, "shapes": shapes.generate}
 
 
 def load(
@@ -31,11 +32,11 @@ def load(
 ) -> ImageSet:
     """The dataset `name` as uint8 (N, channels, size, size); `ring` and `grid` as float32 (N, 2, 1, 1).
 
-    name: `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a folder or
-    zip of images.
+    name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a
+    folder or zip of images.
     data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
-    count: that many images: generated for `shapes`, `stacked_mnist`, `ring` and `grid`, spread evenly over the set for
-    the others.
+    count: that many images: generated for `digits`, `shapes`, `stacked_mnist`, `ring` and `grid`, else spread evenly over
+    the set.
     Named sets are kept in memory, so a forked worker gets the one that its server loaded: do not write to the tensors.
     Raises `InputError` for an unknown name, a split or file that is missing, and an image that cannot be read.
     """
@@ -59,8 +60,8 @@ def load(
 
 @lru_cache(maxsize=4)
 def _named(name: str, *, size: int, channels: int, split: str, root: str, count: int | None) -> ImageSet:
-    if name == "shapes":
-        return shapes.generate(size, channels, split, count)
+    if name in GENERATED:
+        return GENERATED[name](size, channels, split, count)
     if name in TOYS:
         return toys.generate(name, split, count, size=size, channels=channels)
     if name == torchvision_sets.STACKED:

@@ -10,13 +10,11 @@ images would add 999 / 256,000 = 0.004 to the KL of a perfect generator's 26,000
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +23,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from gan_ablate.data.images import ImageSet, convert
+from gan_ablate.data.stacks import DIGITS, stack
 from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.recipe import seed_for
 from gan_ablate.untrusted import exclusive
@@ -114,7 +113,6 @@ def _tensor(data: Any) -> Tensor:
 
 STACKED = "stacked_mnist"
 STACKED_COUNTS = {"train": 128_000, "test": 26_000}  # images when no count is asked for
-DIGITS = 3
 
 
 def read_stacked(
@@ -125,30 +123,3 @@ def read_stacked(
         raise InputError(f"{STACKED}: channels={channels}: needs {DIGITS}, one for each digit")
     digits = read_named("mnist", size=size, channels=1, split=split, data_root=data_root)
     return stack(digits, STACKED_COUNTS[split] if count is None else count, seed_for(0, STACKED, split))
-
-
-def stack(digits: ImageSet, count: int, seed: int) -> ImageSet:
-    """`count` images whose three channels are images of `digits`, uint8 (N, 1, H, W) with labels.
-
-    Image i has mode i modulo K^3; with ten digits a mode's own three, red first, name and number it: 407 is a 4 in red,
-    a 0 in green and a 7 in blue. Raises `InputError` for a class without images.
-    """
-    assert digits.labels is not None
-    kinds = len(digits.classes)
-    members = [(digits.labels == k).nonzero().squeeze(1) for k in range(kinds)]
-    for name, rows in zip(digits.classes, members, strict=True):
-        if not len(rows):
-            raise InputError(f"{digits.name}: no image of {name}, which stacks need")
-    labels = torch.arange(count) % kinds**DIGITS
-    generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand(count, DIGITS, generator=generator, dtype=torch.float64)
-    images = torch.empty(count, DIGITS, *digits.images.shape[2:], dtype=torch.uint8)
-    sizes = torch.tensor([len(rows) for rows in members])
-    starts = sizes.cumsum(0) - sizes
-    ordered = torch.cat(members)  # rows of `digits`, class by class
-    for channel in range(DIGITS):
-        kind = labels // kinds ** (DIGITS - 1 - channel) % kinds
-        place = (draws[:, channel] * sizes[kind]).long()
-        torch.index_select(digits.images[:, 0], 0, ordered[starts[kind] + place], out=images[:, channel])
-    names = tuple(map("".join, itertools.product(digits.classes, repeat=DIGITS)))
-    return replace(ImageSet.of(images, labels, names, f"stacked_{digits.name}"), drawn_from=digits)

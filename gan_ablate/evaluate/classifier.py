@@ -1,7 +1,7 @@
 """The `classifier` extractor: a small CNN trained on the dataset itself. Its features make FIDs for small images.
 
 Its figures are labelled with its name, "FID (mnist classifier)": they compare arms on one dataset, and cannot be
-compared with published FIDs. The one for `shapes` at 16 px ships with the package, made by
+compared with published FIDs. Those for `digits` and `shapes` at 16 px and MNIST ship with the package, made by
 benchmarks/train_shipped_classifiers.py; any other is trained once with a fixed seed and kept in the cache, under
 a name that hashes what it was trained on.
 """
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_ablate.data import ImageSet, load
+from gan_ablate.data import GENERATED, ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
@@ -28,7 +28,7 @@ SEED = 20240607
 BUDGET = 200_000  # images seen in training: half a minute to two minutes on one core
 HELD_OUT = 0.05  # share of the images that measure the accuracy instead of training
 WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("shapes", "mnist")  # at 16 px in colour, and at 28 px
+SHIPPED = ("digits", "shapes", "mnist")  # at 16 px, the shapes in colour, and at 28 px
 
 
 class SmallCNN(nn.Module):
@@ -95,12 +95,12 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         if checkpoint is None:
             raise InputError(f"{shipped}: damaged; python benchmarks/train_shipped_classifiers.py makes it anew")
         # of files on this machine it has to be seen that they are those that it was trained on
-        generated = dataset.name == "shapes" and tuple(checkpoint["meta"]["classes"]) == dataset.classes
+        generated = dataset.name in GENERATED and tuple(checkpoint["meta"]["classes"]) == dataset.classes
         if generated or _of(dataset, checkpoint) is not None:
             return ClassifierExtractor(checkpoint).to(device)
-    elif dataset.name == "shapes" and dataset.classes:
+    elif dataset.name in GENERATED and dataset.classes:
         # its training split can always be made: one classifier whatever part is measured
-        dataset = load("shapes", size=size, channels=channels, split="train")
+        dataset = load(dataset.name, size=size, channels=channels, split="train")
     if dataset.labels is None or len(dataset.classes) < 2:
         has = "one class only" if dataset.labels is not None else "no labels"
         raise InputError(
