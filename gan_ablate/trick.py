@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, dataclass_transform
 
 from gan_ablate import trust
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, claims, diff
@@ -261,10 +261,12 @@ class Chain(Trick):
 REGISTRY: dict[str, type[Trick]] = {}
 
 
+@dataclass_transform(frozen_default=True)
 def register(name: str) -> Callable[[type[Trick]], type[Trick]]:
-    """Class decorator: make a trick reachable by name from studies and the command line."""
+    """Class decorator: make a frozen dataclass, a trick that studies and the command line reach by name."""
 
     def add(cls: type[Trick]) -> type[Trick]:
+        cls = dataclass(frozen=True)(cls)
         if REGISTRY.setdefault(name, cls) is not cls:
             raise ValueError(f"two tricks are called {name!r}")
         return cls

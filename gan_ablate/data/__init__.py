@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,10 @@ __all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
 NAMES = ("digits", "shapes", *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 SPLITS = ("train", "test")
-GENERATED = {"digits": digits.generate, "shapes": shapes.generate}
+GENERATED: dict[str, Callable[[int, int, str, int | None], ImageSet]] = {
+    "digits": digits.generate,
+    "shapes": shapes.generate,
+}
 
 
 def load(
@@ -35,8 +39,8 @@ def load(
     name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a
     folder or zip of images.
     data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
-    count: that many images: generated for `digits`, `shapes`, `stacked_mnist`, `ring` and `grid`, else spread evenly over
-    the set.
+    count: that many images: generated for `digits`, `shapes`, `stacked_mnist`, `ring` and `grid`, else spread evenly
+    over the set.
     Named sets are kept in memory, so a forked worker gets the one that its server loaded: do not write to the tensors.
     Raises `InputError` for an unknown name, a split or file that is missing, and an image that cannot be read.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import HEADS, LAYERS, with_networks
 from gan_ablate.trick import Trick, register
@@ -13,7 +11,6 @@ FACTOR = {"factor": (0.125, 16.0)}
 
 
 @register("fully_connected")
-@dataclass(frozen=True)
 class FullyConnected(Trick):
     """A hidden dense layer behind z in G and before D's head."""
 
@@ -28,7 +25,6 @@ class FullyConnected(Trick):
 
 
 @register("mlp")
-@dataclass(frozen=True)
 class MLP(Trick):
     """Fully connected networks throughout; D with maxout and dropout, as in the first GANs."""
 
@@ -51,7 +47,6 @@ class MLP(Trick):
 
 
 @register("residual")
-@dataclass(frozen=True)
 class Residual(Trick):
     """Residual blocks in G and D."""
 
@@ -64,7 +59,6 @@ class Residual(Trick):
 
 
 @register("wide_discriminator")
-@dataclass(frozen=True)
 class WideDiscriminator(Trick):
     """A wider D."""
 
@@ -78,7 +72,6 @@ class WideDiscriminator(Trick):
 
 
 @register("deep_discriminator")
-@dataclass(frozen=True)
 class DeepDiscriminator(Trick):
     """A deeper D: more convolutions at each resolution."""
 
@@ -92,7 +85,6 @@ class DeepDiscriminator(Trick):
 
 
 @register("wide_generator")
-@dataclass(frozen=True)
 class WideGenerator(Trick):
     """A G wider than D: the balance that the advice warns of."""
 
@@ -106,7 +98,6 @@ class WideGenerator(Trick):
 
 
 @register("minibatch_discrimination")
-@dataclass(frozen=True)
 class MinibatchDiscrimination(Trick):
     """Let D compare each sample with the rest of its batch, so that a collapsed G is easy to tell.
 
@@ -125,7 +116,6 @@ class MinibatchDiscrimination(Trick):
 
 
 @register("minibatch_stddev")
-@dataclass(frozen=True)
 class MinibatchStddev(Trick):
     """Tell D how much its features vary over small groups of the batch, as a map before its last hidden stage."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -20,7 +19,6 @@ SPECTRAL_NORM = Factory("gan_ablate.nets.weights:spectral_norm")
 
 
 @register("diff_augment")
-@dataclass(frozen=True)
 class DiffAugment(Trick):
     """Augment real and fake images alike, differentiably, in D's step and in G's."""
 
@@ -45,7 +43,6 @@ class DiffAugment(Trick):
 
 
 @register("ada")
-@dataclass(frozen=True)
 class AdaptiveAugmentation(Trick):
     """Augment with a probability that follows how sure D is of the real images.
 
@@ -81,7 +78,6 @@ class AdaptiveAugmentation(Trick):
 
 
 @register("consistency")
-@dataclass(frozen=True)
 class ConsistencyRegularisation(Trick):
     """D answers the same to a real image and to its flipped and shifted copy.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.trick import OVER_0, Step, Trick, register
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 
 @register("generator_ema")
-@dataclass(frozen=True)
 class GeneratorEMA(Trick):
     """Sample from an exponential moving average of G's weights: avg <- decay * avg + (1 - decay) * live.
 
@@ -64,7 +62,6 @@ class GeneratorEMA(Trick):
 
 
 @register("historical_averaging")
-@dataclass(frozen=True)
 class HistoricalAveraging(Trick):
     """Add weight * ||theta - mean of all earlier theta||^2 to each player's loss."""
 

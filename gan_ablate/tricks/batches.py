@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, replace
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
 
 @register("experience_replay")
-@dataclass(frozen=True)
 class ExperienceReplay(Trick):
     """Show D images that G made earlier beside the new ones.
 
@@ -64,7 +62,6 @@ class ExperienceReplay(Trick):
 
 
 @register("joint_batches")
-@dataclass(frozen=True)
 class JointBatches(Trick):
     """Real and fake images in one batch of D, with one set of batch statistics, in D's step and in G's."""
 
@@ -79,7 +76,6 @@ class JointBatches(Trick):
 
 
 @register("batch_size")
-@dataclass(frozen=True)
 class BatchSize(Trick):
     """Another batch size, at equal images seen or at equal G steps."""
 
@@ -97,7 +93,6 @@ class BatchSize(Trick):
 
 
 @register("fresh_generator_batch")
-@dataclass(frozen=True)
 class FreshGeneratorBatch(Trick):
     """Whether G's step draws new z, as base does, or (fresh=false) plays the z of D's step again."""
 

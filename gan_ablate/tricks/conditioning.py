@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -49,7 +48,6 @@ def _class_error(critique: Critique | None, step: Step) -> Tensor:
 
 
 @register("conditional")
-@dataclass(frozen=True)
 class Conditional(Trick):
     """Labels for both: an embedding beside z, and one of few dimensions, up-sampled, as a channel of D's input."""
 
@@ -68,7 +66,6 @@ class Conditional(Trick):
 
 
 @register("conditional_batch_norm")
-@dataclass(frozen=True)
 class ConditionalBatchNorm(Trick):
     """G is told the label by a gain and a bias per class in its batch norm; D by a channel, as in `conditional`."""
 
@@ -91,7 +88,6 @@ class ConditionalBatchNorm(Trick):
 
 
 @register("projection")
-@dataclass(frozen=True)
 class ProjectionDiscriminator(Trick):
     """D adds the inner product of the label's embedding and its features; G has an embedding beside z."""
 
@@ -106,7 +102,6 @@ class ProjectionDiscriminator(Trick):
 
 
 @register("auxiliary_classifier")
-@dataclass(frozen=True)
 class AuxiliaryClassifier(Trick):
     """D also names the class of real and fake images; G is told the class and rewarded where D names it."""
 
@@ -129,7 +124,6 @@ class AuxiliaryClassifier(Trick):
 
 
 @register("semi_supervised")
-@dataclass(frozen=True)
 class SemiSupervised(Trick):
     """D has K + 1 classes, fakes being the last: its logit is the log-sum-exp of K, which it also learns to name."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -28,7 +27,6 @@ def d_stages(blueprint: Blueprint) -> int | None:
 
 
 @register("feature_matching")
-@dataclass(frozen=True)
 class FeatureMatching(Trick):
     """G matches the mean of D's features on real images, in place of its adversarial loss."""
 
@@ -63,7 +61,6 @@ class FeatureMatching(Trick):
 
 
 @register("auxiliary_generator_loss")
-@dataclass(frozen=True)
 class AuxiliaryGeneratorLoss(Trick):
     """G also matches the mean and variance of each pixel over the batch: a signal that a strong D cannot take away."""
 
@@ -82,7 +79,6 @@ class AuxiliaryGeneratorLoss(Trick):
 
 
 @register("kl_hybrid")
-@dataclass(frozen=True)
 class KLHybrid(Trick):
     """G also minimises KL(G || data), estimated by D's log density ratio: -E[logit]."""
 
@@ -99,7 +95,6 @@ class KLHybrid(Trick):
 
 
 @register("vae_hybrid")
-@dataclass(frozen=True)
 class VAEHybrid(Trick):
     """An encoder trained with G: reconstructions are close in D's features, codes are close to the prior.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.errors import InputError
@@ -17,7 +16,6 @@ SHARE = (0.0, 1.0)
 
 
 @register("label_smoothing")
-@dataclass(frozen=True)
 class OneSidedLabelSmoothing(Trick):
     """Soften the real target of D only."""
 
@@ -34,7 +32,6 @@ class OneSidedLabelSmoothing(Trick):
 
 
 @register("label_smoothing_two_sided")
-@dataclass(frozen=True)
 class TwoSidedLabelSmoothing(Trick):
     """Soften both targets of D: the control that one-sided smoothing is held against."""
 
@@ -61,7 +58,6 @@ class TwoSidedLabelSmoothing(Trick):
 
 
 @register("soft_labels")
-@dataclass(frozen=True)
 class SoftLabels(Trick):
     """Draw each sample's target from an interval: real from U(0.7, 1.2), fake from U(0, 0.3)."""
 
@@ -92,7 +88,6 @@ class SoftLabels(Trick):
 
 
 @register("label_flipping")
-@dataclass(frozen=True)
 class LabelFlipping(Trick):
     """Swap D's target for the other side's now and then, each sample by itself with probability p."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import DCGAN_INIT, DEFAULT_INIT, INITS, LAYERS, RELU
 from gan_ablate.trick import Trick, register
@@ -17,7 +15,6 @@ def _leaky(slope: float) -> Factory:
 
 
 @register("relu_discriminator")
-@dataclass(frozen=True)
 class ReLUDiscriminator(Trick):
     """ReLU in D in place of LeakyReLU."""
 
@@ -30,7 +27,6 @@ class ReLUDiscriminator(Trick):
 
 
 @register("leaky_relu_generator")
-@dataclass(frozen=True)
 class LeakyReLUGenerator(Trick):
     """LeakyReLU in G as well as in D."""
 
@@ -45,7 +41,6 @@ class LeakyReLUGenerator(Trick):
 
 
 @register("leaky_slope")
-@dataclass(frozen=True)
 class LeakySlope(Trick):
     """Another slope of D's LeakyReLU; 0.01 is the framework's default."""
 
@@ -64,7 +59,6 @@ def _pooled(kind: str) -> Factory:
 
 
 @register("max_pooling")
-@dataclass(frozen=True)
 class MaxPooling(Trick):
     """Convolution and max pooling in D in place of strides."""
 
@@ -77,7 +71,6 @@ class MaxPooling(Trick):
 
 
 @register("average_pooling")
-@dataclass(frozen=True)
 class AveragePooling(Trick):
     """Convolution and average pooling in D in place of strides."""
 
@@ -90,7 +83,6 @@ class AveragePooling(Trick):
 
 
 @register("pixel_shuffle")
-@dataclass(frozen=True)
 class PixelShuffle(Trick):
     """G up-samples by rearranging channels."""
 
@@ -103,7 +95,6 @@ class PixelShuffle(Trick):
 
 
 @register("resize_convolution")
-@dataclass(frozen=True)
 class ResizeConvolution(Trick):
     """G up-samples by nearest neighbour and a convolution."""
 
@@ -129,7 +120,6 @@ class _Kernel(Trick):
 
 
 @register("kernel_5")
-@dataclass(frozen=True)
 class Kernel5(_Kernel):
     """5x5 kernels at stride 2, which 2 does not divide: watch for checkerboards."""
 
@@ -141,7 +131,6 @@ class Kernel5(_Kernel):
 
 
 @register("kernel_3")
-@dataclass(frozen=True)
 class Kernel3(_Kernel):
     """3x3 kernels at stride 2, which 2 does not divide: watch for checkerboards."""
 
@@ -153,7 +142,6 @@ class Kernel3(_Kernel):
 
 
 @register("sigmoid_output")
-@dataclass(frozen=True)
 class SigmoidOutput(Trick):
     """Images in [0, 1] and a sigmoid at G's output, or no output activation at all, in place of tanh."""
 
@@ -171,7 +159,6 @@ class SigmoidOutput(Trick):
 
 
 @register("default_init")
-@dataclass(frozen=True)
 class DefaultInit(Trick):
     """The framework's own initial weights."""
 
@@ -184,7 +171,6 @@ class DefaultInit(Trick):
 
 
 @register("dcgan_init")
-@dataclass(frozen=True)
 class DCGANInit(Trick):
     """Initial weights from N(0, 0.02)."""
 
@@ -197,7 +183,6 @@ class DCGANInit(Trick):
 
 
 @register("orthogonal_init")
-@dataclass(frozen=True)
 class OrthogonalInit(Trick):
     """Orthogonal initial weights."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -21,7 +20,6 @@ P = (OVER_0, 0.99)
 
 
 @register("instance_noise")
-@dataclass(frozen=True)
 class InstanceNoise(Trick):
     """Gaussian noise on D's inputs, real and fake, that decays linearly to 0."""
 
@@ -38,7 +36,6 @@ class InstanceNoise(Trick):
 
 
 @register("instance_noise_constant")
-@dataclass(frozen=True)
 class ConstantInstanceNoise(Trick):
     """Gaussian noise on D's inputs that never decays: the control of `instance_noise`."""
 
@@ -52,7 +49,6 @@ class ConstantInstanceNoise(Trick):
 
 
 @register("generator_noise")
-@dataclass(frozen=True)
 class GeneratorNoise(Trick):
     """Gaussian noise behind each hidden activation of G, at training and at sampling."""
 
@@ -66,7 +62,6 @@ class GeneratorNoise(Trick):
 
 
 @register("generator_dropout")
-@dataclass(frozen=True)
 class GeneratorDropout(Trick):
     """Dropout behind G's hidden activations, at training and at sampling: noise for G."""
 
@@ -80,7 +75,6 @@ class GeneratorDropout(Trick):
 
 
 @register("generator_dropout_train_only")
-@dataclass(frozen=True)
 class GeneratorDropoutTrainOnly(Trick):
     """Dropout in G at training only: the control of `generator_dropout`."""
 
@@ -94,7 +88,6 @@ class GeneratorDropoutTrainOnly(Trick):
 
 
 @register("discriminator_dropout")
-@dataclass(frozen=True)
 class DiscriminatorDropout(Trick):
     """Dropout behind D's hidden activations."""
 
@@ -108,7 +101,6 @@ class DiscriminatorDropout(Trick):
 
 
 @register("uniform_latents")
-@dataclass(frozen=True)
 class UniformLatents(Trick):
     """z from U(-1, 1), through the normal's distribution function, so that arms share the draw."""
 
@@ -121,7 +113,6 @@ class UniformLatents(Trick):
 
 
 @register("spherical_latents")
-@dataclass(frozen=True)
 class SphericalLatents(Trick):
     """z normalised to the sphere of radius sqrt(latent_dim), where most of a Gaussian lies."""
 
@@ -134,7 +125,6 @@ class SphericalLatents(Trick):
 
 
 @register("interpolation")
-@dataclass(frozen=True)
 class Interpolation(Trick):
     """Sample half way between two draws of z: training is base's, only what is measured differs."""
 
@@ -150,7 +140,6 @@ class Interpolation(Trick):
 
 
 @register("batch_statistics_at_sampling")
-@dataclass(frozen=True)
 class BatchStatisticsAtSampling(Trick):
     """Sample with G in training mode: batch norm uses each batch's own statistics."""
 

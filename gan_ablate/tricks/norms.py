@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import BATCH_NORM, NORMS
 from gan_ablate.trick import Trick, register
@@ -19,7 +17,6 @@ def _norm(blueprint: Blueprint, norm: Factory | None, on: str = "both") -> Bluep
 
 
 @register("no_batch_norm")
-@dataclass(frozen=True)
 class NoBatchNorm(Trick):
     """Take normalisation out of G and D.
 
@@ -37,7 +34,6 @@ class NoBatchNorm(Trick):
 
 
 @register("batch_norm_everywhere")
-@dataclass(frozen=True)
 class BatchNormEverywhere(Trick):
     """Batch norm at G's output and D's input layer as well."""
 
@@ -50,7 +46,6 @@ class BatchNormEverywhere(Trick):
 
 
 @register("batch_norm")
-@dataclass(frozen=True)
 class BatchNorm(Trick):
     """Batch norm where DCGAN has it: in a critic under a gradient penalty it must do harm."""
 
@@ -64,7 +59,6 @@ class BatchNorm(Trick):
 
 
 @register("instance_norm")
-@dataclass(frozen=True)
 class InstanceNorm(Trick):
     """Instance norm in place of the model's own."""
 
@@ -79,7 +73,6 @@ class InstanceNorm(Trick):
 
 
 @register("layer_norm")
-@dataclass(frozen=True)
 class LayerNorm(Trick):
     """Layer norm in place of the model's own."""
 
@@ -93,7 +86,6 @@ class LayerNorm(Trick):
 
 
 @register("group_norm")
-@dataclass(frozen=True)
 class GroupNorm(Trick):
     """Group norm in place of the model's own."""
 
@@ -109,7 +101,6 @@ class GroupNorm(Trick):
 
 
 @register("pixel_norm")
-@dataclass(frozen=True)
 class PixelNorm(Trick):
     """Pixel norm in place of G's own."""
 
@@ -123,7 +114,6 @@ class PixelNorm(Trick):
 
 
 @register("virtual_batch_norm")
-@dataclass(frozen=True)
 class VirtualBatchNorm(Trick):
     """G's batch norm with the statistics of a fixed reference batch."""
 

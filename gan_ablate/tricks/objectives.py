@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -23,7 +22,6 @@ def _objective(name: str, **options: object) -> Factory:
 
 
 @register("saturating")
-@dataclass(frozen=True)
 class Saturating(Trick):
     """G minimises log(1 - D(G(z))), the minimax game as it stands."""
 
@@ -36,7 +34,6 @@ class Saturating(Trick):
 
 
 @register("flipped_generator_labels")
-@dataclass(frozen=True)
 class FlippedGeneratorLabels(Trick):
     """Train G with real = fake swapped; its gradient is exactly the non-saturating loss's."""
 
@@ -50,7 +47,6 @@ class FlippedGeneratorLabels(Trick):
 
 
 @register("inverted_generator_loss")
-@dataclass(frozen=True)
 class InvertedGeneratorLoss(Trick):
     """G's cross entropy against zeros, as one listing prints it: a negative control that must fail."""
 
@@ -63,7 +59,6 @@ class InvertedGeneratorLoss(Trick):
 
 
 @register("lsgan")
-@dataclass(frozen=True)
 class LSGAN(Trick):
     """Least squares in place of cross entropy."""
 
@@ -76,7 +71,6 @@ class LSGAN(Trick):
 
 
 @register("hinge")
-@dataclass(frozen=True)
 class HingeLoss(Trick):
     """The hinge loss for D, its plain answer for G."""
 
@@ -89,7 +83,6 @@ class HingeLoss(Trick):
 
 
 @register("f_gan")
-@dataclass(frozen=True)
 class FGAN(Trick):
     """Minimise another f-divergence, by its variational bound."""
 
@@ -104,7 +97,6 @@ class FGAN(Trick):
 
 
 @register("wgan_clip")
-@dataclass(frozen=True)
 class WGANClip(Trick):
     """The first WGAN: D's weights clipped to [-c, c] after each update, RMSprop, no gradient penalty.
 
@@ -149,7 +141,6 @@ class WGANClip(Trick):
 
 
 @register("relativistic")
-@dataclass(frozen=True)
 class RelativisticPairing(Trick):
     """D compares each fake with its real image; R1 and R2 keep its gradient flat on both.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import Trick, register
@@ -21,7 +20,6 @@ def _both(blueprint: Blueprint, change: Callable[[Factory], Factory]) -> Bluepri
 
 
 @register("adam_lr")
-@dataclass(frozen=True)
 class AdamLR(Trick):
     """Another learning rate of both players; 1e-3 is Adam's default."""
 
@@ -36,7 +34,6 @@ class AdamLR(Trick):
 
 
 @register("adam_beta1")
-@dataclass(frozen=True)
 class AdamBeta1(Trick):
     """Another beta1 of both players; 0.9 is Adam's default."""
 
@@ -57,7 +54,6 @@ class AdamBeta1(Trick):
 
 
 @register("sgd_discriminator")
-@dataclass(frozen=True)
 class SGDDiscriminator(Trick):
     """SGD for D, Adam for G."""
 
@@ -73,7 +69,6 @@ class SGDDiscriminator(Trick):
 
 
 @register("rmsprop")
-@dataclass(frozen=True)
 class RMSprop(Trick):
     """RMSprop for both players."""
 
@@ -89,7 +84,6 @@ class RMSprop(Trick):
 
 
 @register("ttur")
-@dataclass(frozen=True)
 class TTUR(Trick):
     """Another learning rate for D than for G; 4 is SAGAN's factor.
 
@@ -122,7 +116,6 @@ def _rounds(blueprint: Blueprint, n_critic: int, n_generator: int, equal: str) -
 
 
 @register("n_critic")
-@dataclass(frozen=True)
 class NCritic(Trick):
     """D steps per G step.
 
@@ -141,7 +134,6 @@ class NCritic(Trick):
 
 
 @register("n_generator")
-@dataclass(frozen=True)
 class NGenerator(Trick):
     """G steps per D step.
 
@@ -160,7 +152,6 @@ class NGenerator(Trick):
 
 
 @register("loss_balancing")
-@dataclass(frozen=True)
 class LossBalancing(Trick):
     """Train only the player whose loss is over its threshold; a round in which neither is trained counts too.
 
@@ -181,7 +172,6 @@ class LossBalancing(Trick):
 
 
 @register("lr_decay")
-@dataclass(frozen=True)
 class LRDecay(Trick):
     """Both learning rates fall linearly to 0."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
@@ -28,7 +27,6 @@ def _with(blueprint: Blueprint, penalty: Factory, d_norm: str) -> Blueprint:
 
 
 @register("gradient_penalty")
-@dataclass(frozen=True)
 class GradientPenalty(Trick):
     """Keep the norm of D's gradient at 1 between real and fake images."""
 
@@ -49,7 +47,6 @@ class GradientPenalty(Trick):
 
 
 @register("no_gradient_penalty")
-@dataclass(frozen=True)
 class NoGradientPenalty(Trick):
     """Take the gradient penalty away: nothing keeps the critic Lipschitz."""
 
@@ -63,7 +60,6 @@ class NoGradientPenalty(Trick):
 
 
 @register("gp_weight")
-@dataclass(frozen=True)
 class GPWeight(Trick):
     """Another weight of the gradient penalty that the model has."""
 
@@ -87,7 +83,6 @@ class GPWeight(Trick):
 
 
 @register("dragan")
-@dataclass(frozen=True)
 class DRAGAN(Trick):
     """Keep the norm of D's gradient at 1 around the real images."""
 
@@ -108,7 +103,6 @@ class DRAGAN(Trick):
 
 
 @register("r1")
-@dataclass(frozen=True)
 class R1(Trick):
     """Penalise D's squared gradient at real images."""
 
@@ -125,7 +119,6 @@ class R1(Trick):
 
 
 @register("r2")
-@dataclass(frozen=True)
 class R2(Trick):
     """Penalise D's squared gradient at generated images."""
 
@@ -149,7 +142,6 @@ def _finish(blueprint: Blueprint, name: str, on: str, **options: str) -> Bluepri
 
 
 @register("spectral_norm")
-@dataclass(frozen=True)
 class SpectralNorm(Trick):
     """Divide each of D's weights by its greatest singular value, in place of D's normalisation layers."""
 
@@ -165,7 +157,6 @@ class SpectralNorm(Trick):
 
 
 @register("weight_norm")
-@dataclass(frozen=True)
 class WeightNorm(Trick):
     """Each weight as a length and a direction, in place of batch norm; the first batch sets lengths and biases."""
 
@@ -200,7 +191,6 @@ class WeightNorm(Trick):
 
 
 @register("gradient_clipping")
-@dataclass(frozen=True)
 class GradientClipping(Trick):
     """Scale each player's gradient down to a greatest 2-norm."""
 
@@ -214,7 +204,6 @@ class GradientClipping(Trick):
 
 
 @register("lecam")
-@dataclass(frozen=True)
 class LeCam(Trick):
     """Pull D's answers to real images towards its running mean on fakes, and the other way round.
 
