@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 from gan_ablate.claims import Verdict, judge
@@ -33,7 +34,7 @@ OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
 
 
 def report(
-    roots: Sequence[str | Path],
+    roots: Sequence[str | PathLike[str]],
     out: str | Path | None = None,
     partial: bool = False,
     tell: Callable[[str], None] = lambda line: None,
