@@ -46,10 +46,10 @@ def report(
     `InputError` where there is nothing to report.
     """
     loaded = [load(root) for root in roots]
-    for one in loaded:
+    for root, one in zip(roots, loaded, strict=True):
         if not one.records and not partial:
             left = f"{len(one.runs)} to go; --partial reports anyway"
-            raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
+            raise InputError(f"{root}: no run has finished yet: nothing to report ({left})")
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
     told = judge(loaded) if any(one.records for one in loaded) else []
@@ -57,9 +57,10 @@ def report(
     home = Path(out) if out else Path(roots[0]) / "report"
     with refusing(home, any_error=True):
         _replace(home, texts)
-    for unfinished in (s for s in studies if s.left and not partial):
-        left = f"{unfinished.left} of {len(unfinished.loaded.runs)} runs have no result"
-        tell(f"{unfinished.loaded.root}: unfinished: {left}; verdicts may change")
+    for root, reported in zip(roots, studies, strict=True) if not partial else ():
+        if reported.left:
+            left = f"{reported.left} of {len(reported.loaded.runs)} runs have no result"
+            tell(f"{root}: unfinished: {left}; verdicts may change")
     return home / "report.html"
 
 

@@ -94,13 +94,14 @@ def _look_at_names(names: list[str]) -> None:
             raise Refused(f"has {name[:80]!r} {how}")
         seen[alike] = name
     for name in names:
-        if name not in known:
-            parts = name.replace("\\", "/").split("/")
-            out = ".." in parts or name.startswith(("/", "\\")) or name[1:2] == ":"
-            raise Refused(f"member {name[:80]!r} leads out of it" if out else str(unknown("member", name, known)))
+        if ".." in name.replace("\\", "/").split("/") or name.startswith(("/", "\\")) or name[1:2] == ":":
+            raise Refused(f"member {name[:80]!r} leads out of it")
     for name in (INDEX, STUDY):
         if name + SUFFIX not in names:
             raise Refused(f"{NOT_OURS}: no {name + SUFFIX} in it")
+    for name in names:
+        if name not in known:
+            raise Refused(str(unknown("member", name, known)))
 
 
 def _look_at(member: zipfile.ZipInfo) -> None:
