@@ -21,16 +21,18 @@ def _report(args: Namespace) -> int:
         raise InputError("give the roots to report on, or --compare with two roots or reports")
     if args.compare and args.partial:
         raise InputError("--compare and --partial: give one of them")
-    with opened(args.compare or args.roots) as roots:
+    if args.replication and (args.compare or len(args.roots) != 1):
+        raise InputError("--replication: fresh seeds are of one study: give its root alone")
+    with opened(args.compare or args.roots) as roots, opened([args.replication] * bool(args.replication)) as fresh:
         if args.compare:
             before, after = roots
             out = args.out or (_beside(args.compare[1]) if isinstance(after, Unpacked) else None)
             say(compare(before, after, out))
             return 0
         # who pipes the path on should hear of an unfinished root too
-        page = report(
-            roots, args.out or _beside(args.roots[0]), args.partial, tell=lambda line: print(line, file=sys.stderr)
-        )
+        out = args.out or _beside(args.roots[0])
+        tell = lambda line: print(line, file=sys.stderr)  # noqa: E731
+        page = report(roots, out, args.partial, tell, fresh_seeds=next(iter(fresh), None))
     print(page)
     return 0
 
@@ -60,6 +62,9 @@ def add(subcommands: Any) -> None:
     )
     report.add_argument(
         "--partial", action="store_true", help="of a sweep still running: arms that have not begun are left out"
+    )
+    report.add_argument(
+        "--replication", default=None, metavar="ROOT", help="fresh seeds of its decided arms: gan-ablate replicate"
     )
     report.add_argument(
         "--compare",

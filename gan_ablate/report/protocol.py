@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.findings.replication import REPLICATES
 from gan_ablate.findings.summaries import IS_BASE, ModelTable
 from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.outcomes import explained
@@ -169,6 +170,10 @@ def repeat_run(recipe: Mapping[str, Any]) -> str | None:
 def repeat_sweep(loaded: Results, only: str = "") -> str:
     """The study's sweep, or its cells `only`."""
     root = _quoted(place(loaded.root))
+    source = loaded.source if isinstance(loaded.source, dict) else {}
+    if first := source.get(REPLICATES):
+        seeds = f"--seeds {source.get('arm_seeds')} --base-seeds {source.get('base_seeds')}"
+        return one_line(f"gan-ablate replicate {_quoted(f'runs/{first}')} {seeds} --out {root}  # or its archive")
     chosen = f" --root {root}" + (f" --only {_quoted(only)}" if only else "")
     path = f"sweeps/{loaded.name}.yaml"
     if _is_source(path, loaded):

@@ -10,8 +10,20 @@ from pathlib import Path
 
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
+from gan_ablate.findings.replication import Replication, compare
 from gan_ablate.publishing import put, refusing
-from gan_ablate.report import arm_pages, arm_sections, claims, html, markdown, protocol, sections, table_files, verdicts
+from gan_ablate.report import (
+    arm_pages,
+    arm_sections,
+    claims,
+    html,
+    markdown,
+    protocol,
+    replication,
+    sections,
+    table_files,
+    verdicts,
+)
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
@@ -38,12 +50,13 @@ def report(
     out: str | Path | None = None,
     partial: bool = False,
     tell: Callable[[str], None] = lambda line: None,
+    fresh_seeds: str | PathLike[str] | None = None,
 ) -> Path:
     """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
 
     Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
-    left out, and no finished run is no error. `tell` is told of each root that is not finished, else. Raises
-    `InputError` where there is nothing to report.
+    left out, and no finished run is no error. `tell` is told of each root that is not finished, else.
+    fresh_seeds: root of a replication of the one root given. Raises `InputError` where there is nothing to report.
     """
     loaded = [load(root) for root in roots]
     for root, one in zip(roots, loaded, strict=True):
@@ -53,7 +66,8 @@ def report(
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
     told = judge(loaded) if any(one.records for one in loaded) else []
-    texts = dict(files(document(studies, told, partial), "report"))  # before an older report is touched
+    fresh = compare(loaded[0], load(fresh_seeds)) if fresh_seeds else None
+    texts = dict(files(document(studies, told, partial, fresh), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
     with refusing(home, any_error=True):
         _replace(home, texts)
@@ -64,10 +78,13 @@ def report(
     return home / "report.html"
 
 
-def document(studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool) -> Document:
+def document(
+    studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool, fresh: Replication | None = None
+) -> Document:
     """The whole report. Of several roots the verdicts all come first: they are what the page is opened for."""
     made = [
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
+        *([replication.replication(fresh)] if fresh else []),
         *(_titled(make(s), s, studies) for s in studies for make in FINDINGS),
         claims.claims(found),
         *(_titled(make(s), s, studies) for s in studies for make in CLOSING),
