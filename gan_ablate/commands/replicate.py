@@ -13,7 +13,7 @@ from gan_ablate.errors import InputError
 if TYPE_CHECKING:
     from gan_ablate.findings.replication import Held, Replication
 
-COLUMNS = ("arm", "verdict", "FID / base's", "on fresh seeds", "failed", "there it", "holds")
+COLUMNS = ("arm", "verdict", "FID / base's", "on fresh seeds", "failed", "by itself", "holds")
 
 
 def _replicate(args: Namespace) -> int:

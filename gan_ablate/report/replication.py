@@ -6,7 +6,7 @@ import math
 
 from gan_ablate.findings.replication import Held, Replication, known, percent_of
 from gan_ablate.findings.verdicts import ORDER
-from gan_ablate.report.section import Column, Name, Section, Strip, Table, Text
+from gan_ablate.report.section import Column, Items, Name, Section, Table, Text
 
 SAID = (
     "The arms that this study has decided were trained once more, with base, on seeds that had no part in it. "
@@ -18,13 +18,11 @@ SAID = (
 
 
 def replication(found: Replication) -> Section:
-    """Counts, shares in words, and the table of arms."""
-    held = [a.holds(found.margin) for a in found.arms]
-    strip = Strip([("hold", held.count(True)), ("do not", held.count(False)), ("not known", held.count(None))])
+    """What share holds, and the table of arms."""
     n = sorted({a.fresh.finished for a in found.arms if a.known})
     base = sorted({a.fresh_base.finished for a in found.arms if a.known})
     runs = f"Fresh runs: {_range(n)} of each arm, {_range(base)} of base; seeds from {found.seeds[0]:,} on."
-    shares = "; ".join(f"{what}: {percent_of(share)}" for what, share in found.shares())
+    shares = [(f"{what}:", percent_of(share)) for what, share in found.shares()]
     rows = sorted(found.arms, key=lambda a: (ORDER.index(a.verdict), known(a.ratio)))
     several = len({a.dataset for a in found.arms}) > 1
     columns = (
@@ -49,7 +47,7 @@ def replication(found: Replication) -> Section:
     )  # fmt: skip
     table = Table("Every decided arm on fresh seeds", columns, rows, Name("replication"), kind=_kind)
     return Section(
-        Name("fresh-seeds"), "Fresh seeds", "Do the verdicts hold?", SAID, (strip, Text(shares), Text(runs), table)
+        Name("fresh-seeds"), "Fresh seeds", "Do the verdicts hold?", SAID, (Items(shares, "facts"), Text(runs), table)
     )
 
 
