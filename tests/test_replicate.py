@@ -49,7 +49,7 @@ def recipes(seeds: range = range(SEEDS)) -> tuple[Recipe, ...]:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("first") / "first"
+    root = tmp_path_factory.mktemp("first") / "runs" / "first"
     assert (
         pool.sweep(Study(name="first", source={"seeds": SEEDS}), root, expansion=Expansion(recipes()), **WAY).exit_code
         == 0
@@ -59,7 +59,7 @@ def first(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def second(first) -> Path:
-    root = first.parent / "second"
+    root = first.parent / "first-replication"
     assert replicate(plan(load(first), 5), root, **WAY).exit_code == 0
     return root
 
@@ -177,7 +177,7 @@ def test_killed_and_called_again_it_ends_the_same_and_trains_nothing_twice(first
     process.wait()
     assert replicate(plan(load(first), 5), tmp_path, **WAY).exit_code == 0
     one, two = (compare(load(first), load(root)) for root in (second, tmp_path))
-    assert one == two
+    assert one.arms == two.arms
     assert all(len(p.read_text().splitlines()) == 1 for p in tmp_path.glob("runs/*/ends"))
 
 
@@ -217,18 +217,18 @@ def test_of_arms_without_a_fresh_run_nothing_is_known(first, tmp_path) -> None:
 def test_the_page_and_the_terminal_say_the_same_from_roots_and_from_archives(
     first, second, tmp_path, monkeypatch, capsys
 ) -> None:
-    monkeypatch.chdir(first.parent)
+    monkeypatch.chdir(first.parents[1])
     for root in (first, second):
         (tmp_path / f"{root.name}.zip").write_bytes(pack(root, {}))
-    archives = [str(tmp_path / f"{name}.zip") for name in ("first", "second")]
-    texts = []
-    for k, (one, two) in enumerate([(str(first), str(second)), archives]):
+    archives = [str(tmp_path / f"{root.name}.zip") for root in (first, second)]
+    pages = []
+    for k, (one, two) in enumerate([("runs/first", "runs/first-replication"), archives]):
         out = tmp_path / f"page{k}"
         assert main(["report", one, "--replication", two, "--out", str(out)]) == 0
-        texts.append((out / "tables" / "replication.csv").read_text())
         assert "Do the verdicts hold?" in (out / "report.md").read_text()
         assert "Do the verdicts hold?" in (out / "report.html").read_text()
-    assert texts[0] == texts[1]
+        pages.append({p.name: p.read_bytes() for p in out.rglob("*") if p.is_file()})
+    assert pages[0] == pages[1]
     rows = pd.read_csv(tmp_path / "page0" / "tables" / "replication.csv")
     found = compare(load(first), load(second))
     assert rows["holds"].tolist() == ["yes"] * 8
@@ -243,7 +243,7 @@ def test_the_page_and_the_terminal_say_the_same_from_roots_and_from_archives(
     assert main(["report", str(first), str(second), "--replication", str(second)]) == 2
     assert main(["report", str(second), "--out", str(tmp_path / "own")]) == 0
     assert (
-        "gan-ablate replicate runs/first --seeds 5 --base-seeds 10 --out second"
+        "gan-ablate replicate runs/first --seeds 5 --base-seeds 10 --out runs/first-replication"
         in (tmp_path / "own" / "report.md").read_text()
     )
 

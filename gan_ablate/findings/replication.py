@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_ablate import tricks
@@ -151,7 +152,7 @@ class Held:
 class Replication:
     """Every decided arm of a study on fresh seeds."""
 
-    name: str  # of the first study
+    roots: tuple[Path, Path]  # of the first study and of the fresh runs, as they are called
     margin: float
     arms: tuple[Held, ...]
     seeds: tuple[int, ...]  # fresh ones, of base too
@@ -190,7 +191,7 @@ def compare(first: Results, second: Results) -> Replication:
         raise InputError(f"{second.root}: {len(shared)} of its runs are runs of {first.root}: they are not fresh")
     fresh = tables(second)
     arms = tuple(_held_on(one, first, second, fresh) for one in decided(first))
-    return Replication(first.name, MARGIN, arms, tuple(sorted({run.seed for run in second.each})))
+    return Replication((first.root, second.root), MARGIN, arms, tuple(sorted({run.seed for run in second.each})))
 
 
 def _held_on(one: DecidedArm, first: Results, second: Results, fresh: Sequence[ModelTable]) -> Held:
@@ -202,10 +203,11 @@ def _held_on(one: DecidedArm, first: Results, second: Results, fresh: Sequence[M
     found = alike.verdicts if alike else None
     if found is None or alike is None or arm not in found.arms:
         return Held(model, dataset, arm, one.judged.verdict, one.judged.evidence.ratio, "", NONE, Runs(()), Runs(()))
-    _, held = _held(first, one)
-    for seed, run_id in zip(alike.groups[arm]["seed"], alike.groups[arm]["run_id"], strict=True):
-        if run_id_of({**held, "seed": int(seed)}) != run_id:
-            raise InputError(f"{second.root}: {model}/{arm}/{seed} has another recipe than in {first.root}")
+    for name in (BASE, arm):
+        _, held = _held(first, one._replace(arm=name))
+        for seed, run_id in zip(alike.groups[name]["seed"], alike.groups[name]["run_id"], strict=True):
+            if run_id_of({**held, "seed": int(seed)}) != run_id:
+                raise InputError(f"{second.root}: {model}/{name}/{seed} has another recipe than in {first.root}")
     return Held(
         model, dataset, arm, one.judged.verdict, one.judged.evidence.ratio, found.arms[arm].verdict,
         found.arms[arm].evidence.ratio, found.runs[arm], found.base,

@@ -6,7 +6,9 @@ import math
 
 from gan_ablate.findings.replication import Held, Replication, known, percent_of
 from gan_ablate.findings.verdicts import ORDER
-from gan_ablate.report.section import Column, Items, Name, Section, Table, Text
+from gan_ablate.formatting import place
+from gan_ablate.report.protocol import quoted
+from gan_ablate.report.section import Code, Column, Group, Items, Name, Section, Table, Text
 
 SAID = (
     "The arms that this study has decided were trained once more, with base, on seeds that had no part in it. "
@@ -22,14 +24,16 @@ def replication(found: Replication) -> Section:
     n = sorted({a.fresh.finished for a in found.arms if a.known})
     base = sorted({a.fresh_base.finished for a in found.arms if a.known})
     runs = f"Fresh runs: {_range(n)} of each arm, {_range(base)} of base; seeds from {found.seeds[0]:,} on."
-    shares = [(f"{what}:", percent_of(share)) for what, share in found.shares()]
+    shares = [(what, percent_of(share)) for what, share in found.shares()]
+    first, fresh = (quoted(place(root)) for root in found.roots)
+    again = f"python -m gan_ablate.report {first} --replication {fresh}"
     rows = sorted(found.arms, key=lambda a: (ORDER.index(a.verdict), known(a.ratio)))
     several = len({a.dataset for a in found.arms}) > 1
     columns = (
         Column("arm", lambda a: a.arm, "the decided arm", ("arm",)),
+        Column("verdict", lambda a: a.verdict, "at first", ("verdict",), key=lambda a: ORDER.index(a.verdict)),
         Column("model", lambda a: f"{a.model} on {a.dataset}" if several else a.model, "what was trained"),
         Column("", lambda a: (a.model, a.dataset), csv=("model", "dataset")),
-        Column("verdict", lambda a: a.verdict, "at first", ("verdict",), key=lambda a: ORDER.index(a.verdict)),
         Column("× base", lambda a: a.ratio, "in the first study [95 %]", ("ratio", "ratio_low", "ratio_high")),
         Column(
             "× base, fresh", lambda a: a.fresh_ratio, "on fresh seeds [95 %]",
@@ -47,7 +51,11 @@ def replication(found: Replication) -> Section:
     )  # fmt: skip
     table = Table("Every decided arm on fresh seeds", columns, rows, Name("replication"), kind=_kind)
     return Section(
-        Name("fresh-seeds"), "Fresh seeds", "Do the verdicts hold?", SAID, (Items(shares, "facts"), Text(runs), table)
+        Name("fresh-seeds"),
+        "Fresh seeds",
+        "Do the verdicts hold?",
+        SAID,
+        (Items(shares, "facts"), Text(runs), table, Group("Again", (Code((again,)),))),
     )
 
 
