@@ -20,7 +20,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import discard, refusing, sync_folder
 from gan_ablate.results.files import FAILURE, PAGE_PICTURE, RESULT
-from gan_ablate.results.study_file import NAME, read_study
+from gan_ablate.results.study_file import LONGEST_NAME, NAME, read_study
 from gan_ablate.store import archive, compact_log
 from gan_ablate.store.archive import Refused, Stream
 from gan_ablate.store.attempts import read_attempts
@@ -106,7 +106,7 @@ def _opened(path: str | Path) -> Iterator[Unpacked]:
         with refusing(tempfile.gettempdir(), any_error=True):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gan-ablate-"))).resolve()
             _lay_out(path, folder)
-        yield Unpacked(str(path), folder, f"runs/{read_study(folder).name}")
+        yield Unpacked(str(path), folder, f"runs/{read_study(folder).name[:LONGEST_NAME]}")
 
 
 def _lay_out(path: str | Path, folder: Path) -> int:
