@@ -9,11 +9,23 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 import gan_ablate
 from gan_ablate import trust
-from gan_ablate.commands import Parser, claims, measure, report, store, sweep, train, verdicts, wandb
+from gan_ablate.commands import (
+    Parser,
+    archives,
+    claims,
+    measure,
+    replicate,
+    report,
+    store,
+    sweep,
+    train,
+    verdicts,
+    wandb,
+)
 from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.untrusted import printable
 
-FAMILIES = (train, sweep, store, report, claims, measure, verdicts, wandb)
+FAMILIES = (train, sweep, store, archives, replicate, report, claims, measure, verdicts, wandb)
 COMMANDS: dict[str, Callable[[Namespace], int]] = {k: v for family in FAMILIES for k, v in family.COMMANDS.items()}
 
 

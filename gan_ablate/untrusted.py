@@ -17,6 +17,9 @@ from gan_ablate.errors import InputError
 
 LARGEST = 64_000_000  # bytes of a study or a result; ours have a few thousand, and a million for 10,000 cells
 LONGEST_LOG = 1_000_000_000  # bytes of a metrics.jsonl
+LARGEST_ARCHIVE = 256_000_000  # bytes of an archive of results; that of 2,000 runs has a few million
+MOST_UNPACKED = 1_000_000_000  # bytes of all files in one
+MOST_RATIO = 1000  # how many times its packed size a part of one may have; results have 10 to 30 times
 DEEPEST = 50  # levels of a YAML file
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

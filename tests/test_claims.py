@@ -45,7 +45,7 @@ class Root:
 
     def __init__(self, root, name="planted"):
         self.root, self.name, self.rows, self.records, self.not_applicable = Path(root), name, [], {}, []
-        self.ties = {}
+        self.files, self.ties = self.root, {}
         self.rng = np.random.default_rng(7)
 
     @property

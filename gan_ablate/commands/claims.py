@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 def _claims(args: Namespace) -> int:
     from gan_ablate.claims import find_claim, judge, registry
     from gan_ablate.results.frames import load
+    from gan_ablate.store.unpack import opened
 
     chosen = [find_claim(args.id)] if args.id else list(registry().values())
-    verdicts = {v.id: v for v in judge([load(root) for root in args.root])} if args.root else {}
+    with opened(args.root) as roots:  # logs are read only once a test asks for them
+        verdicts = {v.id: v for v in judge([load(root) for root in roots])} if roots else {}
     if args.json:
         from gan_ablate.publishing import to_json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
@@ -14,19 +15,32 @@ from gan_ablate.trust import trust_typed
 
 def _report(args: Namespace) -> int:
     from gan_ablate.report import compare, report
+    from gan_ablate.store.unpack import Unpacked, opened
 
     if bool(args.roots) == bool(args.compare):
         raise InputError("give the roots to report on, or --compare with two roots or reports")
     if args.compare and args.partial:
         raise InputError("--compare and --partial: give one of them")
-    if args.compare:
-        before, after = args.compare
-        say(compare(before, after, args.out))
-        return 0
-    # who pipes the path on should hear of an unfinished root too
-    page = report(args.roots, args.out, args.partial, tell=lambda line: print(line, file=sys.stderr))
+    if args.replication and (args.compare or len(args.roots) != 1):
+        raise InputError("--replication: fresh seeds are of one study: give its root alone")
+    with opened(args.compare or args.roots) as roots, opened([args.replication] * bool(args.replication)) as fresh:
+        if args.compare:
+            before, after = roots
+            out = args.out or (_beside(args.compare[1]) if isinstance(after, Unpacked) else None)
+            say(compare(before, after, out))
+            return 0
+        # who pipes the path on should hear of an unfinished root too
+        out = args.out or _beside(args.roots[0])
+        tell = lambda line: print(line, file=sys.stderr)  # noqa: E731
+        page = report(roots, out, args.partial, tell, fresh_seeds=next(iter(fresh), None))
     print(page)
     return 0
+
+
+def _beside(root: str) -> Path:
+    """Where a report goes by default: into the root, or for an archive into a folder beside it."""
+    path = Path(root)
+    return path.with_name(f"{path.stem}-report") if path.is_file() else path / "report"
 
 
 def _tricks(args: Namespace) -> int:
@@ -42,10 +56,15 @@ def add(subcommands: Any) -> None:
     report = command(
         subcommands, "report", "Write report.html, report.md and tables of a sweep.", "gan-ablate report runs/smoke"
     )
-    report.add_argument("roots", nargs="*", help="roots of sweeps, such as runs/ablation")
-    report.add_argument("--out", default=None, help="folder to write to (default: ROOT/report)")
+    report.add_argument("roots", nargs="*", help="roots of sweeps, such as runs/ablation, or archives")
+    report.add_argument(
+        "--out", default=None, help="folder to write to (default: ROOT/report; of an archive FILE-report)"
+    )
     report.add_argument(
         "--partial", action="store_true", help="of a sweep still running: arms that have not begun are left out"
+    )
+    report.add_argument(
+        "--replication", default=None, metavar="ROOT", help="fresh seeds of its decided arms: gan-ablate replicate"
     )
     report.add_argument(
         "--compare",

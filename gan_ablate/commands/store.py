@@ -1,9 +1,9 @@
-"""Commands that show, clean up and merge roots."""
+"""Commands that show, clean up and merge roots; those that only read take an archive in place of one."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
@@ -11,45 +11,52 @@ from gan_ablate.commands import add_trust, command, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
+if TYPE_CHECKING:
+    from gan_ablate.store.unpack import Root
+
 
 def _status(args: Namespace) -> int:
     from gan_ablate.publishing import to_json
     from gan_ablate.store.status import overview, table, watch
     from gan_ablate.store.store import Store
+    from gan_ablate.store.unpack import opened
 
     if args.watch and args.json:
         raise InputError("--watch and --json: give one of them")
     if not args.every >= 0.5:
         raise InputError(f"--every {args.every}: needs at least 0.5 seconds")
-    if args.watch:
-        Store.open(args.root)  # no root: said before the screen is taken
-        _watch(lambda show: watch(lambda: overview(Store.open(args.root)), show, args.every))
-        return 0
-    seen = overview(Store.open(args.root))
-    say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *_looks(args.root)]))
+    with opened([args.root]) as (root,):
+        if args.watch:
+            Store.open(root)  # no root: said before the screen is taken
+            _watch(lambda show: watch(lambda: overview(Store.open(root)), show, args.every))
+            return 0
+        seen = overview(Store.open(root))
+        say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *_looks(root)]))
     return 0
 
 
-def _looks(root: str) -> list[str]:
+def _looks(root: Root) -> list[str]:
     """Of an adaptive study: what its looks have found, and what comes next."""
     from gan_ablate.findings.looks import describe, open_root
 
-    opened = open_root(root)
-    return ["", *(describe(place, looked, opened.plan) for place, looked in opened.looks.items())] if opened else []
+    study = open_root(root)
+    return ["", *(describe(place, looked, study.plan) for place, looked in study.looks.items())] if study else []
 
 
 def _next(args: Namespace) -> int:
     from gan_ablate.findings.looks import describe, open_root
     from gan_ablate.publishing import to_json
+    from gan_ablate.store.unpack import opened
 
-    opened = open_root(args.root)
-    if opened is None:
+    with opened([args.root]) as (root,):
+        study = open_root(root)
+    if study is None:
         raise InputError(f"{args.root}: not an adaptive study: `gan-ablate status {args.root}` says what is left")
-    rows = opened.missing()
+    rows = study.missing()
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
         return 0
-    say("\n".join(describe(place, looked, opened.plan) for place, looked in opened.looks.items()))
+    say("\n".join(describe(place, looked, study.plan) for place, looked in study.looks.items()))
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""
@@ -87,16 +94,22 @@ def _fitted(text: str, height: int) -> str:
 
 def _show(args: Namespace) -> int:
     from gan_ablate.store.show import describe_run, find_run
+    from gan_ablate.store.unpack import opened, told
 
-    say(describe_run(find_run(args.run, args.root)))
+    with opened([args.root] if args.root else []) as roots:
+        say(told(describe_run(find_run(args.run, *roots)), roots))
     return 0
 
 
 def _merge(args: Namespace) -> int:
     from gan_ablate.store.merge import merge
+    from gan_ablate.store.unpack import Unpacked, opened, told
 
     out = args.out or args.roots[0]
-    done = merge(args.roots, out, say=say)
+    with opened(args.roots) as roots:
+        if not args.out and isinstance(roots[0], Unpacked):
+            raise InputError(f"{out}: an archive cannot be joined into: give --out")
+        done = merge(roots, out, say=lambda line: say(told(line, roots)))
     counts = f"{done['copied']} runs copied, {done['kept']} there before, {done['open']} not begun"
     print(f"{out}: {counts}" + (f", {done['skipped']} skipped" if done["skipped"] else ""))
     return int(done["skipped"] > 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
@@ -105,6 +106,7 @@ def _sweep(args: Namespace) -> int:
     for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
         if args[name] < low:
             raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+    _refuse_archives(args.study, args.root)
     slurm = _slurm_options(args)
     changes: dict[str, Any] = {name: args[name] for name in OVERRIDES if args[name] is not None}
     for name in ("models", "arms"):
@@ -146,6 +148,13 @@ def _sweep(args: Namespace) -> int:
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
     print(f"{counts}; {hint}" if summary.left else counts)
     return summary.exit_code
+
+
+def _refuse_archives(*paths: str) -> None:
+    """Raises `InputError` where a study or a root is an archive of `gan-ablate pack`."""
+    for path in paths:
+        if zipfile.is_zipfile(path):
+            raise InputError(f"{path}: nothing can be trained in an archive: gan-ablate unpack {path} --out ROOT first")
 
 
 def _plan(recipes: Sequence[Recipe], plan: SeedPlan) -> str:

@@ -29,12 +29,14 @@ def _verdicts(args: Namespace) -> int:
     from gan_ablate.publishing import to_json
     from gan_ablate.results.frames import load
     from gan_ablate.stats.two_part import MARGIN
+    from gan_ablate.store.unpack import opened
     from gan_ablate.study.seed_plan import plan_of
 
     margin = MARGIN if args.margin is None else args.margin
     if not margin > 1:
         raise InputError(f"--margin {margin:g}: the margin of 'same' is a ratio over 1, as 1.25")
-    loaded = [load(root) for root in args.roots]
+    with opened(args.roots) as roots:
+        loaded = [load(root) for root in roots]
     for results in loaded:
         if margin != MARGIN and plan_of(results.source):
             raise InputError(f"{results.root}: --margin: an adaptive study stopped its arms by a margin of {MARGIN:g}")
@@ -81,7 +83,7 @@ def add(subcommands: Any) -> None:
         subcommands, "verdicts", "What the runs say of each arm: helps, hurts, fails more, rescues, same, undecided.",
         "gan-ablate verdicts runs/smoke",
     )  # fmt: skip
-    verdicts.add_argument("roots", nargs="+", help="roots of sweeps, such as runs/ablation")
+    verdicts.add_argument("roots", nargs="+", help="roots of sweeps, such as runs/ablation, or archives")
     verdicts.add_argument("--margin", type=float, default=None, help="of same: a ratio of FIDs (default: 1.25)")
     verdicts.add_argument("--json", action="store_true", help="as JSON (docs/verdicts.md)")
 

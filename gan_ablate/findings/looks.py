@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def mean_seconds(runs: Iterable[Run]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def open_root(root: str | Path) -> Opened | None:
+def open_root(root: str | PathLike[str]) -> Opened | None:
     """The looks of a root; `None` where its study is not adaptive. Raises `InputError` where there is no study."""
     study = read_study(Path(root))
     plan = plan_of(study.source)

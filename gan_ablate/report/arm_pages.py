@@ -74,6 +74,11 @@ def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
     return {anchor: grids for (_, anchor, _), grids in zip(queue, found, strict=True)}
 
 
+def pictures(study: ReportedStudy) -> dict[str, bytes]:
+    """The pictures that the page of this root shows, by run id: what an archive keeps of its samples."""
+    return {grid.run_id: grid.picture for grids in _grids(study).values() for grid in grids}
+
+
 def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids: Any) -> Fold:
     recipe, base = recipes[a.arm], recipes.get(BASE, {})
     rows = m.table.groups[a.arm]
@@ -110,7 +115,7 @@ def _shots(m: Model, grids: Any) -> Iterator[Picture]:
     for g in grids:
         said = f"{m.table.label} {number(g.fid)}"
         alt = f"Samples of {g.arm}, {g.which} seed {g.seed}, {said}"
-        yield Picture(g.uri, alt, f"{g.which} seed ({g.seed}): {said}", g.width, g.height)
+        yield Picture(g.uri, alt, f"{g.which} seed ({g.seed}): {said}", *g.shown)
 
 
 def _recipe(m: Model, arm: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ class Move:
         return self.kind if self.kind != "both" else changes or "unmoved"
 
 
-def read_arms(source: str | Path) -> pd.DataFrame:
+def read_arms(source: str | PathLike[str]) -> pd.DataFrame:
     """A row per arm, of a root or of a report's folder. Raises `InputError` where it is neither."""
     path = Path(source)
     if (path / "study.yaml").exists():
@@ -197,7 +198,7 @@ COLUMNS = (
 )
 
 
-def compare(before: str | Path, after: str | Path, out: str | Path | None = None) -> Path:
+def compare(before: str | PathLike[str], after: str | PathLike[str], out: str | Path | None = None) -> Path:
     """Writes compare.html, compare.md and tables/compare.csv to `out` (default: the report folder of `after`): what
     moved between two roots or reports. Returns the path of the page. Raises `InputError` where either is neither."""
     found = moves(read_arms(before), read_arms(after))
@@ -216,7 +217,7 @@ def compare(before: str | Path, after: str | Path, out: str | Path | None = None
         heading="What moved",
         lead=summary(found),
         notes=(),
-        facts=[("A", place(before)), ("B", place(after))],
+        facts=[("A", place(str(before))), ("B", place(str(after)))],
         sections=[Section(Name("moved"), "Arm by arm", "Arm by arm", SAID, [*_warnings(found), table])],
     )
     with refusing(folder, any_error=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gan_ablate.errors import InputError
+from gan_ablate.findings.replication import REPLICATES
 from gan_ablate.findings.summaries import IS_BASE, ModelTable
 from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.outcomes import explained
@@ -39,7 +40,7 @@ EXPLANATION = (
 def protocol(study: ReportedStudy) -> Section:
     """What was measured, with what, on what, and how to make it again."""
     loaded = study.loaded
-    again = f"python -m gan_ablate.report {_quoted(place(loaded.root))}"
+    again = f"python -m gan_ablate.report {quoted(place(loaded.root))}"
     parts: tuple[Part, ...] = (
         *map(Text, (*EXPLANATION, *map(family, study.tables))),
         Items(facts(loaded), "facts"),
@@ -168,8 +169,12 @@ def repeat_run(recipe: Mapping[str, Any]) -> str | None:
 
 def repeat_sweep(loaded: Results, only: str = "") -> str:
     """The study's sweep, or its cells `only`."""
-    root = _quoted(place(loaded.root))
-    chosen = f" --root {root}" + (f" --only {_quoted(only)}" if only else "")
+    root = quoted(place(loaded.root))
+    source = loaded.source if isinstance(loaded.source, dict) else {}
+    if first := source.get(REPLICATES):
+        seeds = f"--seeds {quoted(source.get('arm_seeds'))} --base-seeds {quoted(source.get('base_seeds'))}"
+        return f"gan-ablate replicate {quoted(f'runs/{first}')} {seeds} --out {root}  # or its archive"
+    chosen = f" --root {root}" + (f" --only {quoted(only)}" if only else "")
     path = f"sweeps/{loaded.name}.yaml"
     if _is_source(path, loaded):
         return f"gan-ablate sweep {path}{chosen}"
@@ -185,7 +190,7 @@ def repeat_study(loaded: Results) -> list[str]:
     return [*lines[:LINES], *([f"# and {left} more: each arm says its own"] if left > 0 else [])]
 
 
-def _quoted(text: object) -> str:
+def quoted(text: object) -> str:
     """One word of a shell's line."""
     return shlex.quote(one_line(text))
 

@@ -5,12 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
+from gan_ablate.findings.replication import Replication, compare
 from gan_ablate.publishing import put, refusing
-from gan_ablate.report import arm_pages, arm_sections, claims, html, markdown, protocol, sections, table_files, verdicts
+from gan_ablate.report import (
+    arm_pages,
+    arm_sections,
+    claims,
+    html,
+    markdown,
+    protocol,
+    replication,
+    sections,
+    table_files,
+    verdicts,
+)
 from gan_ablate.report.arm_columns import all_arms
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
@@ -33,39 +46,45 @@ OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
 
 
 def report(
-    roots: Sequence[str | Path],
+    roots: Sequence[str | PathLike[str]],
     out: str | Path | None = None,
     partial: bool = False,
     tell: Callable[[str], None] = lambda line: None,
+    fresh_seeds: str | PathLike[str] | None = None,
 ) -> Path:
     """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
 
     Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
-    left out, and no finished run is no error. `tell` is told of each root that is not finished, else. Raises
-    `InputError` where there is nothing to report.
+    left out, and no finished run is no error. `tell` is told of each root that is not finished, else.
+    fresh_seeds: root of a replication of the one root given. Raises `InputError` where there is nothing to report.
     """
     loaded = [load(root) for root in roots]
-    for one in loaded:
+    for root, one in zip(roots, loaded, strict=True):
         if not one.records and not partial:
             left = f"{len(one.runs)} to go; --partial reports anyway"
-            raise InputError(f"{one.root}: no run has finished yet: nothing to report ({left})")
+            raise InputError(f"{root}: no run has finished yet: nothing to report ({left})")
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
     told = judge(loaded) if any(one.records for one in loaded) else []
-    texts = dict(files(document(studies, told, partial), "report"))  # before an older report is touched
+    fresh = compare(loaded[0], load(fresh_seeds)) if fresh_seeds else None
+    texts = dict(files(document(studies, told, partial, fresh), "report"))  # before an older report is touched
     home = Path(out) if out else Path(roots[0]) / "report"
     with refusing(home, any_error=True):
         _replace(home, texts)
-    for unfinished in (s for s in studies if s.left and not partial):
-        left = f"{unfinished.left} of {len(unfinished.loaded.runs)} runs have no result"
-        tell(f"{unfinished.loaded.root}: unfinished: {left}; verdicts may change")
+    for root, reported in zip(roots, studies, strict=True) if not partial else ():
+        if reported.left:
+            left = f"{reported.left} of {len(reported.loaded.runs)} runs have no result"
+            tell(f"{root}: unfinished: {left}; verdicts may change")
     return home / "report.html"
 
 
-def document(studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool) -> Document:
+def document(
+    studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool, fresh: Replication | None = None
+) -> Document:
     """The whole report. Of several roots the verdicts all come first: they are what the page is opened for."""
     made = [
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
+        *([replication.replication(fresh)] if fresh else []),
         *(_titled(make(s), s, studies) for s in studies for make in FINDINGS),
         claims.claims(found),
         *(_titled(make(s), s, studies) for s in studies for make in CLOSING),

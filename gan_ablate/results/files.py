@@ -16,6 +16,7 @@ from gan_ablate.recipe import SCHEMA, run_id_of
 from gan_ablate.untrusted import LARGEST, LONGEST_LOG, read_regular
 
 RESULT, FAILURE = "result.json", "failed.json"
+PAGE_PICTURE = "samples/page.webp"  # a run's samples as pages show them: what an archive has in place of the grids
 NEEDED = {RESULT: "outcome", FAILURE: "error"}  # the field without which each says nothing
 STABILITY = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient")
 PARTS = {"metrics": METRICS, "best": ("fid", "step"), "stability": STABILITY, "signs": SIGNS, "labels": ()}

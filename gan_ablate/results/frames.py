@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ KEYS = ("run_id", "model", "dataset", "arm", "seed")
 class Results:
     """One study's results.
 
+    root: as it is called in what is printed. files: the folder that it is read from; of an archive another one.
     each: one typed run per cell, in the study's order.
     runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
         `high_quality`), `best_fid`, the stability card (`final_over_best`, `volatility`, `largest_d_gradient`, ..), the
@@ -38,6 +40,7 @@ class Results:
     """
 
     root: Path
+    files: Path
     name: str
     version: str
     each: tuple[Run, ...]
@@ -69,9 +72,12 @@ class Results:
         return found.astype({"step": int}) if rows else found
 
 
-def load(root: str | Path) -> Results:
-    """Read a root. Raises `InputError` where there is no study, or one that cannot be used."""
-    root = Path(root)
+def load(place: str | PathLike[str]) -> Results:
+    """Read a root. Raises `InputError` where there is no study, or one that cannot be used.
+
+    place: its folder, or an archive that is open (`store.unpack.opened`), which is called by another name.
+    """
+    root = Path(place)
     study = read_study(root)
     if not study.cells:
         raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
@@ -80,7 +86,8 @@ def load(root: str | Path) -> Results:
         each = [replace(run, protocol=setting(run.record) or run.protocol) for run in each]
     curves = [point for run in each for point in _points(run)]
     return Results(
-        root=root,
+        root=Path(getattr(place, "called", root)),
+        files=root,
         name=study.name[:LONGEST],
         version=study.version[:LONGEST],
         each=tuple(each),
@@ -189,7 +196,7 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
     Runs without a measurement stand with the commonest protocol of their dataset.
     """
     found: list[RunTable] = []
-    for one in {Path(one.root).resolve(): one for one in loaded}.values():
+    for one in {one.files.resolve(): one for one in loaded}.values():
         for dataset in dict.fromkeys(run.dataset for run in one.each):
             runs = [run for run in one.each if run.dataset == dataset]
             counts = Counter(run.protocol for run in runs if run.protocol)

@@ -87,6 +87,10 @@ def read_study(root: Path) -> StudyFile:
 
 
 def _load(root: Path, path: Path) -> Any:
+    if root.is_file():
+        raise InputError(
+            f"{root}: is a file, where a root is a folder; of an archive: gan-ablate unpack {root} --out ROOT"
+        )
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: give the root of a sweep, such as runs/ablation")
     try:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ CIRCUMSTANCES = frozenset(
 OWN = ("lock", attempts.NAME, "checkpoints", RESULT, FAILURE)  # what is not simply copied
 
 
-def merge(roots: Sequence[str | Path], out: str | Path, say: Callable[[str], None] = lambda line: None) -> Counter[str]:
+def merge(
+    roots: Sequence[str | PathLike[str]], out: str | Path, say: Callable[[str], None] = lambda line: None
+) -> Counter[str]:
     """Joins the stores in `roots` into `out`, which may be one of them. Started again, it goes on from there.
 
     Returns how many runs were `copied`, `kept` as they were, `skipped` since a process trains them, or are `open`:

@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ class FoundRun(NamedTuple):
         return self.store.folder(self.run_id)
 
 
-def find_run(run: str, root: str | Path | None = None) -> FoundRun:
+def find_run(run: str, root: str | PathLike[str] | None = None) -> FoundRun:
     """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`.
 
     Without a root, ids are looked for in all roots under `runs/`. Raises `InputError` for none and for several.

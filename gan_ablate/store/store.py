@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,7 +41,8 @@ class Store:
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root))
         if self.root.is_file():
-            raise InputError(f"{self.root}: is a file; a root is a folder that holds runs")
+            again = f"an archive is unpacked first: gan-ablate unpack {self.root} --out ROOT"
+            raise InputError(f"{self.root}: is a file; a root is a folder that holds runs ({again})")
 
     @property
     def name(self) -> str:
@@ -51,7 +53,7 @@ class Store:
         return self.study.cells
 
     @classmethod
-    def open(cls, root: str | Path) -> Store:
+    def open(cls, root: str | PathLike[str]) -> Store:
         """The store of a swept study. Raises `InputError` and `DamagedStudy` as `read_study` does."""
         return cls(Path(root), read_study(Path(root)))
 

@@ -69,7 +69,7 @@ def from_dict(data: object, where: str = "study") -> Study:
         if key not in KEYS:
             raise unknown("key", key, KEYS, where)
     name = data.get("name", Path(where).stem)
-    _check_name(name, where)
+    check_name(name, where)
     design, options = read_design(data.get("design", "one_at_a_time"), where)
     beyond = data.get("beyond_catalogue", False)
     if not isinstance(beyond, bool):
@@ -107,7 +107,7 @@ def from_dict(data: object, where: str = "study") -> Study:
     )
 
 
-def _check_name(name: object, where: str) -> None:
+def check_name(name: object, where: str) -> None:
     """Raises `InputError` for a name that cannot be a folder's: a study's runs are kept in `runs/<name>`."""
     if not isinstance(name, str) or not name.strip():
         raise InputError(f"{where}: name={name!r}: needs a text")

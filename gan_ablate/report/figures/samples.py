@@ -1,4 +1,7 @@
-"""Sample grids of the median and the worst seed, by final FID: never hand-picked."""
+"""Sample grids of the median and the worst seed, by final FID: never hand-picked.
+
+A picture as the page shows it can lie ready in a run's folder, in place of the grid: archives keep no others.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,37 @@ from PIL import Image
 
 from gan_ablate.findings.summaries import Rows
 from gan_ablate.recipe import TOYS
+from gan_ablate.results.files import PAGE_PICTURE
 from gan_ablate.results.frames import Results
+from gan_ablate.untrusted import read_regular
 
 BUDGET = 2_700_000  # bytes of pictures in one page
-LARGEST = 200  # pixels of a picture's longer side in the page, about
+LARGEST = 200  # pixels of a picture's longer side in the page, about; under 1.5 times as many
+ENLARGED = 2  # times its pixels, that a picture is shown at
+MOST_BYTES = 500_000  # of a picture that lies ready; those of 200 pixels have some 5,000
 MOST_PIXELS = 8192  # a side longer than this is no grid of ours
 
 
 class Grid(NamedTuple):
-    """One picture: what it shows and a data URI."""
+    """One picture: what it shows, and its file (WebP)."""
 
     arm: str
     which: str  # median | worst
     seed: int
     fid: float
-    uri: str
-    width: int  # pixels
-    height: int
+    run_id: str
+    picture: bytes
+    pixels: tuple[int, int]  # width, height
+
+    @property
+    def uri(self) -> str:
+        """A data URI."""
+        return "data:image/webp;base64," + base64.b64encode(self.picture).decode()
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """(width, height) to show it at: about the grid's own. By the picture alone: an archive has no grid."""
+        return ENLARGED * self.pixels[0], ENLARGED * self.pixels[1]
 
 
 def chosen(rows: Rows) -> list[tuple[str, int]]:
@@ -63,13 +80,12 @@ def _grids(loaded: Results, rows: Rows) -> list[Grid]:
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])
         record = loaded.records.get(run_id, {})
-        path = _inside(loaded.root / "runs" / run_id, str(record.get("sample_grid", "samples/final.png")))
-        if path is None:
-            continue
-        uri, width, height = _uri(path, whole=rows["dataset"][k] in TOYS)
-        if uri:
+        folder = loaded.files / "runs" / run_id
+        path = _inside(folder, str(record.get("sample_grid", "samples/final.png")))
+        shown = _drawn(path, whole=rows["dataset"][k] in TOYS) if path else _ready(folder / PAGE_PICTURE)
+        if shown:
             fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
-            found.append(Grid(str(rows["arm"][k]), which, seed, fid, uri, width, height))
+            found.append(Grid(str(rows["arm"][k]), which, seed, fid, run_id, *shown))
     return found
 
 
@@ -82,8 +98,8 @@ def _inside(folder: Path, name: str) -> Path | None:
         return None
 
 
-def _uri(path: Path, whole: bool) -> tuple[str, int, int]:
-    """(data URI, width, height to show it at); empty where the file is no picture.
+def _drawn(path: Path, whole: bool) -> tuple[bytes, tuple[int, int]] | None:
+    """(WebP, its pixels) of a grid; `None` where the file is no picture.
 
     A grid gives its first half, so that more arms fit, at half its size: small images were enlarged in it. A scatter of
     points is kept whole.
@@ -91,13 +107,25 @@ def _uri(path: Path, whole: bool) -> tuple[str, int, int]:
     try:
         with Image.open(path) as file:
             if max(file.size) > MOST_PIXELS:
-                return "", 0, 0
+                return None
             image = file.convert("RGB")
         image = image if whole else image.crop((0, 0, image.width, max(1, image.height // 2)))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's ways to refuse a file
-        return "", 0, 0
-    width, height = image.size
-    image = image.reduce(max(1, round(max(width, height) / LARGEST)))
+        return None
+    image = image.reduce(max(1, round(max(image.size) / LARGEST)))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=50, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode(), width, height
+    return buffer.getvalue(), image.size
+
+
+def _ready(path: Path) -> tuple[bytes, tuple[int, int]] | None:
+    """A picture that lies ready, as it is; `None` where there is none, or none that could be ours."""
+    try:
+        data = read_regular(path, MOST_BYTES)
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as file:
+            if max(file.size) > 2 * LARGEST or getattr(file, "n_frames", 1) > 1:
+                return None
+            file.load()
+            return data, file.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
