@@ -61,18 +61,15 @@ def _table(table: Verdicts) -> Iterator[str]:
 
 
 def _row(arm: str, verdict: Verdict, table: Verdicts) -> tuple[str, ...]:
+    from gan_ablate.findings.verdicts import to_decide
     from gan_ablate.formatting import number, p_value
-    from gan_ablate.stats.two_part import MOST_SEEDS
 
-    e, runs, more = verdict.evidence, table.runs[arm], verdict.seeds_to_decide
-    minutes = "" if not more or math.isnan(table.minutes[arm]) else f", {more * table.minutes[arm]:.0f} min"
-    never = f"over {MOST_SEEDS} seeds" if verdict.verdict == "undecided" else ""
-    to_decide = f"about {more} seeds{minutes}" if more else never
+    e, runs = verdict.evidence, table.runs[arm]
     q = verdict.q_same if verdict.verdict == "same" else verdict.q
     interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if not math.isnan(e.ratio.point) else ""
     return (
         arm, verdict.verdict + "!" * verdict.certain, number(e.ratio.point), interval, p_value(q),
-        f"{runs.failed}/{runs.finished}", to_decide,
+        f"{runs.failed}/{runs.finished}", to_decide(verdict, table.minutes[arm]),
     )  # fmt: skip
 
 
