@@ -520,7 +520,7 @@ def engine_agrees(rng: np.random.Generator) -> bool:
             evidence = weigh(arms, base)
             for i in open_:
                 have.setdefault(str(i), []).append(evidence[str(i)])
-            said = decide({i: over_looks(e, rule.weights) for i, e in have.items()}, arms, base)
+            said = decide({i: over_looks(e, rule.weights) for i, e in have.items()})
             if [v.verdict for v in said.values()] != list(found.verdict[index][k]):
                 return False
             if [v.certain for v in said.values()] != list(found.certain[index][k]):
@@ -777,7 +777,7 @@ def print_kept(rng: np.random.Generator, n: int) -> None:
             good = own["fid"][(own["outcome"] == "ok") & own["fid"].notna()]
             sides[str(arm)] = Runs(list(np.log(good)), len(own) - len(good))
         base = sides.pop("base")
-        found = decide(weigh(sides, base), sides, base)
+        found = decide(weigh(sides, base))
         names = [v.verdict for v in found.values()]
         decided = sum(v not in {"undecided", "not tested"} for v in names)
         counts = ", ".join(f"{names.count(v)} {v}" for v in sorted(set(names)))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gan_ablate.findings.looks import Outcomes, look
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.moderated import Prior
-from gan_ablate.stats.more_seeds import ANY, Offer, offers_of_looks
-from gan_ablate.stats.parts import MARGIN, Runs, prior_of
-from gan_ablate.stats.two_part import Evidence, Verdict, decide, over_looks, weigh
+from gan_ablate.stats.more_seeds import ANY, Offer, more_seeds, offers_of_looks
+from gan_ablate.stats.parts import MARGIN, Parts, Runs, prior_of
+from gan_ablate.stats.two_part import Evidence, Verdict, decide, over_looks, weigh, with_seeds_to_decide
 from gan_ablate.study.seed_plan import SeedPlan
 
 
@@ -31,36 +31,55 @@ class Compared:
         """
         if control == BASE:
             return self.verdicts[arm].evidence if arm in self.verdicts else None
-        found = [
-            weigh({arm: held[arm]}, held[control], prior=_prior(held))[arm]
-            for k, held in enumerate(self.rounds)
-            if self._took_part(arm, k) and self._took_part(control, k)
-        ]
+        held = [self.rounds[k] for k in self.looks_of(arm, control)]
+        found = [weigh({arm: runs[arm]}, runs[control], prior=_prior(runs))[arm] for runs in held]
         return over_looks(found, self.plan.weights if self.plan else (1.0,)) if found else None
 
-    def seen(self, *arms: str) -> tuple[Runs, ...]:
-        """The runs that a comparison of these arms rests on last."""
-        held = [r for k, r in enumerate(self.rounds) if all(self._took_part(arm, k) for arm in arms)]
-        return tuple((held[-1] if held else self.runs).get(arm, Runs(())) for arm in arms)
+    def with_seeds_to_decide(self, margin: float = MARGIN) -> dict[str, Verdict]:
+        """The verdicts, with what would decide the undecided ones."""
+        if not self.verdicts:
+            return {}
+        arms = dict(self.rounds[-1])
+        base, planned = arms.pop(BASE), len(self.runs) - 1
+        return with_seeds_to_decide(self.verdicts, arms, base, planned, margin, offers=self._offers())
 
-    @property
-    def prior(self) -> Prior:
-        """How the variances of all arms are spread, over the runs of the last look."""
-        return _prior(self.rounds[-1] if self.rounds else self.runs)
+    def looks_of(self, *arms: str) -> list[int]:
+        """The looks at which all of these arms had their seeds, from 0: not where one had been decided before."""
+        return [
+            k
+            for k, held in enumerate(self.rounds)
+            if all(a in held and (a == BASE or not self.plan or held[a].finished == self.plan.looks[k]) for a in arms)
+        ]
 
-    def offers(self, *arms: str) -> tuple[Offer, ...]:
-        """More seeds that this study can still give to these arms."""
-        if self.plan is None:
-            return ANY
-        if not self.rounds or any(self.verdicts[a].verdict != "undecided" for a in arms if a in self.verdicts):
+    def seen(self, arm: str, control: str) -> tuple[Runs, Runs]:
+        """The runs that a comparison rests on: those of its last look."""
+        looks = self.looks_of(arm, control)
+        held = self.rounds[looks[-1]] if looks else self.runs
+        return held.get(arm, Runs(())), held.get(control, Runs(()))
+
+    def more_seeds(self, arm: str, control: str, threshold: float, p_of: Callable[[Parts], float]) -> Offer | None:
+        """The cheapest more seeds after which p_of the two's parts is under `threshold`; `None` where none do."""
+        one, other = self.seen(arm, control)
+        prior = _prior(self.rounds[-1]) if self.rounds else Prior(0.0, 1.0)
+        return more_seeds({arm: one}, other, prior, threshold, p_of, self.offers(arm, control)).get(arm)
+
+    def offers(self, arm: str, control: str) -> tuple[Offer, ...]:
+        """More seeds that this study can still give the two, and of base what another study could."""
+        looked = [self.verdicts[a].verdict for a in (arm, control) if a in self.verdicts]
+        if self.plan is not None and (not looked or any(verdict != "undecided" for verdict in looked)):
             return ()
-        taken = len(self.rounds)
-        return offers_of_looks(self.plan.looks[taken - 1], [*zip(self.plan.looks, self.plan.weights)][taken:])
+        offers = self._offers()
+        if control == BASE:
+            return offers
+        return tuple(Offer(o.seeds, o.seeds, o.weight) for o in offers if not o.base)  # both arms get them
 
-    def _took_part(self, arm: str, k: int) -> bool:
-        """Whether an arm had its seeds at look k: not where it had been decided before."""
-        held = self.rounds[k].get(arm)
-        return held is not None and (arm == BASE or self.plan is None or held.finished == self.plan.looks[k])
+    def _offers(self) -> tuple[Offer, ...]:
+        """To arms that are open still."""
+        if self.plan is None or not self.rounds:
+            return ANY
+        taken = len(self.rounds)
+        later = list(zip(self.plan.looks, self.plan.weights, strict=True))[taken:]
+        return offers_of_looks(self.plan.looks[taken - 1], later)
 
 
 def compare(held: Mapping[str, Outcomes], plan: SeedPlan | None, margin: float = MARGIN) -> Compared:
@@ -73,8 +92,8 @@ def compare(held: Mapping[str, Outcomes], plan: SeedPlan | None, margin: float =
     base, arms = runs.get(BASE, Runs(())), {arm: own for arm, own in runs.items() if arm != BASE}
     begun = {arm: own for arm, own in arms.items() if own.finished}
     evidence = weigh(begun, base, margin) if base.finished else {}
-    verdicts = decide(evidence, begun, base, planned=len(arms), margin=margin)
-    return Compared(verdicts, runs, ({arm: r for arm, r in runs.items() if r.finished},), None)
+    done = {arm: own for arm, own in runs.items() if own.finished}
+    return Compared(decide(evidence, planned=len(arms)), runs, (done,), None)
 
 
 def _prior(held: Mapping[str, Runs]) -> Prior:

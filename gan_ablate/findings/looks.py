@@ -19,7 +19,6 @@ from gan_ablate.recipe import BASE
 from gan_ablate.results.files import as_number
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import read_study
-from gan_ablate.stats.more_seeds import offers_of_looks
 from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, over_looks, weigh
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
@@ -60,8 +59,7 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
         for arm in open_:
             held[arm].append(now[arm])
         spent = {arm: over_looks(held[arm], plan.weights) for arm in arms}
-        offers = offers_of_looks(n, [*zip(plan.looks, plan.weights)][taken + 1 :])
-        found = decide(spent, data, base, planned=len(arms), margin=margin, offers=offers)
+        found = decide(spent, planned=len(arms))
         open_ = [a for a in open_ if found[a].verdict == "undecided"]
         if not open_:
             break

@@ -63,7 +63,7 @@ def judge(
     if BASE not in groups:
         return None
     compared = compare({a: by_seed(rows) for a, rows in groups.items() if a not in same_as_base}, plan, margin)
-    found, runs = compared.verdicts, dict(compared.runs)
+    found, runs = compared.with_seeds_to_decide(margin), dict(compared.runs)
     base = runs.pop(BASE)
     order = sorted(found, key=lambda a: (ORDER.index(found[a].verdict), _by_ratio(found[a])))
     minutes = {a: mean(groups[a]["seconds"]) / 60 for a in order}

@@ -5,10 +5,12 @@ More seeds of the arm alone may never do, where base's own error is the larger: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from gan_ablate.stats.moderated import Prior
 from gan_ablate.stats.parts import MARGIN, Failures, Parts, Runs, differences, parts
@@ -42,7 +44,7 @@ def offers_of_looks(now: int, later: Sequence[tuple[int, float]]) -> tuple[Offer
 
 def more_seeds(  # noqa: PLR0917
     arms: Mapping[str, Runs], base: Runs, prior: Prior, threshold: float, p_of: Callable[[Parts], float],
-    offers: Sequence[Offer] = ANY, base_prior: Prior | None = None, margin: float = MARGIN,
+    offers: Sequence[Offer] = ANY, margin: float = MARGIN,
 ) -> dict[str, Offer]:  # fmt: skip
     """The cheapest offer for each arm after which p_of its parts, over the offer's weight, is under `threshold`; arms
     that none decides are left out."""
@@ -50,18 +52,16 @@ def more_seeds(  # noqa: PLR0917
     for offer in sorted(offers, key=lambda o: (o.cost, o.base)):
         if not left:
             break
-        for name, ahead in zip(left, _ahead(left, base, prior, base_prior, offer, margin), strict=True):
+        for name, ahead in zip(left, _ahead(left, base, prior, offer, margin), strict=True):
             if p_of(ahead) / offer.weight < threshold:
                 found[name] = offer
         left = {name: runs for name, runs in left.items() if name not in found}
     return found
 
 
-def _ahead(  # noqa: PLR0917
-    arms: Mapping[str, Runs], base: Runs, prior: Prior, base_prior: Prior | None, offer: Offer, margin: float
-) -> list[Parts]:
+def _ahead(arms: Mapping[str, Runs], base: Runs, prior: Prior, offer: Offer, margin: float) -> list[Parts]:
     """What more seeds would say, were they as those before."""
-    now = differences(arms.values(), base, prior, base_prior)
+    now = differences(arms.values(), base, prior)
     runs = np.array([float(r.finished) for r in arms.values()])
     with np.errstate(divide="ignore", invalid="ignore"):
         own, other = runs / (runs + offer.seeds), base.finished / np.float64(base.finished + offer.base)
@@ -75,3 +75,14 @@ def _ahead(  # noqa: PLR0917
 def _after(runs: Runs, more: int) -> Failures:
     total = runs.finished + more
     return Failures(round(runs.failed * total / runs.finished) if runs.finished else 0, total)
+
+
+def scaled(p: float, n: int, threshold: float, offers: Sequence[Offer]) -> Offer | None:
+    """The same for any two-sided p of n seeds a side: its normal score grows as the root of the seeds."""
+    if not 0 < p < 1:
+        return None
+    score = -float(special.ndtri(p / 2))
+    for offer in sorted(offers, key=lambda o: o.cost):
+        if 2 * float(special.ndtr(-score * math.sqrt(1 + offer.seeds / n))) / offer.weight < threshold:
+            return offer
+    return None

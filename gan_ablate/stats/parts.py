@@ -51,17 +51,12 @@ class Failures(NamedTuple):
 
 
 class Margins(NamedTuple):
-    """p-values of statements about the margin (one-sided), and about failures; each small where it is refuted.
+    """One-sided p-values about the margin, small where the arm is what each says; NaN where FIDs cannot be compared."""
 
-    The FID of an arm, of runs that did not fail, is ..
-    """
-
-    over: float  # at least the margin over base's: refuted where the arm is not worse
-    under: float  # at least the margin under base's
-    not_over: float  # not over it by the margin: refuted where the arm is worse
-    not_under: float
-    not_more: float  # and it fails no more often: two-sided p, 1 where no larger share of its runs failed
-    not_less: float  # it fails no less often
+    not_worse: float  # FID under base's times the margin, and no larger share of its runs failed
+    not_better: float  # the same of base against the arm
+    worse: float  # FID over base's by the margin, or fails more: two parts, as in p
+    better: float
 
 
 class Parts(NamedTuple):
@@ -90,11 +85,11 @@ def prior_of(arms: Mapping[str, Runs], base: Runs) -> Prior:
     return fit_prior(variances, counts - 1)
 
 
-def differences(arms: Iterable[Runs], base: Runs, prior: Prior, base_prior: Prior | None = None) -> Difference:
-    """Mean log FID of each arm less base's. base_prior: of a base that is another model's."""
+def differences(arms: Iterable[Runs], base: Runs, prior: Prior) -> Difference:
+    """Mean log FID of each arm less base's."""
     means, variances, counts = moments([*arms, base])
     return difference(
-        means[:-1], variances[:-1], counts[:-1], means[-1], float(variances[-1]), int(counts[-1]), prior, base_prior
+        means[:-1], variances[:-1], counts[:-1], means[-1], float(variances[-1]), int(counts[-1]), prior
     )  # fmt: skip
 
 
@@ -116,8 +111,15 @@ def _of(mean: float, p_fid: float, over: float, under: float, arm: Failures, bas
     if not by_fid:
         direction = "fails more" if more else "rescues" if less else ""
     same = math.nan if math.isnan(over) else 1.0 if more else max(over, under)
-    failures = (p_fail if more else 1.0, p_fail if less else 1.0)
-    return Parts(p_fid, p_fail, p, direction, same, more, Margins(over, under, 1 - over, 1 - under, *failures))
+    some = arm.failed + base.failed > 0
+    beyond = (_either(1 - x, p_fail if fails else 1.0, some) for x, fails in ((over, more), (under, less)))
+    margins = Margins(1.0 if more else over, 1.0 if less else under, *beyond)
+    return Parts(p_fid, p_fail, p, direction, same, more, margins)
+
+
+def _either(p_fid: float, p_fail: float, some_failed: bool) -> float:
+    """One p of two parts; of FID alone where nothing failed, of failures where there is no FID."""
+    return min(1.0, 2 * float(np.fmin(p_fid, p_fail))) if some_failed else p_fid
 
 
 def _both(p_fid: float, p_fail: float, mean: float, arm: Failures, base: Failures) -> tuple[float, bool]:

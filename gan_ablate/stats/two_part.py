@@ -49,19 +49,19 @@ class Verdict(NamedTuple):
     q: float  # p by Benjamini and Hochberg: over arms
     q_same: float  # the same of `p_same`
     p_holm: float
-    seeds_to_decide: int | None  # more seeds for an undecided arm, if its estimates stay; None: none of its `offers`
+    # of an undecided arm, once `with_seeds_to_decide` has told it
+    seeds_to_decide: int | None = None  # more seeds, if its estimates stay; None: none of its `offers`
     base_to_decide: int = 0  # and of base, where base's own error is the limit
     most_to_decide: int = MOST_SEEDS  # the most of `offers`; 0: this study gives it no more
 
 
 def weigh(
-    arms: Mapping[str, Runs], base: Runs, margin: float = MARGIN, prior: Prior | None = None,
-    base_prior: Prior | None = None,
+    arms: Mapping[str, Runs], base: Runs, margin: float = MARGIN, prior: Prior | None = None
 ) -> dict[str, Evidence]:  # fmt: skip
     """Every arm's evidence. Variances are moderated by a prior of all arms and base, or by one that is given."""
     if not arms:
         return {}
-    found = differences(arms.values(), base, prior or prior_of(arms, base), base_prior)
+    found = differences(arms.values(), base, prior or prior_of(arms, base))
     low, high = found.bounds()
     each = parts(found, [arm.failures for arm in arms.values()], base.failures, margin)
     return {
@@ -70,15 +70,11 @@ def weigh(
     }
 
 
-def decide(
-    evidence: Mapping[str, Evidence], arms: Mapping[str, Runs], base: Runs, *, planned: int | None = None,
-    margin: float = MARGIN, alpha: float = ALPHA, offers: Sequence[Offer] = ANY,
-) -> dict[str, Verdict]:  # fmt: skip
+def decide(evidence: Mapping[str, Evidence], *, planned: int = 0, alpha: float = ALPHA) -> dict[str, Verdict]:
     """Verdicts from evidence. planned: arms of the whole table. One without evidence yet, or whose test cannot be made,
-    counts as p = 1: how many tests a table has must not depend on how its runs ended. offers: more seeds that may yet
-    decide an arm."""
+    counts as p = 1: how many tests a table has must not depend on how its runs ended."""
     names = list(evidence)
-    missing = [1.0] * max(0, (planned or 0) - len(names))
+    missing = [1.0] * max(0, planned - len(names))
     q, certain, q_same, certain_same = (
         correct(np.nan_to_num([*(p(evidence[n]) for n in names), *missing], nan=1.0))
         for p in (lambda e: e.p, lambda e: e.p_same)
@@ -96,16 +92,22 @@ def decide(
             verdict, sure = own.direction, bool(certain[k] < alpha)
         elif q_same[k] < alpha:
             verdict, sure = "same", bool(certain_same[k] < alpha)
-        found[name] = Verdict(verdict, sure, own, float(q[k]), float(q_same[k]), float(certain[k]), None)
-    open_ = {n: arms[n] for n in names if found[n].verdict == "undecided"}
-    if open_:
-        most = max((o.seeds for o in offers), default=0)
-        found |= {n: found[n]._replace(most_to_decide=most) for n in open_}
-        decided = sum(v.verdict not in ("undecided", "not tested") for v in found.values())
-        threshold = alpha * (decided + 1) / (len(names) + len(missing))  # what one more alone would have to pass now
-        more = more_seeds(open_, base, prior_of(arms, base), threshold, _decisive, offers, margin=margin)
-        found |= {n: found[n]._replace(seeds_to_decide=o.seeds, base_to_decide=o.base) for n, o in more.items()}
+        found[name] = Verdict(verdict, sure, own, float(q[k]), float(q_same[k]), float(certain[k]))
     return found
+
+
+def with_seeds_to_decide(  # noqa: PLR0917
+    found: Mapping[str, Verdict], arms: Mapping[str, Runs], base: Runs, planned: int = 0, margin: float = MARGIN,
+    alpha: float = ALPHA, offers: Sequence[Offer] = ANY,
+) -> dict[str, Verdict]:  # fmt: skip
+    """The verdicts of `decide`, with what would decide the open ones. offers: more seeds that the study can give."""
+    open_ = {n: arms[n] for n, v in found.items() if v.verdict == "undecided"}
+    most = max((o.seeds for o in offers), default=0)
+    verdicts = {n: v._replace(most_to_decide=most) if n in open_ else v for n, v in found.items()}
+    decided = sum(v.verdict not in ("undecided", "not tested") for v in found.values())
+    threshold = alpha * (decided + 1) / max(1, planned, len(found))  # what one more alone would have to pass now
+    more = more_seeds(open_, base, prior_of(arms, base), threshold, _decisive, offers, margin=margin)
+    return verdicts | {n: verdicts[n]._replace(seeds_to_decide=o.seeds, base_to_decide=o.base) for n, o in more.items()}
 
 
 def _decisive(ahead: Parts) -> float:
@@ -137,7 +139,8 @@ def over_looks(looks: Sequence[Evidence], weights: Sequence[float]) -> Evidence:
     return last._replace(
         p=float(p),
         p_same=1.0 if last.fails_over else float(p_same),
-        margins=Margins(*map(float, margins)),
+        # nor is it not worse: what the last look rules out stays ruled out
+        margins=Margins(*(1.0 if now == 1 else float(p) for p, now in zip(margins, last.margins, strict=True))),
         direction=looks[best].direction if not math.isnan(p_by_look[best]) else "",
         identical=all(e.identical for e in looks),
     )
