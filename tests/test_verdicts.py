@@ -14,7 +14,7 @@ from planted_runs import HOSTILE, plant, run
 from gan_ablate.cli import main
 from gan_ablate.findings.tables import tables
 from gan_ablate.findings.verdicts import ORDER, records
-from gan_ablate.report import markdown, report, table_files
+from gan_ablate.report import markdown, report, table_files, verdicts
 from gan_ablate.results.frames import load
 from gan_ablate.stats.two_part import VERDICTS
 
@@ -96,6 +96,7 @@ def test_the_report_says_what_the_command_says_in_every_format(root, tmp_path, c
     assert len(told) == 2 * len(TRUTH)
     out = report([root], tmp_path / "o").parent
     page, text = ((out / name).read_text() for name in ("report.html", "report.md"))
+    assert page.count(verdicts.STOPPED) == text.count(verdicts.STOPPED) == adaptive
     for model in ("dcgan", "wgan_gp"):
         rows = [row for row in told if row["model"] == model]
         frame = pd.read_csv(out / "tables" / f"{model}.csv", keep_default_na=False, na_values=[""]).set_index("arm")
