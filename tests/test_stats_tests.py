@@ -9,16 +9,14 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.proportion import confint_proportions_2indep
 from statsmodels.stats.weightstats import ttost_paired
-from test_stats_simulation import bench
 
+from benchmarks.verdicts.single_tests import compare_family  # what reports tested with before the engine
 from gan_ablate.stats import t_test
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import boschloo_p, rate_difference
 from gan_ablate.stats.paired import compare, margin_p
 from gan_ablate.stats.ranks import improvement, least_rank_p
 from gan_ablate.stats.t_test import detectable, t_power
-
-compare_family = bench.compare_family  # what reports tested with before: the engine is held against it
 
 RNG = np.random.default_rng(7)
 

@@ -12,6 +12,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
 from gan_ablate.stats.moderated import CAUTION, Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
+from gan_ablate.stats.more_seeds import ANY, STEPS, more_seeds, offers_of_looks, scaled
 from gan_ablate.stats.two_part import (
     VERDICTS,
     Runs,
@@ -362,6 +363,68 @@ def test_few_runs_or_none_never_break_a_table(rng, base, arm, others):
         assert v.verdict not in {"helps", "same"}
     assert decide({}) == {}
     assert weigh({}, base) == {}
+
+
+# --- more seeds
+
+
+def test_more_seeds_are_those_that_decide_runs_of_the_same_moments(rng):
+    """The prediction, held against the test of made-up runs that have its mean, spread and failure rate exactly."""
+
+    def made(mean, sd, n, failed=0):
+        z = np.sort(rng.normal(size=n))
+        return Runs((mean + sd * (z - z.mean()) / z.std(ddof=1)).tolist(), failed)
+
+    prior, threshold = Prior(8.0, 0.012), 0.01
+    for mean, sd, n in ((0.15, 0.11, 5), (0.3, 0.3, 4), (-0.12, 0.1, 5)):
+        arm, base = made(mean, sd, n), made(0.0, 0.1, 40)
+        found = more_seeds({"a": arm}, base, prior, threshold, lambda e: e.p)["a"]
+        p = [
+            weigh({"a": made(mean, sd, n + k)}, made(0.0, 0.1, 40 + found.base), prior=prior)["a"].p
+            for k in (STEPS[max(0, STEPS.index(found.seeds) - 1)], found.seeds)
+        ]
+        assert p[1] < threshold
+        assert found.seeds == 1 or found.base or p[0] >= threshold
+
+
+def test_where_base_is_the_limit_base_needs_more_seeds(rng):
+    arm, prior = Runs([0.12 + x for x in (-0.02, 0.01, 0.01)] * 10), Prior(4.0, 0.0005)
+    few, many = (Runs((0.2 * np.linspace(-1, 1, n)).tolist()) for n in (5, 64))
+    by = {
+        name: more_seeds({"a": arm}, base, prior, 0.01, lambda e: e.p_same)
+        for name, base in (("few", few), ("many", many))
+    }
+    assert by["few"]["a"].base > 0
+    assert by["many"]["a"].base == 0
+    alone = more_seeds({"a": arm}, few, prior, 0.01, lambda e: e.p_same, [o for o in ANY if not o.base])
+    assert alone == {}  # 200 seeds more of the arm would not do
+
+
+def test_a_study_offers_its_looks_at_their_weights(rng):
+    offers = offers_of_looks(5, [(10, 0.25), (20, 0.5)])
+    assert {o.seeds for o in offers} == {5, 15}
+    assert {o.weight for o in offers if o.seeds == 15} == {0.5}
+    arm, base, prior = Runs([0.16 + x for x in (-0.15, -0.05, 0.0, 0.05, 0.15)]), runs(rng, 40), Prior(6.0, 0.012)
+    seeds = []
+    for threshold in np.geomspace(1e-6, 0.02, 20):
+        found = more_seeds({"a": arm}, base, prior, threshold, lambda e: e.p, offers).get("a")
+        halved = [o._replace(weight=o.weight / 2) for o in offers]
+        again = more_seeds({"a": arm}, base, prior, 2 * threshold, lambda e: e.p, halved).get("a")
+        assert (again and again[:2]) == (found and found[:2])
+        seeds.append((found.seeds + found.base) if found else 1000)
+    assert seeds == sorted(seeds, reverse=True)  # the more it may spend the sooner
+    assert {5, 15, 1000} <= set(seeds)
+    assert offers_of_looks(20, []) == ()
+
+
+def test_the_normal_score_of_p_grows_as_the_root_of_the_seeds():
+    z = 2.0
+    p = 2 * special.ndtr(-z)
+    for threshold in (0.04, 0.001, 1e-5):
+        needed = 10 * (special.ndtri(threshold / 2) / z) ** 2 - 10
+        assert scaled(p, 10, threshold, ANY).seeds == next(k for k in STEPS if k > needed)
+    assert scaled(0.9, 5, 0.001, ANY) is None
+    assert scaled(1.0, 5, 0.05, ANY) is None
 
 
 # --- looks
