@@ -406,7 +406,7 @@ def test_a_study_offers_its_looks_at_their_weights(rng):
     assert {o.weight for o in offers if o.seeds == 15} == {0.5}
     arm, base, prior = Runs([0.16 + x for x in (-0.15, -0.05, 0.0, 0.05, 0.15)]), runs(rng, 40), Prior(6.0, 0.012)
     seeds = []
-    for threshold in np.geomspace(1e-6, 0.02, 20):
+    for threshold in np.geomspace(1e-12, 0.02, 30):
         found = more_seeds({"a": arm}, base, prior, threshold, lambda e: e.p, offers).get("a")
         halved = [o._replace(weight=o.weight / 2) for o in offers]
         again = more_seeds({"a": arm}, base, prior, 2 * threshold, lambda e: e.p, halved).get("a")

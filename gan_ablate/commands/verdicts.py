@@ -53,6 +53,8 @@ def _table(table: Verdicts) -> Iterator[str]:
     yield f"{table.title}, {table.protocol.partition(',')[0]}: {counts}"
     if table.objection:
         yield f"  {table.objection}: it cannot carry verdicts of 'helps'"
+    if table.base_is_the_limit:
+        yield f"  {table.base_is_the_limit}"
     rows = [COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())]
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
     for row in rows:

@@ -47,6 +47,15 @@ class Verdicts:
         found = Counter(v.verdict for v in self.arms.values())
         return {name: found[name] for name in ORDER if found[name] or name != NOT_TESTED}
 
+    @property
+    def base_is_the_limit(self) -> str:
+        """Of how many undecided arms, and how many more seeds of base they would take; empty where of none."""
+        more = [v.base_to_decide for v in self.arms.values() if v.base_to_decide]
+        if not more:
+            return ""
+        arms = f"{len(more)} undecided arms" if len(more) > 1 else "one undecided arm"
+        return f"base needs more seeds too for {arms}: {min(more)}" + f" to {max(more)}" * (min(more) < max(more))
+
 
 def judge(
     name: tuple[str, str, str, str],

@@ -76,6 +76,8 @@ def _counts(table: ModelTable) -> Iterator[Part]:
         yield Text("Nothing to compare yet." if table.base else "There is no arm called base.", "sub")
         return
     yield Text(_base(table), "sub")
+    if limit := table.verdicts.base_is_the_limit:
+        yield Text(f"{limit[:1].upper()}{limit[1:]}.", "sub")
     yield Strip([(name, len(table.with_verdict(name))) for name in VERDICTS])
 
 
