@@ -121,6 +121,15 @@ def test_swapped_sides_are_one_test(root):
     assert [*one.effect] == pytest.approx([1 / two.effect[k] for k in (0, 2, 1)])
 
 
+def test_two_runs_a_side_have_an_interval_without_end_and_no_error(tmp_path):
+    root = Root(tmp_path)
+    for seed, (one, other) in enumerate([(1e-90, 30.0), (1e90, 30.1)]):
+        root.add("dcgan", BASE, seed, one).add("dcgan", "max_pooling", seed, other)
+    (found,) = [v for v in judge([root]) if v.id == "arch.strided"]
+    assert (found.verdict, found.evidence[0].effect.high) == ("inconclusive", math.inf)
+    assert "nan" not in found.summary
+
+
 def test_other_measures_are_asked_at_each_look_too(root):
     (table,) = run_tables([load(root)])
     (test,) = planned_tests(Contrast("D", "residual", BASE, "lower", "failure_rate"), MEASURES, [table])

@@ -13,9 +13,9 @@ from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.comparisons import compare_scores, equal_fids, too_few, towards
 from gan_ablate.claims.looks import NO_LOOK, at_each_look, compared
 from gan_ablate.claims.planned_tests import PlannedTest
-from gan_ablate.claims.verdict import Finding
+from gan_ablate.claims.verdict import Finding, fails_too_often
 from gan_ablate.recipe import BASE
-from gan_ablate.stats.intervals import Interval, farthest, wilson
+from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.stats.parts import MARGIN, Parts
 from gan_ablate.stats.two_part import Evidence
 
@@ -45,17 +45,22 @@ def compare_fid(test: PlannedTest, alpha: float) -> Finding:
     some_failed = sides[0].failed + sides[1].failed > 0
     if math.isnan(p) or (math.isnan(found.p_fid) and not some_failed):
         return Finding(note=too_few(*n), n=n)
-    ratio = Interval(*(1 / x for x in (found.ratio.point, *found.ratio[:0:-1]))) if mirrored else found.ratio
-
+    ratio = _inverse(found.ratio) if mirrored else found.ratio
     by_failures = math.isnan(ratio.point) or found.direction in ("rescues", "fails more")
     told = f"{sides[0].failed} of {n[0]} against {sides[1].failed} of {n[1]} runs failed" * by_failures
 
+    def p_ahead(parts: Parts) -> float:
+        ahead, side, better = _answer(parts, contrast, mirrored)
+        for_treatment = better < 0 or (contrast.is_margin and side > 0)
+        mine, other = (s.failures.rate for s in (sides if for_treatment else sides[::-1]))
+        return 1.0 if fails_too_often(mine, other, control == BASE) else ahead
+
     def more(threshold: float) -> tuple[int, int] | None:
-        offer = held.more_seeds(arm, control, threshold, lambda parts: _answer(parts, contrast, mirrored)[0])
+        offer = held.more_seeds(arm, control, threshold, p_ahead)
         return offer and ((offer.base, offer.seeds) if mirrored else (offer.seeds, offer.base))
 
     return Finding(
-        p=p, supports=supports, effect=ratio, smallest_missed=_reach(ratio), bound=True,
+        p=p, supports=supports, effect=ratio, smallest_missed=_reach(ratio, contrast), bound=True,
         told=told, note=f"margin: a ratio of {MARGIN:g}" if contrast.is_margin else "", n=n, favours=favours,
         counts_failures=control == BASE, more=more,
         failures=(wilson(sides[0].failed, n[0]), wilson(sides[1].failed, n[1])),
@@ -94,8 +99,16 @@ def _twice(a: float, b: float) -> float:
     return min(1.0, 2 * (a if _first(a, b) else b))
 
 
-def _reach(ratio: Interval) -> float:
-    return math.nan if math.isnan(ratio.low) else farthest(ratio)
+def _inverse(ratio: Interval) -> Interval:
+    point, high, low = (1 / x if x else math.inf for x in ratio)
+    return Interval(point, low, high)
+
+
+def _reach(ratio: Interval, contrast: Contrast) -> float:
+    """The bound of the ratio that lies farther from 1; of "not worse" the upper one."""
+    if contrast.expects == "not worse" or not ratio.low > 0:
+        return ratio.high
+    return max(ratio.low, ratio.high, key=lambda bound: abs(math.log(bound)))
 
 
 def _counts(test: PlannedTest) -> tuple[int, int]:

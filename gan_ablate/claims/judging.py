@@ -17,12 +17,11 @@ from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
 from gan_ablate.claims.sentence import conclude
 from gan_ablate.claims.settling import settling
-from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict
+from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, fails_too_often
 from gan_ablate.results.frames import Results, run_tables
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
 from gan_ablate.stats.intervals import Interval, wilson
-from gan_ablate.stats.two_part import BASE_FAILS
 
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
 
@@ -144,9 +143,7 @@ def _says(test: PlannedTest, finding: Finding, passes: bool, failures: tuple[Int
     for_treatment = better or (test.contrast.is_margin and says == "supports")
     favoured = test.treatment if for_treatment else test.control
     mine, other = (rate.point for rate in (failures if for_treatment else failures[::-1]))
-    # a base of many seeds may fail once and its arm of few seeds never: as in the report, over a fifth is too often
-    allowed = BASE_FAILS if finding.counts_failures else 0.0
-    if mine > max(other, allowed) or mine == 1:
+    if fails_too_often(mine, other, finding.counts_failures):
         return "open", f"passes the test, but of {favoured}, the better side, more runs failed, or all did: no verdict"
     return says, ""
 

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from gan_ablate.claims.claim import Claim
 from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.two_part import BASE_FAILS
 
 Says = Literal["supports", "contradicts", "open", "not tested"]
 Decision = Literal["supported", "contradicted", "mixed", "inconclusive", "not tested"]
@@ -72,6 +73,15 @@ class Evidence:
     note: str = ""
     settles: str = ""  # what would decide an open test: `about 6 more seeds of max_pooling on dcgan`
     seeds_to_settle: float = math.nan  # of both sides together; NaN where no number that can be afforded would do
+
+
+def fails_too_often(mine: float, other: float, counts_failures: bool) -> bool:
+    """Whether a side of these failure rates may not be called the better one by its figure.
+
+    counts_failures: failures have a part in p, and the other side is an arm or base. A base of many seeds may fail once
+    and its arm of few seeds never: as in the report, over a fifth is too often.
+    """
+    return mine > max(other, BASE_FAILS if counts_failures else 0.0) or mine == 1
 
 
 class OnDataset(NamedTuple):
