@@ -18,7 +18,6 @@ from gan_ablate.findings.looks import outcomes_of
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import RunTable
 from gan_ablate.stats.more_seeds import scaled
-from gan_ablate.study.seed_plan import SeedPlan
 
 Test = Callable[[PlannedTest, float], Finding]
 NO_LOOK = "no look at both arms has been taken yet"
@@ -44,7 +43,7 @@ def at_each_look(test: PlannedTest, alpha: float, run_test: Test) -> Finding:
     looks = held.looks_of(*arms)
     if not looks:
         return Finding(note=NO_LOOK, n=(len(test.treatment_runs), len(test.control_runs)))
-    found = [run_test(_at(test, k, plan), alpha * plan.weights[k]) for k in looks]
+    found = [run_test(replace(test, table=_seen(test.table, k)), alpha * plan.weights[k]) for k in looks]
     tested = [(f.p / plan.weights[k], f) for k, f in zip(looks, found, strict=True) if not math.isnan(f.p)]
     last = found[-1]
     if not tested:
@@ -59,13 +58,16 @@ def at_each_look(test: PlannedTest, alpha: float, run_test: Test) -> Finding:
     return replace(last, p=min(1.0, p), supports=best.supports, favours=best.favours, more=more)
 
 
-def _at(test: PlannedTest, k: int, plan: SeedPlan) -> PlannedTest:
-    """The test on the runs that a look saw: the first seeds of each arm, and base's."""
+@lru_cache(maxsize=64)
+def _seen(table: RunTable, k: int) -> RunTable:
+    """The runs that a look of an adaptive study saw: the first seeds of each arm, and base's."""
+    assert table.plan is not None
+    most, base = table.plan.looks[k], table.plan.base
     arms = {
         model: {
-            arm: {seed: run for seed, run in runs.items() if seed < (plan.base if arm == BASE else plan.looks[k])}
+            arm: {seed: run for seed, run in runs.items() if seed < (base if arm == BASE else most)}
             for arm, runs in own.items()
         }
-        for model, own in test.table.arms.items()
+        for model, own in table.arms.items()
     }
-    return replace(test, table=replace(test.table, arms=arms))
+    return replace(table, arms=arms)
