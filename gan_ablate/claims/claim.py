@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gan_ablate.recipe import BASE
+from gan_ablate.stats.parts import MARGIN
 
-MARGIN = 1.25  # "as good as" on ratios: the 80 to 125 % of bioequivalence, the field equivalence tests come from
-# (Schuirmann 1987); a quarter is also the larger of the two FID changes that the suite's power is stated for
 Expectation = Literal["lower", "higher", "equivalent", "not worse", "equal", "always", "near"]
 Rule = Literal["any", "all", "some"]
 RULES = {
@@ -32,8 +31,8 @@ class Contrast:
     measure: str = "fid"
     against: str = ""  # letters of the control's models, where they are not the treatment's own
     control_measure: str = ""  # where the two sides are two figures of the same runs
-    margin: float = 0.0  # declared beforehand; a ratio over 1, or a distance for `near`
-    same_weights: bool = False  # both sides sample from the same trained weights: their seeds are pairs by construction
+    margin: float = 0.0  # declared beforehand: `MARGIN` for FIDs, a distance for `near`
+    same_weights: bool = False  # both sides sample from the same trained weights: pairs by construction
     fallback: bool = False  # asked only where the contrasts before it had no data
 
     @property
@@ -52,6 +51,11 @@ class Contrast:
             (self.models, self.treatment, self.measure),
             (self.against or self.models, self.control, self.control_measure or self.measure),
         )
+
+    @property
+    def is_margin(self) -> bool:
+        """Whether it is asked within the margin that all verdicts share."""
+        return self.expects in ("equivalent", "not worse")
 
     @property
     def is_rule(self) -> bool:
