@@ -74,7 +74,7 @@ class Claim:
     contrasts: tuple[Contrast, ...]
     rule: Rule = "any"
     proof: str = ""  # a test of the suite that proves it, where that is possible
-    study: str = "sweeps/claims.yaml"  # the shipped sweep that trains what it needs
+    study: str = "sweeps/ablation.yaml"  # the shipped sweep that trains what it needs
 
     @property
     def cited(self) -> str:

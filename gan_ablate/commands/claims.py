@@ -206,7 +206,7 @@ def add(subcommands: Any) -> None:
         subcommands,
         "claims",
         "The published claims that the suite puts to the test, and what a sweep's data say of them.",
-        "gan-ablate claims runs/claims runs/norms",
+        "gan-ablate claims runs/ablation runs/norms",
     )
     claims.add_argument(
         "what", nargs="*", metavar="ID|ROOT", help="claims, each with its evidence (default: all); roots of sweeps"
@@ -218,7 +218,7 @@ def add(subcommands: Any) -> None:
         subcommands,
         "measure",
         "Measure the checkpoints of a sweep for the claims that need it; goes on where it was stopped.",
-        "gan-ablate measure runs/claims",
+        "gan-ablate measure runs/ablation",
     )
     measure.add_argument("root")
     measure.add_argument("--all", action="store_true", help="also what arms of the study can answer")
