@@ -12,8 +12,10 @@ import yaml
 from planted_runs import HOSTILE, plant, run
 
 from gan_ablate.cli import main
+from gan_ablate.findings.sentences import sentences
 from gan_ablate.findings.tables import tables
 from gan_ablate.findings.verdicts import ORDER, records
+from gan_ablate.formatting import percent
 from gan_ablate.report import markdown, report, table_files, verdicts
 from gan_ablate.results.frames import load
 from gan_ablate.stats.two_part import VERDICTS
@@ -61,6 +63,24 @@ def test_every_number_of_a_record_is_finite_or_none_and_the_ratio_holds_the_plan
             assert row["p_fail"] < 0.001
         if row["arm"] == "null":
             assert row["runs"] == 7  # a cell of it is missing
+
+
+def test_three_sentences_say_what_the_tables_say(root, tmp_path, capsys):
+    """Every arm is named once, with its effect on each model; the page opens with them, and the command prints them."""
+    found = tables(load(root))
+    helped, harmed, rest = sentences(found)
+    percents = [percent(next(a for a in t.arms if a.arm == "helped").ratio.point) for t in found]
+    assert helped == (
+        f"A trick helps in 2 of 10 tests of a trick on a model: "
+        f"helped (dcgan: FID {percents[0]}, wgan_gp: FID {percents[1]})."
+    )
+    assert harmed.startswith("A trick harms in 4 of 10 tests")
+    assert "died (dcgan: 8 of 8 runs fail, wgan_gp: 8 of 8 runs fail), harmed (" in harmed
+    assert rest == "4 of 10 leave FID as it is, within the margin; none is undecided."
+    page = report([root], tmp_path, tell=print).with_suffix(".md").read_text()
+    assert page.index(helped) < page.index(harmed) < page.index(rest) < page.index("| arm |")
+    assert capsys.readouterr().out.splitlines()[:3] == [helped, harmed, rest]
+    assert sentences(()) == []
 
 
 def test_a_narrow_margin_leaves_equal_arms_undecided_with_the_seeds_that_they_need(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from gan_ablate.findings.sentences import sentences
 from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import number
@@ -27,9 +28,10 @@ MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
 def verdicts(study: ReportedStudy) -> Section:
-    """A card of counts per model, then every arm of every model in one list."""
+    """Three sentences of findings, a card of counts per model, then every arm of every model in one list."""
     cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
-    parts = (cards, listed) if (listed := _listed(study)) else (cards,)
+    findings = (Text(sentence) for sentence in sentences(study.tables))
+    parts = (*findings, cards, *([listed] if (listed := _listed(study)) else []))
     anchor = study.scope.name("verdicts")
     stopped = f" {STOPPED}" if plan_of(study.loaded.source) else ""
     return Section(anchor, "Verdicts", "Verdicts", summary(study.tables) + stopped, parts, key=True, kind="verdicts")
