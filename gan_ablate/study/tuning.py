@@ -133,10 +133,10 @@ def settings(recipe: Recipe, tune: Tune) -> dict[str, Recipe]:
     Its own setting is always among them. Raises `InputError` for a setting that cannot be trained.
     """
     own = tune.own(recipe)
-    known, found = [_built(recipe)], {}
-    for point in tune.points():
+    known, found = [_built(recipe)], {label(own): recipe}
+    # of settings that train the same, the one that has most of the arm's own numbers stays
+    for point in sorted(tune.points(), key=lambda p: sum(p[name] != own[name] for name in own)):
         if point == own:
-            found[label(point)] = recipe
             continue
         try:
             made = _at(recipe, point)
@@ -146,7 +146,7 @@ def settings(recipe: Recipe, tune: Tune) -> dict[str, Recipe]:
         if tricks.not_applicable(made) is None and (built := _built(made)) not in known:
             known.append(built)
             found[label(point)] = made
-    return found
+    return {name: found[name] for name in tune.by_label() if name in found}
 
 
 def trials(cells: Sequence[Recipe], tune: Tune) -> tuple[list[Recipe], dict[str, Trial]]:
@@ -209,4 +209,3 @@ def _built(recipe: Recipe) -> tuple[Any, ...]:
     """What a recipe trains, to be compared."""
     _, blueprint, chain = tricks.assemble(recipe)
     return blueprint, chain.tricks
-

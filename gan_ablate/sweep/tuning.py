@@ -86,4 +86,6 @@ def refuse_other_tune(root: Path, tune: Tune) -> None:
     begun = tune_of(read_study(root).source)
     if begun != tune:
         grid = f"tune: {begun.written()}" if begun else "no tune"
-        raise InputError(f"{root}: was begun with {grid}: the settings to choose from are fixed beforehand; give another --root")
+        raise InputError(
+            f"{root}: was begun with {grid}: the settings to choose from are fixed beforehand; give another --root"
+        )
