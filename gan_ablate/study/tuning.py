@@ -1,6 +1,6 @@
 """Equal care: each arm, base too, is tried at every setting of a grid on seeds of its own, and judged at its best.
 
-The model is DomainBed's (Gulrajani & Lopez-Paz 2021, section 4): each algorithm picks its own hyperparameters, by a rule
+The model is DomainBed (Gulrajani & Lopez-Paz 2021, section 4): each algorithm picks its own hyperparameters, by a rule
 and on data that have no part in the comparison. The data are seeds here, since a GAN is measured by what it samples.
 """
 
