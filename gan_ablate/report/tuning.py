@@ -11,18 +11,18 @@ import pandas as pd
 
 from gan_ablate.findings.tuning import RULE, Choice, Tried, choices
 from gan_ablate.formatting import NOTHING, number
-from gan_ablate.recipe import BASE
+from gan_ablate.recipe import BASE, BY_FACTORS
 from gan_ablate.report.section import Column, Data, Group, Part, Scope, Section, Table, Text
 from gan_ablate.report.study import ReportedStudy
 from gan_ablate.results.frames import Results
 from gan_ablate.results.runs import MISSING, Run
-from gan_ablate.study.tuning import FACTORS, Tune, tune_of
+from gan_ablate.study.tuning import Tune, tune_of
 
 EDGE = "at the edge: a wider grid may do better"
 SEEN = (
     "FID is the geometric mean over the tuning runs that did not fail. Few seeds choose a setting, they prove nothing: "
-    "go by the verdicts, which rest on other runs. Where most arms pick another setting than base's own, a verdict "
-    "without tuning would have been one of the settings."
+    "go by the verdicts, which rest on other runs. Where an arm picks another setting than the study gives it, a verdict "
+    "at that one would have been in part a verdict on the setting."
 )
 
 
@@ -74,7 +74,7 @@ def tuning_left(loaded: Results) -> int:
 def _grid(tune: Tune) -> str:
     """What was tried."""
     listed = (
-        f"{name} at {', '.join(f'{x:g}' for x in numbers)} {'times the arm’s own' if name in FACTORS else ''}".strip()
+        f"{name} at {', '.join(f'{x:g}' for x in numbers)}{' times the arm’s own' if name in BY_FACTORS else ''}"
         for name, numbers in tune.grid.items()
     )
     return (
@@ -89,7 +89,7 @@ def _table(title: str, rows: Sequence[_Row], scope: Scope, tune: Tune) -> Table:
     listed = [*(s for s in tune.by_label() if s in held), *sorted(held - set(tune.by_label()))]
     columns = (
         Column("arm", lambda r: r.arm, "", ("arm",)),
-        Column("picked", _picked, "the setting at which it is judged", ("picked",), _told),
+        Column("picked", _picked, "the setting at which it is judged", ("picked",), _told, wide=True),
         Column("", lambda r: "; ".join(r.choice.edge) if r.choice else "", csv=("at_the_edge",)),
         *(
             Column(
@@ -120,8 +120,9 @@ def _told(row: _Row) -> str:
         return "keeps its own number"
     if row.choice.chosen is None:
         return "not yet known"
-    edge = f" ({', '.join(row.choice.edge)} {EDGE})" if row.choice.edge else ""
-    return _shown(row.choice.chosen.setting) + edge
+    setting = row.choice.chosen.setting
+    which = f"{', '.join(row.choice.edge)} " if ", " in setting else ""  # of a grid of one field it goes without saying
+    return _shown(setting) + (f" ({which}{EDGE})" if row.choice.edge else "")
 
 
 def _tried(setting: str, row: _Row) -> Tried | None:

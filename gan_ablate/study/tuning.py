@@ -16,7 +16,7 @@ from gan_ablate import tricks
 from gan_ablate.blueprint import claims
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.presets import preset
-from gan_ablate.recipe import Recipe, TrickSpec
+from gan_ablate.recipe import BY_FACTORS, BY_VALUES, Recipe, TrickSpec
 from gan_ablate.study.cells import Trial
 from gan_ablate.study.entries import RECIPE_FIELDS, Arm, kind
 from gan_ablate.trick import build
@@ -24,9 +24,7 @@ from gan_ablate.trick import build
 FIRST_SEED = 20_000  # of tuning; judged seeds lie under it, and a replication's too: `entries.MOST_SEEDS` each
 MOST_SEEDS, MOST_SETTINGS = 1000, 100
 USUAL_SEEDS = 3
-FACTORS = ("lr",)  # fields whose numbers are factors of the arm's own
-VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")  # fields whose numbers are what they will be
-TUNABLE = (*FACTORS, *VALUES)
+TUNABLE = (*BY_FACTORS, *BY_VALUES)
 EXAMPLE = "tune: {lr: [0.5, 1, 2], seeds: 3}"
 Point = Mapping[str, float]  # recipe field -> its number in one setting of the grid
 
@@ -55,7 +53,7 @@ class Tune:
         """The setting that a recipe of the study has already. Raises `InputError` where it is none of the grid."""
         point: dict[str, float] = {}
         for name, numbers in self.grid.items():
-            held = 1.0 if name in FACTORS else float(getattr(recipe, name))
+            held = 1.0 if name in BY_FACTORS else float(getattr(recipe, name))
             if held not in numbers:
                 listed = f"[{', '.join(f'{x:g}' for x in numbers)}]"
                 raise InputError(f"its own {name}={held:g} is none of {listed}: add it, since ties go to it")
@@ -65,7 +63,7 @@ class Tune:
 
 def label(point: Point) -> str:
     """`lr x0.5, beta1 0`."""
-    return ", ".join(f"{name} x{x:.10g}" if name in FACTORS else f"{name} {x:.10g}" for name, x in point.items())
+    return ", ".join(f"{name} x{x:.10g}" if name in BY_FACTORS else f"{name} {x:.10g}" for name, x in point.items())
 
 
 def read_tune(given: object, where: str) -> Tune:
@@ -100,7 +98,7 @@ def _numbers(name: object, listed: object, where: str) -> tuple[float, ...]:
     numbers = sorted(map(float, listed))
     if len({f"{x:.10g}" for x in numbers}) < len(numbers):
         raise InputError(f"{where}: {name}={str(listed)[:80]}: a number is given twice")
-    if name in FACTORS:
+    if name in BY_FACTORS:
         if numbers[0] <= 0:
             raise InputError(f"{where}: {name}={str(listed)[:80]}: factors of the arm's own {name} are over 0")
         if 1.0 not in numbers:
@@ -185,7 +183,7 @@ def _at(recipe: Recipe, point: Point) -> Recipe:
     changed: dict[str, Any] = {}
     for name, x in point.items():
         held = getattr(recipe, name)
-        changed[name] = held * x if name in FACTORS else type(held)(x) if float(x).is_integer() else x
+        changed[name] = held * x if name in BY_FACTORS else type(held)(x) if float(x).is_integer() else x
     held = tuple(_scaled(spec, point, recipe) for spec in recipe.tricks)
     return tricks.complete(replace(recipe, **changed, tricks=held))
 
@@ -193,7 +191,7 @@ def _at(recipe: Recipe, point: Point) -> Recipe:
 def _scaled(spec: TrickSpec, point: Point, recipe: Recipe) -> TrickSpec:
     """A trick with its own learning rate at a multiple of it; one that is nothing but this number stays as it is."""
     params = dict(spec.params)
-    for name in FACTORS:
+    for name in BY_FACTORS:
         if name in point and name in params and not _only_sets(spec, name, recipe):
             params[name] *= point[name]
     return TrickSpec(spec.name, params)
