@@ -21,8 +21,8 @@ from gan_ablate.study.tuning import Tune, tune_of
 EDGE = "at the edge: a wider grid may do better"
 SEEN = (
     "FID is the geometric mean over the tuning runs that did not fail. Few seeds choose a setting, they prove nothing: "
-    "go by the verdicts, which rest on other runs. Where an arm picks another setting than the study gives it, a verdict "
-    "at that one would have been in part a verdict on the setting."
+    "go by the verdicts, which rest on other runs. Where an arm picks another setting than the study gives it, a "
+    "verdict at that one would have been in part a verdict on the setting."
 )
 
 
