@@ -262,8 +262,11 @@ def test_an_archive_and_a_merge_keep_the_tuning_runs_apart(tmp_path, undisturbed
     assert counts["copied"] == 2 * (TRIED + 30)
     assert len(load(tmp_path / "both").tuning) == 2 * TRIED
     (tmp_path / "a.zip").write_bytes(pack(undisturbed, {}))
-    for place in (undisturbed, tmp_path / "a.zip"):
-        assert main(["report", str(place), "--out", str(tmp_path / Path(place).name / "page")]) == 0
+    pages = [tmp_path / "of-root", tmp_path / "of-archive"]
+    for place, page in zip((undisturbed, tmp_path / "a.zip"), pages, strict=True):
+        assert main(["report", str(place), "--out", str(page)]) == 0
+    for name in ("dcgan-tuning.csv", "tuning-runs.csv", "dcgan.csv"):
+        assert len({(page / "tables" / name).read_bytes() for page in pages}) == 1
 
 
 # -- what is shown ----------------------------------------------------------------------------------------------------
