@@ -4,6 +4,7 @@ BIN := .venv/bin
 STUDY ?= sweeps/ablation.yaml
 ROOT ?= runs/$(basename $(notdir $(STUDY)))
 WORKERS ?= 0
+BUDGET ?= 2h
 
 .PHONY: install ablation smoke report test lint clean
 export OMP_NUM_THREADS ?= 1
@@ -25,7 +26,7 @@ install: .venv/installed
 	touch $@
 
 ablation: install
-	$(BIN)/gan-ablate sweep $(STUDY) --root $(ROOT) --workers $(WORKERS)
+	$(BIN)/gan-ablate sweep $(STUDY) --root $(ROOT) --workers $(WORKERS) --budget $(BUDGET)
 	$(BIN)/gan-ablate report $(ROOT)
 
 smoke: install

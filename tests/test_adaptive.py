@@ -102,7 +102,7 @@ def test_one_look_with_all_the_weight_is_the_plain_table() -> None:
         for a, own in outcomes.items()
     }
     base = arms.pop(BASE)
-    assert told(look(outcomes, plan).verdicts) == told(decide(weigh(arms, base), arms, base))
+    assert told(look(outcomes, plan).verdicts) == told(decide(weigh(arms, base)))
 
 
 def test_runs_beyond_a_look_do_not_change_it_and_missing_ones_hold_it_back() -> None:

@@ -86,7 +86,7 @@ def report(root: Path, tmp_path: Path, **_: object) -> set[str]:
 
 
 def claims(root: Path, capsys: pytest.CaptureFixture[str], **_: object) -> set[str]:
-    assert main(["claims", "--root", str(root)]) == 0
+    assert main(["claims", str(root)]) == 0
     capsys.readouterr()
     return {arm for table in run_tables([load(root)]) for arm in table.arms["dcgan"] if table.side("dcgan", arm)}
 

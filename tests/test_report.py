@@ -17,7 +17,7 @@ import gan_ablate.report
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import SCHEMA
 from gan_ablate.report import load, report, tables
-from gan_ablate.report.verdict_columns import to_decide, verdict
+from gan_ablate.report.verdict_columns import verdict
 from gan_ablate.results.frames import run_tables
 from gan_ablate.store.store import Store
 
@@ -241,16 +241,17 @@ def test_too_few_runs_are_undecided_and_say_what_they_would_take(tmp_path):
     root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "a": 0.1, "died": 0.0}, seeds=2)
     (table,) = tables(load(root))
     assert {a.arm: verdict(a) for a in table.arms} == {"base": "base", "a": "undecided", "died": "undecided"}
-    assert {a.arm: to_decide(a) for a in table.arms[1:]} == {"a": "over 200 seeds", "died": "8 seeds, 80 s"}
+    words = {"a": "4 seeds and 4 of base, 40 s", "died": "2 seeds and 2 of base, 20 s"}  # two runs of base say little
+    assert {a.arm: a.to_decide for a in table.arms[1:]} == words
     out = report([root], tmp_path / "o").parent
     drawn = (out / "figures" / "forest-dcgan.svg").read_text()
-    assert drawn.count(">over 200 seeds<") == drawn.count(">8 seeds, 80 s<") == 1
+    assert all(drawn.count(f">{text}<") == 1 for text in words.values())
     page = (out / "report.html").read_text()
-    assert page.count("<td data-k='8'>8 seeds, 80 s</td>") == 2  # in the list, and among the numbers
-    assert "<p>Undecided. 2 runs, 2 failed (1 crashed, 1 diverged). To decide: about 8 seeds, 80 s.</p>" in page
+    assert page.count("<td data-k='2'>2 seeds and 2 of base, 20 s</td>") == 2  # in the list, and among the numbers
+    assert "<p>Undecided. 2 runs, 2 failed (1 crashed, 1 diverged). To decide: 2 seeds and 2 of base, 20 s.</p>" in page
     frame = pd.read_csv(out / "tables" / "dcgan.csv").set_index("arm")
-    assert frame.loc["died", ["seeds_to_decide", "minutes_to_decide"]].tolist() == [8, pytest.approx(80 / 60)]
-    assert frame.loc[["a", "base"], ["seeds_to_decide", "minutes_to_decide"]].isna().all(axis=None)
+    assert frame.loc["died", ["seeds_to_decide", "minutes_to_decide"]].tolist() == [2, pytest.approx(20 / 60)]
+    assert frame.loc["base", ["seeds_to_decide", "minutes_to_decide"]].isna().all()
 
 
 def test_hostile_models_and_study_names_stay_text(tmp_path):

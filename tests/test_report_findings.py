@@ -40,7 +40,7 @@ def test_the_tables_are_those_of_the_engine(tmp_path):
     (table,) = tables(load(plant(tmp_path, models=("dcgan",), effects={"base": 0.0, "a": -0.3, "b": 0.2, "c": 0.0})))
     runs = {arm: Runs(np.log(rows["fid"].astype(float)).tolist()) for arm, rows in table.groups.items()}
     base = runs.pop("base")
-    found = decide(weigh(runs, base), runs, base)
+    found = decide(weigh(runs, base))
     assert {a.arm: a.judged for a in table.arms[1:]} == found
     for arm in table.arms[1:]:
         assert arm.ratio == found[arm.arm].evidence.ratio

@@ -122,7 +122,17 @@ def test_an_error_on_the_way_leaves_the_earlier_report(tmp_path, monkeypatch):
 
 
 def test_the_verdicts_of_all_roots_come_first_and_the_claims_are_linked(tmp_path, monkeypatch):
-    claim = SimpleNamespace(id="c", statement="s", source="o", verdict="not tested", summary="no", smallest_missed=1.0)
+    claim = SimpleNamespace(
+        id="c",
+        statement="s",
+        source="o",
+        verdict="not tested",
+        summary="no",
+        smallest_missed=1.0,
+        certain=False,
+        datasets=(),
+        settles="",
+    )
     monkeypatch.setattr(write, "judge", lambda _: [claim])
     roots = [plant(tmp_path / name, models=("dcgan",), effects=TWO, seeds=2, pictures=False) for name in "ab"]
     out = report(roots, tmp_path / "o")

@@ -8,17 +8,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestIndPower, TTestPower
 from statsmodels.stats.proportion import confint_proportions_2indep
-from statsmodels.stats.weightstats import ttost_ind, ttost_paired
-from test_stats_simulation import bench
+from statsmodels.stats.weightstats import ttost_paired
 
+from benchmarks.verdicts.single_tests import compare_family  # what reports tested with before the engine
 from gan_ablate.stats import t_test
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import boschloo_p, rate_difference
-from gan_ablate.stats.paired import compare, equivalence
+from gan_ablate.stats.paired import compare, margin_p
 from gan_ablate.stats.ranks import improvement, least_rank_p
 from gan_ablate.stats.t_test import detectable, t_power
-
-compare_family = bench.compare_family  # what reports tested with before: the engine is held against it
 
 RNG = np.random.default_rng(7)
 
@@ -137,27 +135,14 @@ def test_failures_are_counted_on_both_sides():
     assert improvement([5.0, None, None], [4.0, 6.0, None], "lower") == pytest.approx((2 + 2 * 0.5) / 9)
 
 
-@pytest.mark.parametrize("pooled", [0.99, 0.0])
-@pytest.mark.parametrize("margin", [1.05, 1.3])
-def test_equivalence_is_statsmodels_tost(pooled, margin):
-    control, treatment = arms(1, 7, 0.5, sd=0.05)
-    ours = equivalence(by_seed(treatment), by_seed(control), margin, pooled=pooled)
-    a, b, limit = np.log(treatment), np.log(control), math.log(margin)
-    if ours.test == "paired t":
-        theirs = ttost_paired(a, b, -limit, limit)[0]
-    else:
-        theirs = ttost_ind(a, b, -limit, limit, usevar="unequal")[0]
-    assert ours.test == ("paired t" if pooled else "Welch")
-    assert ours.p == pytest.approx(theirs)
-    assert ours.p_not_worse <= ours.p
-    assert (ours.p < 0.05) == (1 / margin < ours.ratio.low and ours.ratio.high < margin)
-
-
-def test_nothing_with_a_failed_run_is_as_good_as():
-    assert equivalence({0: 5.0, 1: None, 2: 5.0}, {0: 5.0, 1: 5.0, 2: 5.0}, 1.5).p == 1
-    assert math.isnan(equivalence({0: 5.0}, {0: 5.0}, 1.5).p)
-    with pytest.raises(ValueError, match="margin"):
-        equivalence({0: 5.0}, {0: 5.0}, 0.9)
+@pytest.mark.parametrize("margin", [0.05, 0.3])
+def test_about_a_margin_the_tests_are_statsmodels_tost(margin):
+    control, treatment = (np.log(x) for x in arms(1, 7, 0.5, sd=0.05))
+    theirs = ttost_paired(treatment, control, -margin, margin)
+    mean, error, dof = (float(x) for x in t_test.paired(treatment, control))
+    above, below = margin_p(mean, error, dof, margin)
+    assert max(above, below) == pytest.approx(theirs[0])
+    assert (above, below) == pytest.approx((theirs[2][1], theirs[1][1]))
 
 
 @pytest.mark.parametrize("n", [3, 5, 10, 30])

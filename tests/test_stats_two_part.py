@@ -12,6 +12,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.failures import boschloo_p
 from gan_ablate.stats.moderated import CAUTION, Difference, Prior, difference, fit_prior, squeeze, trigamma_inverse
+from gan_ablate.stats.more_seeds import ANY, STEPS, more_seeds, offers_of_looks, scaled
 from gan_ablate.stats.two_part import (
     VERDICTS,
     Runs,
@@ -20,6 +21,7 @@ from gan_ablate.stats.two_part import (
     decide,
     over_looks,
     weigh,
+    with_seeds_to_decide,
 )
 from gan_ablate.study.seed_plan import RECOMMENDED
 
@@ -251,7 +253,7 @@ def planted(rng):
 
 def test_planted_arms_get_their_verdicts(planted):
     arms, base = planted
-    found = decide(weigh(arms, base), arms, base)
+    found = decide(weigh(arms, base))
     expected = {
         "better": "helps", "worse": "hurts", "even": "same", "unclear": "undecided", "fails": "fails more",
         "all failed": "fails more", "better but fails": "undecided", "much better but fails often": "fails more",
@@ -261,8 +263,9 @@ def test_planted_arms_get_their_verdicts(planted):
     assert found["noop"].certain
     assert found["noop"].evidence.identical
     assert not found["even"].evidence.identical
-    assert found["unclear"].seeds_to_decide > 0
-    assert found["better"].seeds_to_decide is None
+    ahead = with_seeds_to_decide(found, arms, base)
+    assert ahead["unclear"].seeds_to_decide > 0
+    assert ahead["better"] == found["better"]
     assert {v.verdict for v in found.values()} <= {*VERDICTS, "not tested"}
     for v in found.values():
         assert not any(math.isnan(x) for x in (v.q, v.q_same, v.p_holm))
@@ -302,7 +305,7 @@ def test_fid_may_use_the_whole_level_where_nothing_failed(n):
 def test_an_arm_that_fails_less_than_base_rescues(rng):
     base = runs(rng, 20, failed=20)
     arms = {"rescue": runs(rng, 20), "as bad": runs(rng, 10, failed=10), "rescue and better": runs(rng, 20, 0.9)}
-    found = decide(weigh(arms, base), arms, base)
+    found = decide(weigh(arms, base))
     assert found["rescue"].verdict == "rescues"
     assert found["as bad"].verdict != "rescues"
     assert found["rescue and better"].verdict in {"rescues", "helps"}
@@ -312,7 +315,7 @@ def test_an_arm_that_fails_less_than_base_rescues(rng):
 def test_corrections_are_those_of_statsmodels(planted):
     arms, base = planted
     evidence = weigh(arms, base)
-    found = decide(evidence, arms, base)
+    found = decide(evidence)
     for key, of in (("p", "q"), ("p_same", "q_same")):
         p = np.nan_to_num([getattr(e, key) for e in evidence.values()], nan=1.0)
         assert [getattr(v, of) for v in found.values()] == pytest.approx(multipletests(p, method="fdr_bh")[1])
@@ -328,12 +331,12 @@ def test_corrections_are_those_of_statsmodels(planted):
 def test_planned_arms_count_from_the_start(planted):
     arms, base = planted
     evidence = weigh(arms, base)
-    now, planned = decide(evidence, arms, base), decide(evidence, arms, base, planned=90)
+    now, planned = decide(evidence), decide(evidence, planned=90)
     p = np.nan_to_num([*(e.p for e in evidence.values()), *[1.0] * (90 - len(arms))], nan=1.0)
     assert [v.q for v in planned.values()] == pytest.approx(multipletests(p, method="fdr_bh")[1][: len(arms)])
     assert [v.p_holm for v in planned.values()] == pytest.approx(multipletests(p, method="holm")[1][: len(arms)])
     assert planned["better"].q > now["better"].q
-    assert decide(evidence, arms, base, planned=3) == now
+    assert decide(evidence, planned=3) == now
 
 
 def test_a_gate_for_bases_that_carry_nothing(rng):
@@ -350,7 +353,7 @@ def test_a_gate_for_bases_that_carry_nothing(rng):
 @pytest.mark.parametrize("others", [0, 6])
 def test_few_runs_or_none_never_break_a_table(rng, base, arm, others):
     arms = {"arm": arm, **{str(i): runs(rng, 5) for i in range(others)}}
-    found = decide(weigh(arms, base), arms, base)
+    found = decide(weigh(arms, base))
     assert list(found) == list(arms)
     v = found["arm"]
     assert not any(math.isnan(x) for x in (v.q, v.q_same, v.p_holm))
@@ -358,8 +361,70 @@ def test_few_runs_or_none_never_break_a_table(rng, base, arm, others):
         assert v.verdict == "not tested"
     if arm.failed and not base.failed:
         assert v.verdict not in {"helps", "same"}
-    assert decide({}, {}, base) == {}
+    assert decide({}) == {}
     assert weigh({}, base) == {}
+
+
+# --- more seeds
+
+
+def test_more_seeds_are_those_that_decide_runs_of_the_same_moments(rng):
+    """The prediction, held against the test of made-up runs that have its mean, spread and failure rate exactly."""
+
+    def made(mean, sd, n, failed=0):
+        z = np.sort(rng.normal(size=n))
+        return Runs((mean + sd * (z - z.mean()) / z.std(ddof=1)).tolist(), failed)
+
+    prior, threshold = Prior(8.0, 0.012), 0.01
+    for mean, sd, n in ((0.15, 0.11, 5), (0.3, 0.3, 4), (-0.12, 0.1, 5)):
+        arm, base = made(mean, sd, n), made(0.0, 0.1, 40)
+        found = more_seeds({"a": arm}, base, prior, threshold, lambda e: e.p)["a"]
+        p = [
+            weigh({"a": made(mean, sd, n + k)}, made(0.0, 0.1, 40 + found.base), prior=prior)["a"].p
+            for k in (STEPS[max(0, STEPS.index(found.seeds) - 1)], found.seeds)
+        ]
+        assert p[1] < threshold
+        assert found.seeds == 1 or found.base or p[0] >= threshold
+
+
+def test_where_base_is_the_limit_base_needs_more_seeds(rng):
+    arm, prior = Runs([0.12 + x for x in (-0.02, 0.01, 0.01)] * 10), Prior(4.0, 0.0005)
+    few, many = (Runs((0.2 * np.linspace(-1, 1, n)).tolist()) for n in (5, 64))
+    by = {
+        name: more_seeds({"a": arm}, base, prior, 0.01, lambda e: e.p_same)
+        for name, base in (("few", few), ("many", many))
+    }
+    assert by["few"]["a"].base > 0
+    assert by["many"]["a"].base == 0
+    alone = more_seeds({"a": arm}, few, prior, 0.01, lambda e: e.p_same, [o for o in ANY if not o.base])
+    assert alone == {}  # 200 seeds more of the arm would not do
+
+
+def test_a_study_offers_its_looks_at_their_weights(rng):
+    offers = offers_of_looks(5, [(10, 0.25), (20, 0.5)])
+    assert {o.seeds for o in offers} == {5, 15}
+    assert {o.weight for o in offers if o.seeds == 15} == {0.5}
+    arm, base, prior = Runs([0.16 + x for x in (-0.15, -0.05, 0.0, 0.05, 0.15)]), runs(rng, 40), Prior(6.0, 0.012)
+    seeds = []
+    for threshold in np.geomspace(1e-12, 0.02, 30):
+        found = more_seeds({"a": arm}, base, prior, threshold, lambda e: e.p, offers).get("a")
+        halved = [o._replace(weight=o.weight / 2) for o in offers]
+        again = more_seeds({"a": arm}, base, prior, 2 * threshold, lambda e: e.p, halved).get("a")
+        assert (again and again[:2]) == (found and found[:2])
+        seeds.append((found.seeds + found.base) if found else 1000)
+    assert seeds == sorted(seeds, reverse=True)  # the more it may spend the sooner
+    assert {5, 15, 1000} <= set(seeds)
+    assert offers_of_looks(20, []) == ()
+
+
+def test_the_normal_score_of_p_grows_as_the_root_of_the_seeds():
+    z = 2.0
+    p = 2 * special.ndtr(-z)
+    for threshold in (0.04, 0.001, 1e-5):
+        needed = 10 * (special.ndtri(threshold / 2) / z) ** 2 - 10
+        assert scaled(p, 10, threshold, ANY).seeds == next(k for k in STEPS if k > needed)
+    assert scaled(0.9, 5, 0.001, ANY) is None
+    assert scaled(1.0, 5, 0.05, ANY) is None
 
 
 # --- looks

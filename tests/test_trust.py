@@ -111,7 +111,7 @@ def test_a_name_in_a_file_is_no_permission(downloaded, capsys, command):
 
 def test_reading_commands_import_nothing(downloaded, capsys):
     run_id = Store.open("root").cells[0].run_id
-    commands = ["status root", f"show {run_id} --root root", "gc root", "report root", "claims --root root",
+    commands = ["status root", f"show {run_id} --root root", "gc root", "report root", "claims root",
                 "merge root --out joined", "sweep measures.yaml --dry-run", "tricks"]  # fmt: skip
     for command in commands:
         assert main(command.split()) == 0, command

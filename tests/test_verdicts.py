@@ -12,9 +12,11 @@ import yaml
 from planted_runs import HOSTILE, plant, run
 
 from gan_ablate.cli import main
+from gan_ablate.findings.sentences import sentences
 from gan_ablate.findings.tables import tables
 from gan_ablate.findings.verdicts import ORDER, records
-from gan_ablate.report import markdown, report, table_files
+from gan_ablate.formatting import percent
+from gan_ablate.report import markdown, report, table_files, verdicts
 from gan_ablate.results.frames import load
 from gan_ablate.stats.two_part import VERDICTS
 
@@ -22,7 +24,7 @@ from gan_ablate.stats.two_part import VERDICTS
 SAME_FIGURE = {
     "verdict": "verdict", "certain": "certain", "ratio": "ratio", "low": "ratio_low", "high": "ratio_high",
     "p_fid": "p_fid", "p_fail": "p_fail", "q": "q", "q_same": "q_same", "seeds_to_decide": "seeds_to_decide",
-    "minutes_to_decide": "minutes_to_decide",
+    "minutes_to_decide": "minutes_to_decide", "base_seeds_to_decide": "base_seeds_to_decide",
 }  # fmt: skip
 TRUTH = {"helped": "helps", "harmed": "hurts", "null": "same", "died": "fails more", HOSTILE: "same"}
 
@@ -63,12 +65,32 @@ def test_every_number_of_a_record_is_finite_or_none_and_the_ratio_holds_the_plan
             assert row["runs"] == 7  # a cell of it is missing
 
 
+def test_three_sentences_say_what_the_tables_say(root, tmp_path, capsys):
+    """Every arm is named once, with its effect on each model; the page opens with them, and the command prints them."""
+    found = tables(load(root))
+    helped, harmed, rest = sentences(found)
+    percents = [percent(next(a for a in t.arms if a.arm == "helped").ratio.point) for t in found]
+    assert helped == (
+        f"A trick helps in 2 of 10 tests of a trick on a model: "
+        f"helped (dcgan: FID {percents[0]}, wgan_gp: FID {percents[1]})."
+    )
+    assert harmed.startswith("A trick harms in 4 of 10 tests")
+    assert "died (dcgan: 8 of 8 runs fail, wgan_gp: 8 of 8 runs fail), harmed (" in harmed
+    assert rest == "4 of 10 leave FID as it is, within the margin; none is undecided."
+    page = report([root], tmp_path, tell=print).with_suffix(".md").read_text()
+    assert page.index(helped) < page.index(harmed) < page.index(rest) < page.index("| arm |")
+    assert capsys.readouterr().out.splitlines()[:3] == [helped, harmed, rest]
+    assert sentences(()) == []
+
+
 def test_a_narrow_margin_leaves_equal_arms_undecided_with_the_seeds_that_they_need(root):
-    (dcgan, _) = judged(root, margin=1.02)
+    (dcgan, _) = judged(root, margin=1.1)
     verdict = dcgan.arms["null"]
     assert verdict.verdict == "undecided"
     (row,) = [r for r in records([dcgan]) if r["arm"] == "null"]
-    assert row["seeds_to_decide"] is None or row["minutes_to_decide"] == pytest.approx(row["seeds_to_decide"] * 10 / 60)
+    assert row["minutes_to_decide"] == pytest.approx(row["seeds_to_decide"] * 10 / 60)
+    assert row["base_seeds_to_decide"] == verdict.base_to_decide > 0  # base has no more runs than the arm
+    assert dcgan.base_is_the_limit.startswith("base needs more seeds too for")
 
 
 def test_the_command_prints_a_table_and_json(root, capsys):
@@ -96,6 +118,7 @@ def test_the_report_says_what_the_command_says_in_every_format(root, tmp_path, c
     assert len(told) == 2 * len(TRUTH)
     out = report([root], tmp_path / "o").parent
     page, text = ((out / name).read_text() for name in ("report.html", "report.md"))
+    assert page.count(verdicts.STOPPED) == text.count(verdicts.STOPPED) == adaptive
     for model in ("dcgan", "wgan_gp"):
         rows = [row for row in told if row["model"] == model]
         frame = pd.read_csv(out / "tables" / f"{model}.csv", keep_default_na=False, na_values=[""]).set_index("arm")

@@ -1,7 +1,7 @@
 """The registry of published claims and what the data of one or several roots say of each. No torch, no files written.
 
 >>> from gan_ablate.results.frames import load
->>> verdicts = judge([load("runs/claims"), load("runs/norms")])  # doctest: +SKIP
+>>> verdicts = judge([load("runs/ablation"), load("runs/norms")])  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from gan_ablate.claims.claim import MARGIN, RULES, Claim, Contrast, as_good
+from gan_ablate.claims.claim import RULES, Claim, Contrast, as_good
 from gan_ablate.claims.interaction import NORMS
 from gan_ablate.claims.measures import MEASURES, better
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODEL_OF, Recipe, TrickSpec
+from gan_ablate.stats.parts import MARGIN
 from gan_ablate.tricks import complete, not_applicable
 
 RADFORD = "Radford et al. 2015, section"
@@ -250,8 +251,10 @@ def _check_contrast(contrast: Contrast, where: str) -> None:
                 raise InputError(f"{where}: model letter {letter!r}: choose from {', '.join(MODEL_OF)}")
             if arm not in (BASE, "*"):
                 _check_arm(arm, MODEL_OF[letter], where)
-    if contrast.expects in ("equivalent", "not worse") and not contrast.margin > 1:
-        raise InputError(f"{where}: {contrast.label}: needs a margin, a ratio over 1")
+    if contrast.is_margin and (contrast.measure != "fid" or contrast.margin != MARGIN):
+        raise InputError(f"{where}: {contrast.label}: only FID has a margin, a ratio of {MARGIN:g} as in all verdicts")
+    if contrast.against and contrast.measure == "fid":
+        raise InputError(f"{where}: {contrast.label}: FIDs are compared between arms of one model")
     if contrast.expects == "near" and not contrast.margin > 0:
         raise InputError(f"{where}: {contrast.label}: needs a margin over 0")
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gan_ablate.recipe import BASE
+from gan_ablate.stats.parts import MARGIN
 
-MARGIN = 1.25  # "as good as" on ratios: the 80 to 125 % of bioequivalence, the field equivalence tests come from
-# (Schuirmann 1987); a quarter is also the larger of the two FID changes that the suite's power is stated for
 Expectation = Literal["lower", "higher", "equivalent", "not worse", "equal", "always", "near"]
 Rule = Literal["any", "all", "some"]
 RULES = {
@@ -32,8 +31,8 @@ class Contrast:
     measure: str = "fid"
     against: str = ""  # letters of the control's models, where they are not the treatment's own
     control_measure: str = ""  # where the two sides are two figures of the same runs
-    margin: float = 0.0  # declared beforehand; a ratio over 1, or a distance for `near`
-    same_weights: bool = False  # both sides sample from the same trained weights: their seeds are pairs by construction
+    margin: float = 0.0  # declared beforehand: `MARGIN` for FIDs, a distance for `near`
+    same_weights: bool = False  # both sides sample from the same trained weights: pairs by construction
     fallback: bool = False  # asked only where the contrasts before it had no data
 
     @property
@@ -54,6 +53,11 @@ class Contrast:
         )
 
     @property
+    def is_margin(self) -> bool:
+        """Whether it is asked within the margin that all verdicts share."""
+        return self.expects in ("equivalent", "not worse")
+
+    @property
     def is_rule(self) -> bool:
         """Whether a rule decides it: then there is no test and no p."""
         return self.expects in ("equal", "always")
@@ -70,7 +74,7 @@ class Claim:
     contrasts: tuple[Contrast, ...]
     rule: Rule = "any"
     proof: str = ""  # a test of the suite that proves it, where that is possible
-    study: str = "sweeps/claims.yaml"  # the shipped sweep that trains what it needs
+    study: str = "sweeps/ablation.yaml"  # the shipped sweep that trains what it needs
 
     @property
     def cited(self) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -20,7 +19,7 @@ from gan_ablate.results.runs import Run
 from gan_ablate.stats.aggregate import time_to
 from gan_ablate.stats.failures import boschloo_p, rate_difference, smallest_rate
 from gan_ablate.stats.intervals import Interval, farthest, spread_ratio
-from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, equivalence, family_correlation, two_sided
+from gan_ablate.stats.paired import POOL_FROM, Comparison, Scores, compare, family_correlation
 
 
 def towards(contrast: Contrast, favours: int) -> int:
@@ -71,9 +70,7 @@ def _pooled(test: PlannedTest) -> float:
 
 
 def compare_scores(test: PlannedTest, alpha: float) -> Finding:
-    """Whether the treatment's scores are lower, higher, as good or equal, as the contrast expects."""
-    if test.contrast.expects == "equal":
-        return _equal(test)
+    """Whether the treatment's scores are lower or higher."""
     a, b = scores(test.treatment_runs, test.measure), scores(test.control_runs, test.control_measure)
     return _compared(test, (a, b), alpha)
 
@@ -115,22 +112,20 @@ def seconds_to(side: Mapping[int, Run], target: float) -> dict[int, float | None
 
 def _compared(test: PlannedTest, sides: tuple[Scores, Scores], alpha: float, *notes: str) -> Finding:
     a, b = sides
-    measure, contrast, pooled = test.measure, test.contrast, _pooled(test)
+    measure, pooled = test.measure, _pooled(test)
     missing = len(test.treatment_runs) + len(test.control_runs) - len(a) - len(b)
     if missing:
         notes = *notes, f"{missing} runs without this figure are left out"
     found = compare(a, b, alpha=alpha, pooled=pooled, scale=measure.scale, better=measure.better)
     if not found.test:
-        notes = _too_few(len(a), len(b)), *notes
+        notes = too_few(len(a), len(b)), *notes
         return Finding(note="; ".join(notes), n=(len(a), len(b)))
-    if contrast.expects in ("equivalent", "not worse"):
-        return _as_good(test, sides, found, alpha, notes)
     if found.test == "rank":
         notes = *notes, *_ranks(sides, found, alpha)
     ratio = measure.scale == "log"
     return Finding(
         p=found.p,
-        supports=towards(contrast, found.favours),
+        supports=towards(test.contrast, found.favours),
         effect=found.ratio if ratio else found.difference,
         scale="ratio" if ratio else "difference",
         smallest_missed=found.detectable,
@@ -138,30 +133,6 @@ def _compared(test: PlannedTest, sides: tuple[Scores, Scores], alpha: float, *no
         n=(len(a), len(b)),
         favours=found.favours,
     )
-
-
-def _as_good(
-    test: PlannedTest, sides: tuple[Scores, Scores], seen: Comparison, alpha: float, notes: Iterable[str]
-) -> Finding:
-    """As good as, within the margin, by two one-sided tests: see `stats.paired.two_sided`.
-
-    Where no ratio has an interval, ranks decide: a failed run ranks worst, and no margin bounds its harm. So they may
-    contradict that the treatment is as good, being worse even after the margin is taken off, but never support it.
-    """
-    a, b = sides
-    contrast = test.contrast
-    notes = [*notes, f"margin: a ratio of {contrast.margin:g}"]
-    common = Finding(effect=seen.ratio, n=(len(a), len(b)), favours=seen.favours)
-    if not seen.ratio.low < seen.ratio.high:
-        ranked = compare({s: v and v / contrast.margin for s, v in a.items()}, b, alpha=alpha)
-        notes += [*_ranks(sides, ranked, alpha), "ranks can only contradict"]
-        worse = ranked.favours > 0
-        return replace(common, p=ranked.p, supports=-int(worse), note="; ".join(notes), favours=ranked.favours)
-    found = equivalence(a, b, contrast.margin, alpha=alpha, pooled=_pooled(test))
-    one_way = contrast.expects == "not worse"
-    p, supports = two_sided(found.p_not_worse) if one_way else two_sided(found.p_not_worse, found.p_not_better)
-    reach = seen.ratio.high if one_way else farthest(seen.ratio)
-    return replace(common, p=p, supports=supports, smallest_missed=reach, bound=True, note="; ".join(notes))
 
 
 def _ranks(sides: tuple[Scores, Scores], found: Comparison, alpha: float) -> list[str]:
@@ -174,11 +145,11 @@ def _ranks(sides: tuple[Scores, Scores], found: Comparison, alpha: float) -> lis
     return notes
 
 
-def _too_few(n: int, m: int) -> str:
+def too_few(n: int, m: int) -> str:
     return f"{n} and {m} runs have this figure; a test needs 2 a side"
 
 
-def _equal(test: PlannedTest) -> Finding:
+def equal_fids(test: PlannedTest) -> Finding:
     """Whether every seed's FID is the same, bit for bit; a seed that has one on one side only is not."""
     treatment, control = test.treatment_runs, test.control_runs
     both = [(treatment[s].fid, control[s].fid) for s in sorted(treatment.keys() & control.keys())]
@@ -187,7 +158,7 @@ def _equal(test: PlannedTest) -> Finding:
         return Finding(note="no seed has a FID on either side")
     same = sum(a == b for a, b in pairs)
     note = f"the FIDs of {same} of {len(pairs)} seeds are equal, bit for bit"
-    return Finding(supports=1 if same == len(pairs) else -1, note=note, n=(len(pairs), len(pairs)), certain=True)
+    return Finding(supports=1 if same == len(pairs) else -1, note=note, n=(len(pairs), len(pairs)), by_rule=True)
 
 
 def failure_rates(test: PlannedTest, alpha: float) -> Finding:
@@ -198,7 +169,7 @@ def failure_rates(test: PlannedTest, alpha: float) -> Finding:
     if test.contrast.expects == "always":
         return _always_fails(failed, n, other, m, effect)
     if n < 2 or m < 2:
-        return Finding(note=_too_few(n, m), n=(n, m))
+        return Finding(note=too_few(n, m), n=(n, m))
     favours = int(np.sign(effect.point))
     hopeless = f"even {n} of {n} against 0 of {m} failures would not pass the correction"
     return Finding(
@@ -219,7 +190,7 @@ def _always_fails(failed: int, n: int, other: int, m: int, effect: Interval) -> 
     supports = -1 if failed < n else int(n >= 3 and m > 0 and other < m)
     if n and not supports:
         note += "; needs 3 failed runs and a control that does not always fail"
-    return Finding(supports=supports, effect=effect, scale="difference", note=note, n=(n, m), certain=n > 0)
+    return Finding(supports=supports, effect=effect, scale="difference", note=note, n=(n, m), by_rule=n > 0)
 
 
 def spread(test: PlannedTest, _: float) -> Finding:

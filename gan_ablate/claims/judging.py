@@ -1,24 +1,42 @@
-"""From roots to verdicts: every contrast of every claim on every table, Holm over all tests, one rule per claim.
+"""From roots to verdicts: every contrast of every claim on every table, all tests corrected together, a rule per claim.
 
-The family is the whole registry, whatever claims are asked for: it was declared before the data. Two claims may share a
-test, each expecting the opposite of the other: the correction counts it once.
+The family is the whole registry, whatever claims are asked for: it was declared before the data. As in the report's
+tables Benjamini and Hochberg's correction gives what a test says, and Holm's marks it as certain. Two claims may share
+a test, each expecting the opposite of the other: the corrections count it once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from gan_ablate.claims.catalogue import registry
+from gan_ablate.claims.looks import at_each_look
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
-from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, conclude
+from gan_ablate.claims.sentence import conclude
+from gan_ablate.claims.settling import settling
+from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, fails_too_often
 from gan_ablate.results.frames import Results, run_tables
 from gan_ablate.results.runs import Run
-from gan_ablate.stats.corrections import ALPHA, holm
+from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
 from gan_ablate.stats.intervals import Interval, wilson
 
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
+
+
+class Family(NamedTuple):
+    """All tests of the registry, corrected together."""
+
+    p: Mapping[tuple[object, ...], tuple[float, float]]  # by key: q of Benjamini and Hochberg, p of Holm
+    tests: int
+    alpha: float
+
+    @property
+    def threshold(self) -> float:
+        """What one more test alone would have to pass now."""
+        return self.alpha * (1 + sum(q < self.alpha for q, _ in self.p.values())) / max(1, self.tests)
 
 
 def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
@@ -26,14 +44,26 @@ def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     found, claims = run_tables(roots), registry().values()
     rows = [[test for c in claim.contrasts for test in planned_tests(c, MEASURES, found)] for claim in claims]
     asked = {t.key for row in rows for t in row if not t.contrast.fallback and (t.awaited or not t.missing)}
-    share = alpha / max(1, len(asked))  # of one test, after the correction
-    findings = {t: t.measure.test(t, share) for row in rows for t in row if not t.missing}
-    rows = [_without_fallbacks(row, findings) for row in rows]
-    p_holm, tests = _corrected([t for row in rows for t in row], findings)
+    share = alpha / max(1, len(asked))  # of one test, after the stricter correction
+    findings = {t: _find(t, share) for row in rows for t in row if not t.missing}
+    rows = [_where_it_is_asked(_without_fallbacks(row, findings)) for row in rows]
+    family = _corrected([t for row in rows for t in row], findings, alpha)
+    datasets = [*dict.fromkeys(table.dataset for table in found)]
     return [
-        conclude(claim, tuple(_evidence(t, findings.get(t), p_holm.get(t.key, math.nan), alpha) for t in row), tests)
+        conclude(claim, tuple(_evidence(t, findings.get(t), family) for t in row), family.tests, datasets)
         for claim, row in zip(claims, rows)
     ]
+
+
+def _find(test: PlannedTest, share: float) -> Finding:
+    ask = test.measure.test
+    return at_each_look(test, share, ask) if test.measure.by_look else ask(test, share)
+
+
+def _where_it_is_asked(row: Sequence[PlannedTest]) -> list[PlannedTest]:
+    """Without the datasets on which nothing of a claim can be asked, if it can be on others."""
+    asked = {t.table.dataset for t in row if t.awaited or not t.missing}
+    return [t for t in row if not asked or t.table.dataset in asked]
 
 
 def _without_fallbacks(row: Sequence[PlannedTest], findings: Findings) -> list[PlannedTest]:
@@ -42,13 +72,15 @@ def _without_fallbacks(row: Sequence[PlannedTest], findings: Findings) -> list[P
     return [t for t in row if not (t.contrast.fallback and t.model in told)]
 
 
-def _corrected(planned: Sequence[PlannedTest], findings: Findings) -> tuple[dict[tuple[object, ...], float], int]:
-    """Holm's p by test, and the size of the family. Tests of an unfinished sweep that wait for their runs count too."""
+def _corrected(planned: Sequence[PlannedTest], findings: Findings, alpha: float) -> Family:
+    """Tests of an unfinished sweep that wait for their runs count too, as p = 1."""
     p = {t.key: findings[t].p for t in planned if t in findings}
     tested = {key for key, value in p.items() if not math.isnan(value)}
     may_come = (t for t in planned if not t.contrast.fallback and not t.contrast.is_rule)
     to_come = len({t.key for t in may_come if _waits(t, findings)} - tested)
-    return dict(zip(p, map(float, holm([*p.values(), *[1.0] * to_come])))), to_come + len(tested)
+    whole = [*p.values(), *[1.0] * to_come]
+    both = zip(map(float, benjamini_hochberg(whole)), map(float, holm(whole)))
+    return Family(dict(zip(p, both)), to_come + len(tested), alpha)
 
 
 def _waits(test: PlannedTest, findings: Findings) -> bool:
@@ -56,7 +88,7 @@ def _waits(test: PlannedTest, findings: Findings) -> bool:
     return test.awaited or (test in findings and any(findings[test].n) and test.progress != "")
 
 
-def _evidence(test: PlannedTest, finding: Finding | None, p_holm: float, alpha: float) -> Evidence:
+def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evidence:
     contrast, measure, table = test.contrast, test.measure, test.table
     crossed = test.model != test.control_model
     model = f"{test.model} v {test.control_model}" if crossed else test.model
@@ -64,7 +96,9 @@ def _evidence(test: PlannedTest, finding: Finding | None, p_holm: float, alpha: 
     if finding is None:
         return Evidence(*place, says="not tested", note=_joined(test.missing, test.progress if test.awaited else ""))
     a, b = ([r for arm in side for r in table.side(*arm).values()] for side in measure.sides(test))
-    says, note = _says(test, finding, p_holm, alpha, (_rate(a), _rate(b)))
+    q, p_holm = family.p.get(test.key, (math.nan, math.nan))
+    failures = finding.failures or (_rate(a), _rate(b))
+    says, note = _says(test, finding, q < family.alpha, failures)
     if says == "not tested" and measure.needs and not any(finding.n):
         note = f"needs {measure.needs}"
     return Evidence(
@@ -75,13 +109,17 @@ def _evidence(test: PlannedTest, finding: Finding | None, p_holm: float, alpha: 
         scale=finding.scale,
         effect=finding.effect,
         p=finding.p,
+        q=q,
         p_holm=p_holm,
+        certain=says in ("supports", "contradicts") and (finding.by_rule or p_holm < family.alpha),
         smallest_missed=math.nan if says == "open" and note else finding.smallest_missed,
         bound=finding.bound,
-        failures=(_rate(a), _rate(b)),
+        failures=failures,
         coverage=_means(a, b, MEASURES["modes"].read),
         volatility=_means(a, b, MEASURES["volatility"].read),
+        told=finding.told,
         note=_joined(finding.note, note, test.progress),
+        **settling(test, finding, family.threshold, note) if says == "open" else {},
     )
 
 
@@ -89,26 +127,23 @@ def _joined(*notes: str) -> str:
     return "; ".join(dict.fromkeys(filter(None, notes)))
 
 
-def _says(
-    test: PlannedTest, finding: Finding, p_holm: float, alpha: float, failures: tuple[Interval, Interval]
-) -> tuple[Says, str]:
+def _says(test: PlannedTest, finding: Finding, passes: bool, failures: tuple[Interval, Interval]) -> tuple[Says, str]:
     """What one test says after the correction, and why it may not say more.
 
     A better figure says nothing for a side of which more runs failed, or all did.
     """
     if not finding.tested:
         return "not tested", finding.note
-    if finding.supports == 0 or not (finding.certain or p_holm < alpha):
+    if finding.supports == 0 or not (finding.by_rule or passes):
         return "open", ""
     says: Says = "supports" if finding.supports > 0 else "contradicts"
-    if not test.measure.quality or finding.certain:
+    if not test.measure.quality or finding.by_rule:
         return says, ""
-    as_good = test.contrast.expects in ("equivalent", "not worse")
     better = (finding.favours < 0) == (test.measure.better == "lower")
-    for_treatment = better or (as_good and says == "supports")
+    for_treatment = better or (test.contrast.is_margin and says == "supports")
     favoured = test.treatment if for_treatment else test.control
     mine, other = (rate.point for rate in (failures if for_treatment else failures[::-1]))
-    if mine > other or mine == 1:
+    if fails_too_often(mine, other, finding.counts_failures):
         return "open", f"passes the test, but of {favoured}, the better side, more runs failed, or all did: no verdict"
     return says, ""
 

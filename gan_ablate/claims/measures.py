@@ -12,6 +12,7 @@ from dataclasses import replace
 from gan_ablate.claims import trends
 from gan_ablate.claims.claim import Contrast
 from gan_ablate.claims.comparisons import compare_scores, compare_times, failure_rates, fid, seconds_per_step, spread
+from gan_ablate.claims.fid import compare_fid
 from gan_ablate.claims.interaction import norm_at_small_batch
 from gan_ablate.claims.planned_tests import DesignMeasure, Measure, ModelMeasure
 from gan_ablate.recipe import BASE
@@ -60,7 +61,7 @@ def _late(label: str, key: str) -> ModelMeasure:
 
 
 MEASURES: dict[str, Measure] = {
-    "fid": Measure("FID", "lower", compare_scores, read=fid, always=True),
+    "fid": Measure("FID", "lower", compare_fid, read=fid, always=True, by_look=False),
     "modes": Measure(
         "modes reached", "higher", compare_scores, "linear", modes, needs="a dataset of known modes"
     ),
@@ -93,7 +94,7 @@ MEASURES: dict[str, Measure] = {
     "seconds_to_fid": Measure("seconds to a given FID", "lower", compare_times, quality=False),
     "norm_at_small_batch": ModelMeasure(
         "norm x batch size interaction", "lower", norm_at_small_batch,
-        needs="norms crossed with batch sizes (sweeps/norms.yaml)",
+        needs="norms crossed with batch sizes (sweeps/norms.yaml)", unit="runs",
     ),
     "d_near_zero": _sign("D's loss near 0 early", trends.low_d_loss, trends.NEAR_ZERO),
     "large_gradient": _sign("largest gradient norm early", trends.large_gradient, "gradient_over_100"),

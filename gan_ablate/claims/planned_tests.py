@@ -76,6 +76,8 @@ class Measure:
     worst_when_lost: bool = True  # whether a run that diverged or crashed is the worst in it
     always: bool = False  # whether every run that did not fail has it
     quality: bool = True  # whether a better figure is worth nothing where more runs fail
+    by_look: bool = True  # whether an adaptive study is asked at each of its looks; else it sees to them itself
+    unit: str = "seeds"  # of what more would settle it
     needs: str = ""  # what a root must hold for it
     measured_by: str = ""  # the metric of `gan-ablate measure` that reads it off a checkpoint
 
@@ -112,6 +114,9 @@ class Measure:
 class DesignMeasure(Measure):
     """A figure of all points of one random design, model against model."""
 
+    by_look: bool = False
+    unit: str = "points"
+
     def plan(self, asked: PlannedTest) -> Iterator[PlannedTest]:
         points = asked.table.points(asked.model, asked.control_model)
         yield asked if points else replace(asked, missing=f"needs {self.needs}")
@@ -129,6 +134,8 @@ class ModelMeasure(Measure):
     """A figure of all arms of one model, held against a number: there is no control."""
 
     quality: bool = False
+    by_look: bool = False
+    unit: str = "arms"
     datasets: tuple[str, ...] = ()  # those on which it means something; empty: on all
 
     def plan(self, asked: PlannedTest) -> Iterator[PlannedTest]:
@@ -145,16 +152,19 @@ class ModelMeasure(Measure):
 def planned_tests(
     contrast: Contrast, measures: Mapping[str, Measure], tables: Sequence[RunTable]
 ) -> Iterator[PlannedTest]:
-    """The tests of a contrast for each of its models, on every table that has the arms; where none has them, one that
-    says what is missing."""
+    """The tests of a contrast for each of its models, on every table that has the arms; where no table of a dataset has
+    them, one that says what is missing there."""
     (letters, treatment, measure), (_, control, second) = contrast.sides
     for letter in letters:
         for other in contrast.against or letter:
             models = MODEL_OF[letter], MODEL_OF[other]
             asked = PlannedTest(contrast, measures[measure], measures[second], *models, treatment, control)
             here = [test for table in tables for test in _on(replace(asked, table=table))]
-            some = [test for test in here if test.awaited or not test.missing]
-            yield from some or here[:1] or [replace(asked, missing="no root has runs")]
+            for dataset in dict.fromkeys(test.table.dataset for test in here):
+                own = [test for test in here if test.table.dataset == dataset]
+                yield from [test for test in own if test.awaited or not test.missing] or own[:1]
+            if not here:
+                yield replace(asked, missing="no root has runs")
 
 
 def _on(asked: PlannedTest) -> Iterator[PlannedTest]:

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 from gan_ablate.claims.claim import Claim
-from gan_ablate.formatting import interval, number, p_value
 from gan_ablate.stats.intervals import NONE, Interval
+from gan_ablate.stats.two_part import BASE_FAILS
 
 Says = Literal["supports", "contradicts", "open", "not tested"]
 Decision = Literal["supported", "contradicted", "mixed", "inconclusive", "not tested"]
 VERDICTS: tuple[Decision, ...] = ("supported", "contradicted", "mixed", "inconclusive", "not tested")
+DECIDED = VERDICTS[:3]
 Scale = Literal["ratio", "difference", "area", "correlation", "value"]  # area: under the ROC curve
 Pair = tuple[float, float]  # treatment, control
+More = tuple[int, int]  # more seeds of the treatment, and of the control
 
 
 @dataclass(frozen=True)
 class Finding:
     """What one test found, before the correction."""
 
-    p: float = math.nan  # NaN: nothing could be tested, or the answer is not one of chance (`certain`)
+    p: float = math.nan  # NaN: nothing could be tested, or the answer is not one of chance (`by_rule`)
     supports: int = 0  # the side that the data lean to: 1 as claimed, -1 the other way
     effect: Interval = NONE  # 95 % interval, on `scale`
     scale: Scale = "ratio"
     smallest_missed: float = math.nan  # on `scale`; NaN where unknown
     bound: bool = False  # `smallest_missed` is the far end of the 95 % interval, not a result of a power analysis
+    told: str = ""  # what the sentence says beside the effect, or where there is none: failed runs, where they decide
     note: str = ""
     n: tuple[int, int] = (0, 0)  # runs of treatment and control, or arms and 0
-    certain: bool = False  # decided by a rule and not by a test
+    by_rule: bool = False  # decided by a rule and not by a test
     favours: int = 0  # -1: the treatment's figure is the lower one, 1: the higher
+    failures: tuple[Interval, Interval] | None = None  # rates of the runs that p rests on; `None`: of all
+    counts_failures: bool = False  # they have a part in p, as in the verdict of an arm
+    more: Callable[[float], More | None] | None = (
+        None  # what would bring p under a threshold; `None`: as p's size tells
+    )
 
     @property
     def tested(self) -> bool:
-        return self.certain or not math.isnan(self.p)
+        return self.by_rule or not math.isnan(self.p)
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,35 @@ class Evidence:
     scale: Scale = "ratio"  # of `effect` and `smallest_missed`
     effect: Interval = NONE  # 95 % interval
     p: float = math.nan
+    q: float = math.nan  # p by Benjamini and Hochberg, over the registry's tests
     p_holm: float = math.nan
+    certain: bool = False  # by Holm's correction too, or by a rule
     smallest_missed: float = math.nan  # the smallest effect found with 80 % power after the correction
     bound: bool = False  # `smallest_missed` is the far end of the 95 % interval instead, which is not corrected
     failures: tuple[Interval, Interval] = (NONE, NONE)  # rates with Wilson's intervals
     coverage: Pair = (math.nan, math.nan)  # mean modes reached; NaN where they are not known
     volatility: Pair = (math.nan, math.nan)  # mean over the runs
+    told: str = ""  # what the sentence says beside the effect
     note: str = ""
+    settles: str = ""  # what would decide an open test: `about 6 more seeds of max_pooling on dcgan`
+    seeds_to_settle: float = math.nan  # of both sides together; NaN where no number that can be afforded would do
+
+
+def fails_too_often(mine: float, other: float, counts_failures: bool) -> bool:
+    """Whether a side of these failure rates may not be called the better one by its figure.
+
+    counts_failures: failures have a part in p, and the other side is an arm or base. A base of many seeds may fail once
+    and its arm of few seeds never: as in the report, over a fifth is too often.
+    """
+    return mine > max(other, BASE_FAILS if counts_failures else 0.0) or mine == 1
+
+
+class OnDataset(NamedTuple):
+    """A claim on one dataset."""
+
+    dataset: str
+    verdict: Decision
+    certain: bool
 
 
 @dataclass(frozen=True)
@@ -69,31 +99,44 @@ class Verdict:
     id: str
     statement: str
     source: str
-    verdict: Decision
+    verdict: Decision  # over all datasets
     summary: str  # one sentence with numbers
     evidence: tuple[Evidence, ...]
     smallest_missed: float  # of the open test that the sentence tells, on its scale; NaN where unknown
-    tests: int = 0  # size of the family that Holm's correction is over
+    tests: int = 0  # size of the family that the corrections are over
+    certain: bool = False  # by Holm's correction alone the verdict would be the same
+    datasets: tuple[OnDataset, ...] = field(default=())  # each dataset of the roots
+    settles: str = ""  # what would decide it; empty where it is decided
 
 
-def conclude(claim: Claim, evidence: tuple[Evidence, ...], tests: int) -> Verdict:
-    """The claim's verdict from its tests, already corrected over all `tests` of the registry."""
-    decision = combine(claim, evidence)
-    told = _told(decision, evidence)
-    return Verdict(
-        id=claim.id,
-        statement=claim.statement,
-        source=claim.cited,
-        verdict=decision,
-        summary=_sentence(claim, decision, evidence, told, tests),
-        evidence=evidence,
-        smallest_missed=told[0].smallest_missed if decision == "inconclusive" and told[0].says == "open" else math.nan,
-        tests=tests,
-    )
+def decide(
+    claim: Claim, evidence: Sequence[Evidence], datasets: Sequence[str]
+) -> tuple[Decision, bool, tuple[OnDataset, ...]]:
+    """The claim's verdict over all datasets, whether it is certain, and the same on each.
+
+    Certain is what the verdict would be too if the tests that are not certain were still open.
+    """
+    sure = [e if e.certain or e.says == "not tested" else replace(e, says="open") for e in evidence]
+    found = []
+    for dataset in datasets:
+        verdict, same = (combine(claim, [e for e in held if e.dataset == dataset]) for held in (evidence, sure))
+        found.append(OnDataset(dataset, verdict, verdict == same and verdict in DECIDED))
+    whole = over_datasets(d.verdict for d in found)
+    certain = whole in DECIDED and whole == over_datasets(d.verdict if d.certain else "inconclusive" for d in found)
+    return whole, certain, tuple(found)
+
+
+def over_datasets(found: Iterable[Decision]) -> Decision:
+    """Supported where some dataset supports it and none contradicts it, contradicted the other way round; mixed where
+    datasets disagree, or one of them is."""
+    held = set(found)
+    if "mixed" in held or {"supported", "contradicted"} <= held:
+        return "mixed"
+    return next((d for d in ("supported", "contradicted", "inconclusive") if d in held), "not tested")  # type: ignore[return-value]
 
 
 def combine(claim: Claim, evidence: Sequence[Evidence]) -> Decision:
-    """The decision by the claim's rule, one of `claim.RULES`."""
+    """The decision on one dataset by the claim's rule, one of `claim.RULES`."""
     tested = {e.says for e in evidence} - {"not tested"}
     if claim.rule == "any" or not tested:
         return _any(tested)
@@ -115,63 +158,3 @@ def _any(says: set[Says]) -> Decision:
     if {"supports", "contradicts"} <= says:
         return "mixed"
     return "supported" if "supports" in says else "contradicted" if "contradicts" in says else "inconclusive"
-
-
-def _told(decision: Decision, evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The tests that the sentence tells: the strongest of each side, or of those that stayed open."""
-    if decision == "inconclusive":
-        tested = [e for e in evidence if e.says != "not tested"]
-        return [_strongest([e for e in tested if e.says == "open"] or tested)]
-    says = {"supported": ("supports",), "contradicted": ("contradicts",), "mixed": ("supports", "contradicts")}
-    return [_strongest([e for e in evidence if e.says == s]) for s in says.get(decision, ())]
-
-
-def _strongest(evidence: Sequence[Evidence]) -> Evidence:
-    """The test with the smallest p; those of a rule first."""
-    return min(evidence, key=lambda e: -1.0 if math.isnan(e.p) else e.p)
-
-
-def _sentence(
-    claim: Claim, decision: Decision, evidence: Sequence[Evidence], told: Sequence[Evidence], tests: int
-) -> str:
-    if decision == "not tested":
-        reasons = list(dict.fromkeys(f"{e.model}: {e.note}" for e in evidence))
-        more = f" (and {len(reasons) - 2} more)" if len(reasons) > 2 else ""
-        proof = f"; proven by {claim.proof}" if claim.proof else ""
-        return f"Not tested: {'; '.join(reasons[:2]) or 'no data'}{more}{proof}."
-    head = {
-        "supported": f"Supported on {_where(evidence, 'supports')}",
-        "contradicted": f"Contradicted on {_where(evidence, 'contradicts')}",
-        "mixed": f"Supported on {_where(evidence, 'supports')}, contradicted on {_where(evidence, 'contradicts')}",
-        "inconclusive": "Not decided",
-    }[decision]
-    decided = [f"{e.measure} on {e.model} {e.says} it" for e in evidence if e.says in ("supports", "contradicts")]
-    if decision == "inconclusive" and decided:
-        head += f" as a whole ({', '.join(decided)})"
-    return f"{head}: {'; '.join(phrase(e, tests) for e in told)}."
-
-
-def _where(evidence: Iterable[Evidence], says: Says) -> str:
-    return " and ".join(dict.fromkeys(e.model for e in evidence if e.says == says))
-
-
-def phrase(e: Evidence, tests: int) -> str:
-    """One test in words and numbers."""
-    contrast = "" if e.contrast.lower() in e.measure.lower() else f"{e.contrast}, "
-    place = f"{e.measure}, {contrast}{e.model}"
-    if math.isnan(e.p):
-        return f"{place}: {e.note}"
-    effect = "" if math.isnan(e.effect.point) else f"{e.scale} {interval(e.effect)}, "
-    text = f"{place}: {effect}p {p_value(e.p_holm)} after Holm over {tests} tests"
-    if e.says == "open":
-        text += f"; {e.note if math.isnan(e.smallest_missed) else missed(e)}"
-    return text
-
-
-def missed(e: Evidence) -> str:
-    """What an open test could have missed at 80 % power, or how far its 95 % interval goes."""
-    size = number(e.smallest_missed)
-    if e.bound:
-        far = {"ratio": "a ratio of {}", "value": "{} off", "area": "an area of {}", "correlation": "one of size {}"}
-        return f"the data still allow {far[e.scale].format(size)}"
-    return f"an effect under {'a factor of ' * (e.scale == 'ratio')}{size} could have been missed"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
@@ -21,17 +23,50 @@ def _claims(args: Namespace) -> int:
     from gan_ablate.results.frames import load
     from gan_ablate.store.unpack import opened
 
-    chosen = [find_claim(args.id)] if args.id else list(registry().values())
-    with opened(args.root) as roots:  # logs are read only once a test asks for them
-        verdicts = {v.id: v for v in judge([load(root) for root in roots])} if roots else {}
-    if args.json:
+    ids, given = _sorted(args.what)
+    chosen = [find_claim(name) for name in ids] or list(registry().values())
+    if args.out and not given:
+        raise InputError("--out: give the roots whose data the claims are held against")
+    with opened(given) as roots:  # logs are read only once a test asks for them
+        loaded = [load(root) for root in roots]
+        verdicts = {v.id: v for v in judge(loaded)} if roots else {}
+    if args.out:
+        print(_write(args.out, [verdicts[claim.id] for claim in chosen], [one.name for one in loaded]))
+    elif args.json:
         from gan_ablate.publishing import to_json
 
         data = [_as_data(claim, verdicts.get(claim.id)) for claim in chosen]
-        print(to_json(data[0] if args.id else data).decode(), end="")
+        print(to_json(data[0] if len(ids) == 1 else data).decode(), end="")
+    elif ids:
+        say("\n".join(line for claim in chosen for line in _one(claim, verdicts.get(claim.id))))
     else:
-        say("\n".join(_one(chosen[0], verdicts.get(args.id)) if args.id else _listing(chosen, verdicts)))
+        say("\n".join(_listing(chosen, verdicts)))
     return 0
+
+
+def _sorted(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Ids of claims, and roots: what looks like an id and is no file is one, so that it can be refused by name."""
+    from gan_ablate.claims import registry
+
+    groups = {name.partition(".")[0] for name in registry()}
+    words = list(dict.fromkeys(words))
+    ids = [w for w in words if w.partition(".")[0] in groups and "." in w and not os.path.exists(w)]
+    return ids, [w for w in words if w not in ids]
+
+
+def _write(path: str, found: list[Verdict], studies: list[str]) -> str:
+    """The page of the claims as Markdown; returns its path."""
+    from gan_ablate.publishing import put, refusing
+    from gan_ablate.report import markdown
+    from gan_ablate.report.claims import document
+    from gan_ablate.report.section import Names
+    from gan_ablate.report.write import encoded
+
+    page = document(found, list(dict.fromkeys(studies)))
+    with refusing(path, any_error=True):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        put(Path(path), encoded(markdown.text(page, Names(page.defined()))))
+    return path
 
 
 def _listing(claims: Iterable[Claim], verdicts: Mapping[str, Verdict]) -> Iterator[str]:
@@ -43,14 +78,18 @@ def _listing(claims: Iterable[Claim], verdicts: Mapping[str, Verdict]) -> Iterat
         yield f"    {'; '.join(dict.fromkeys(map(_contrast, claim.contrasts)))}"
         if claim.id in verdicts:
             verdict = verdicts[claim.id]
-            yield f"    {verdict.verdict.upper()}: {verdict.summary.split(': ', 1)[-1]}"
+            certain = ", certain" * verdict.certain
+            yield f"    {verdict.verdict.upper()}{certain}: {verdict.summary.split(': ', 1)[-1]}"
+            if verdict.settles:
+                yield f"    to settle it: {verdict.settles}"
     yield ""
     if verdicts:
         held = [v.verdict for v in verdicts.values()]
         counts = ", ".join(f"{held.count(word)} {word}" for word in VERDICTS if word in held)
-        yield f"{counts}; Holm's correction over {next(iter(verdicts.values())).tests} tests"
+        tests = next(iter(verdicts.values())).tests
+        yield f"{counts}; {tests} tests: Benjamini-Hochberg at 5 %, certain: by Holm's correction too"
     else:
-        yield "`gan-ablate claims ID` shows one; `--root ROOT` gives the verdicts from a sweep's data"
+        yield "`gan-ablate claims ID` shows one; `gan-ablate claims ROOT` gives the verdicts from a sweep's data"
 
 
 def _contrast(contrast: Contrast) -> str:
@@ -81,23 +120,28 @@ def _one(claim: Claim, verdict: Verdict | None) -> Iterator[str]:
     if claim.proof:
         yield f"  proof: {claim.proof}"
     if verdict is None:
-        yield "  `--root ROOT` gives the verdict from a sweep's data"
+        yield f"  `gan-ablate claims {claim.id} ROOT` gives the verdict from a sweep's data"
         return
-    yield f"  verdict: {verdict.verdict}"
+    yield f"  verdict: {verdict.verdict}" + ", certain" * verdict.certain
     yield f"    {verdict.summary}"
+    if len(verdict.datasets) > 1:
+        each = (f"{d.dataset}: {d.verdict}" + ", certain" * d.certain for d in verdict.datasets)
+        yield f"    {'; '.join(each)}"
+    if verdict.settles:
+        yield f"  to settle it: {verdict.settles}"
     for e in verdict.evidence:
         yield ""
         yield from _evidence(e)
 
 
 def _evidence(e: Evidence) -> Iterator[str]:
-    from gan_ablate.claims.verdict import missed
+    from gan_ablate.claims.sentence import missed
     from gan_ablate.formatting import interval, number, p_value, rate
 
     head = f"  {e.model}" + (f" on {e.dataset}" if e.dataset else "") + (f" ({e.study})" if e.study else "")
-    yield f"{head}: {e.contrast}, {e.measure}, claimed {e.expects}: {e.says}"
+    yield f"{head}: {e.contrast}, {e.measure}, claimed {e.expects}: {e.says}" + ", certain" * e.certain
     if not math.isnan(e.effect.point):
-        tested = f", p {p_value(e.p)}, after Holm {p_value(e.p_holm)}" if not math.isnan(e.p) else ""
+        tested = f", p {p_value(e.p)}, q {p_value(e.q)}" if not math.isnan(e.p) else ""
         yield f"    {e.scale} {interval(e.effect)}{tested}, n {e.n[0]}" + (f" and {e.n[1]}" if e.n[1] else "")
     if e.says == "open" and not math.isnan(e.smallest_missed):
         yield f"    {missed(e)}"
@@ -106,8 +150,8 @@ def _evidence(e: Evidence) -> Iterator[str]:
         failures = " v ".join(map(rate, e.failures[:sides]))
         modes, volatility = (" v ".join(map(number, pair[:sides])) for pair in (e.coverage, e.volatility))
         yield f"    failures {failures}, modes {modes}, volatility {volatility}"
-    if e.note:
-        yield f"    note: {e.note}"
+    if e.told or e.note:
+        yield f"    note: {'; '.join(filter(None, (e.told, e.note)))}"
 
 
 def _as_data(claim: Claim, verdict: Verdict | None) -> dict[str, Any]:
@@ -117,7 +161,8 @@ def _as_data(claim: Claim, verdict: Verdict | None) -> dict[str, Any]:
     if verdict is None:
         return data
     found = dataclasses.asdict(verdict)
-    data |= {k: found[k] for k in ("verdict", "summary", "smallest_missed", "tests", "evidence")}
+    data |= {k: found[k] for k in ("verdict", "certain", "summary", "settles", "smallest_missed", "tests", "evidence")}
+    data["datasets"] = [d._asdict() for d in verdict.datasets]
     for row, e in zip(data["evidence"], verdict.evidence):
         row["effect"] = e.effect._asdict()
         row["failures"] = [failed._asdict() for failed in e.failures]
@@ -161,17 +206,19 @@ def add(subcommands: Any) -> None:
         subcommands,
         "claims",
         "The published claims that the suite puts to the test, and what a sweep's data say of them.",
-        "gan-ablate claims arch.bn --root runs/claims --root runs/norms",
+        "gan-ablate claims runs/ablation runs/norms",
     )
-    claims.add_argument("id", nargs="?", default="", help="one claim, with its evidence")
-    claims.add_argument("--root", action="append", default=[], help="root of a sweep; give several to join their data")
+    claims.add_argument(
+        "what", nargs="*", metavar="ID|ROOT", help="claims, each with its evidence (default: all); roots of sweeps"
+    )
+    claims.add_argument("--out", default=None, metavar="FILE.md", help="write every claim and its verdict to a page")
     claims.add_argument("--json", action="store_true", help="as JSON, for other programs")
 
     measure = command(
         subcommands,
         "measure",
         "Measure the checkpoints of a sweep for the claims that need it; goes on where it was stopped.",
-        "gan-ablate measure runs/claims",
+        "gan-ablate measure runs/ablation",
     )
     measure.add_argument("root")
     measure.add_argument("--all", action="store_true", help="also what arms of the study can answer")

@@ -55,6 +55,8 @@ def _table(table: Verdicts) -> Iterator[str]:
     yield f"{table.title}, {table.protocol.partition(',')[0]}: {counts}"
     if table.objection:
         yield f"  {table.objection}: it cannot carry verdicts of 'helps'"
+    if table.base_is_the_limit:
+        yield f"  {table.base_is_the_limit}"
     rows = [COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())]
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
     for row in rows:
@@ -63,18 +65,15 @@ def _table(table: Verdicts) -> Iterator[str]:
 
 
 def _row(arm: str, verdict: Verdict, table: Verdicts) -> tuple[str, ...]:
+    from gan_ablate.findings.verdicts import to_decide
     from gan_ablate.formatting import number, p_value
-    from gan_ablate.stats.two_part import MOST_SEEDS
 
-    e, runs, more = verdict.evidence, table.runs[arm], verdict.seeds_to_decide
-    minutes = "" if not more or math.isnan(table.minutes[arm]) else f", {more * table.minutes[arm]:.0f} min"
-    never = f"over {MOST_SEEDS} seeds" if verdict.verdict == "undecided" else ""
-    to_decide = f"about {more} seeds{minutes}" if more else never
+    e, runs = verdict.evidence, table.runs[arm]
     q = verdict.q_same if verdict.verdict == "same" else verdict.q
     interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if not math.isnan(e.ratio.point) else ""
     return (
         arm, verdict.verdict + "!" * verdict.certain, number(e.ratio.point), interval, p_value(q),
-        f"{runs.failed}/{runs.finished}", to_decide,
+        f"{runs.failed}/{runs.finished}", to_decide(verdict, table.minutes[arm]),
     )  # fmt: skip
 
 

@@ -36,6 +36,7 @@ class Looked:
     seeds: dict[str, int]  # arm, base too -> seeds that it should have by now: 0 to n - 1
     look: int  # looks taken
     open: tuple[str, ...]  # arms that are not decided; empty, or no look left: nothing more is to be trained
+    rounds: tuple[dict[str, Runs], ...]  # what each look taken saw of every arm, and of base
 
     def runs(self, outcomes: Mapping[str, Outcomes]) -> dict[str, Runs]:
         """What the verdicts rest on."""
@@ -47,21 +48,23 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
     arms = [arm for arm in outcomes if arm != BASE]
     seeds = {BASE: plan.base, **dict.fromkeys(arms, plan.looks[0])}
     open_, held, found = list(arms), {arm: list[Evidence]() for arm in arms}, dict[str, Verdict]()
+    rounds: list[dict[str, Runs]] = []
     base = _runs(outcomes[BASE], plan.base)
     for taken, n in enumerate(plan.looks):
         seeds |= dict.fromkeys(open_, n)
         if base.finished < plan.base or any(_runs(outcomes[a], n).finished < n for a in open_):
-            return Looked(found, seeds, taken, tuple(open_))
+            return Looked(found, seeds, taken, tuple(open_), tuple(rounds))
         data = {a: _runs(outcomes[a], seeds[a]) for a in arms}
+        rounds.append({**data, BASE: base})
         now = weigh(data, base, margin)
         for arm in open_:
             held[arm].append(now[arm])
         spent = {arm: over_looks(held[arm], plan.weights) for arm in arms}
-        found = decide(spent, data, base, planned=len(arms), margin=margin)
+        found = decide(spent, planned=len(arms))
         open_ = [a for a in open_ if found[a].verdict == "undecided"]
         if not open_:
             break
-    return Looked(found, seeds, taken + 1, tuple(open_))
+    return Looked(found, seeds, taken + 1, tuple(open_), tuple(rounds))
 
 
 def _runs(outcomes: Outcomes, n: int) -> Runs:

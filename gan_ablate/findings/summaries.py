@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gan_ablate.findings.rows import Rows, by_seed, failed, known, mean, where
-from gan_ablate.findings.verdicts import NOT_TESTED, Verdicts
+from gan_ablate.findings.verdicts import NOT_TESTED, Verdicts, to_decide
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.failures import rate_difference
@@ -73,6 +73,11 @@ class ArmSummary:
     def minutes_to_decide(self) -> float:
         """Of all these seeds; NaN where unknown."""
         return self.seeds_to_decide * self.seconds / 60 if self.seeds_to_decide else math.nan
+
+    @property
+    def to_decide(self) -> str:
+        """The same in words."""
+        return to_decide(self.judged, self.seconds / 60) if self.judged else ""
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,7 @@ def _looks(table: ModelTable, plan: SeedPlan | None) -> Iterator[str]:
     looks = ", ".join(map(str, plan.looks))
     yield (
         f"The seeds of this study were added in looks: {plan.base} of base, and {looks} of each arm until it was "
-        "decided. The verdicts hold over all looks together. An effect that was found early tends to look larger than "
-        "it is."
+        "decided. The verdicts hold over all looks together."
     )
     if extra:
         yield f"{extra} runs that no look has asked for yet stand in the tables, but not in the verdicts."
@@ -131,6 +130,6 @@ def _tied(table: ModelTable, ties: Mapping[str, Tie]) -> Iterator[str]:
     shared = sorted(a for a in groups if a in ties and ties[a].shares_weights and not ties[a].same_as_base)
     if shared:
         yield (
-            f"Sampled from base's own trained weights: {some(shared)}. They are tested like the others, without "
-            "pairing by seed, which is cautious here."
+            f"Sampled from base's own trained weights: {some(shared)}. Their seeds are not paired with base's: "
+            "they are tested like the others, which is cautious, since what they share with base counts as noise."
         )

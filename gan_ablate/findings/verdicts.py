@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from gan_ablate.findings.looks import look
+from gan_ablate.findings.compared import compare
 from gan_ablate.findings.rows import Rows, by_seed, mean
+from gan_ablate.formatting import duration
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.moderated import fit_prior, squeeze
-from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries, decide, moments, weigh
+from gan_ablate.stats.parts import moments
+from gan_ablate.stats.two_part import MARGIN, VERDICTS, Runs, Verdict, carries
 from gan_ablate.study.seed_plan import SeedPlan
 
 SCHEMA = 1  # of `records`: raise it when a key changes its meaning or goes
@@ -45,6 +47,15 @@ class Verdicts:
         found = Counter(v.verdict for v in self.arms.values())
         return {name: found[name] for name in ORDER if found[name] or name != NOT_TESTED}
 
+    @property
+    def base_is_the_limit(self) -> str:
+        """Of how many undecided arms, and how many more seeds of base they would take; empty where of none."""
+        more = [v.base_to_decide for v in self.arms.values() if v.base_to_decide]
+        if not more:
+            return ""
+        arms = f"{len(more)} undecided arms" if len(more) > 1 else "one undecided arm"
+        return f"base needs more seeds too for {arms}: {min(more)}" + f" to {max(more)}" * (min(more) < max(more))
+
 
 def judge(
     name: tuple[str, str, str, str],
@@ -60,23 +71,28 @@ def judge(
     """
     if BASE not in groups:
         return None
-    held = {a: by_seed(rows) for a, rows in groups.items() if a not in same_as_base}
-    if plan is not None:
-        looked = look(held, plan, margin)
-        runs, found = looked.runs(held), looked.verdicts
-        base = runs.pop(BASE)
-    else:
-        runs = {a: Runs.of(own.values()) for a, own in held.items()}
-        base = runs.pop(BASE)
-        begun = {a: own for a, own in runs.items() if own.finished}
-        found = decide(
-            weigh(begun, base, margin) if base.finished else {}, begun, base, planned=len(runs), margin=margin
-        )
+    compared = compare({a: by_seed(rows) for a, rows in groups.items() if a not in same_as_base}, plan, margin)
+    found, runs = compared.with_seeds_to_decide(margin), dict(compared.runs)
+    base = runs.pop(BASE)
     order = sorted(found, key=lambda a: (ORDER.index(found[a].verdict), _by_ratio(found[a])))
     minutes = {a: mean(groups[a]["seconds"]) / 60 for a in order}
     return Verdicts(
         *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base)
     )  # fmt: skip
+
+
+def to_decide(verdict: Verdict, minutes: float) -> str:
+    """What an undecided arm would take: `8 seeds, 12 min`; where base is the limit `8 seeds and 16 of base, 12 min`.
+
+    minutes: of one run of the arm, NaN where unknown. Empty for arms that are decided.
+    """
+    if verdict.verdict != "undecided":
+        return ""
+    n, base = verdict.seeds_to_decide, verdict.base_to_decide
+    if n is None:
+        return f"over {verdict.most_to_decide} seeds" if verdict.most_to_decide else "no look left"
+    told = f"{n} seed{'s' * (n > 1)}" + (f" and {base} of base" if base else "")
+    return told if math.isnan(minutes) else f"{told}, {duration(60 * n * minutes)}"
 
 
 def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
@@ -93,7 +109,8 @@ def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
                 "p_fid": _known(e.p_fid), "p_fail": _known(e.p_fail), "q": _known(verdict.q),
                 "q_same": _known(verdict.q_same), "failed": runs.failed, "runs": runs.finished,
                 "base_failed": table.base.failed, "base_runs": table.base.finished,
-                "seeds_to_decide": more, "minutes_to_decide": _known(more * table.minutes[arm]) if more else None,
+                "seeds_to_decide": more, "base_seeds_to_decide": verdict.base_to_decide if more else None,
+                "minutes_to_decide": _known(more * table.minutes[arm]) if more else None,
                 "margin": table.margin, "base_objection": table.objection or None,
             })  # fmt: skip
     return rows

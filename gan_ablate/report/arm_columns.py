@@ -39,6 +39,11 @@ def _judged(name: str) -> Callable[[ArmRow], float]:
     return lambda r: getattr(r.arm.judged, name) if r.arm.judged else math.nan
 
 
+def _base_seeds(r: ArmRow) -> float:
+    """More seeds of base that an undecided arm would take; NaN where its own would not do, or are not needed."""
+    return r.arm.judged.base_to_decide if r.arm.judged and r.arm.seeds_to_decide else math.nan
+
+
 def _points(i: Interval) -> str:
     """A difference of rates in percentage points."""
     if math.isnan(i.point):
@@ -93,6 +98,7 @@ NUMBERS: tuple[Column, ...] = (
     _p("p_fid", "p (FID)", "two-sided, of FID alone, not corrected"),
     _p("p_fail", "p (fails)", "two-sided, of the share of failed runs alone (Boschloo's exact test), not corrected"),
     TO_DECIDE,
+    Column("", _base_seeds, csv=("base_seeds_to_decide",)),
     Column("", lambda r: r.arm.minutes_to_decide, csv=("minutes_to_decide",)),
     Column(
         "P(better)",

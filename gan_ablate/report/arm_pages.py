@@ -33,7 +33,7 @@ from gan_ablate.report.section import (
 )
 from gan_ablate.report.sections import panel_anchor
 from gan_ablate.report.study import Model, ReportedStudy
-from gan_ablate.report.verdict_columns import change, to_decide, verdict
+from gan_ablate.report.verdict_columns import change, verdict
 from gan_ablate.results.files import UNREADABLE
 from gan_ablate.store.show import against_base
 from gan_ablate.tricks import trick_names
@@ -86,7 +86,7 @@ def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids:
     if a.arm != BASE:
         said = verdict(a)
         how = f" ({a.outcomes})" if a.outcomes else ""
-        ahead = f" To decide: about {more}." if (more := to_decide(a)) else ""
+        ahead = f" To decide: {more}." if (more := a.to_decide) else ""
         parts.append(Text(f"{said[:1].upper() + said[1:]}. {a.runs} runs, {a.failures} failed{how}.{ahead}"))
         different = _differences(recipe, base) if recipe and base else []
         lines = [("", line) for line in (*different, *_explain(recipe))]

@@ -6,12 +6,11 @@ import math
 
 from gan_ablate.findings.summaries import ArmSummary
 from gan_ablate.findings.verdicts import ORDER
-from gan_ablate.formatting import NOTHING, duration, interval, p_value, percent
+from gan_ablate.formatting import NOTHING, interval, p_value, percent
 from gan_ablate.outcomes import listed
 from gan_ablate.recipe import BASE
 from gan_ablate.report.section import Column
 from gan_ablate.report.study import ArmRow
-from gan_ablate.stats.two_part import MOST_SEEDS
 
 
 def verdict(a: ArmSummary) -> str:
@@ -24,16 +23,6 @@ def rank(a: ArmSummary) -> float:
     if a.arm == BASE:
         return -1
     return 2 * ORDER.index(a.verdict) + (not a.certain) if a.verdict in ORDER else 2 * len(ORDER)
-
-
-def to_decide(a: ArmSummary) -> str:
-    """What an undecided arm would take: `8 seeds, 12 min`; empty for others."""
-    if a.verdict != "undecided":
-        return ""
-    if a.seeds_to_decide is None:
-        return f"over {MOST_SEEDS} seeds"
-    seeds = f"{a.seeds_to_decide} seed{'s' * (a.seeds_to_decide > 1)}"
-    return seeds if math.isnan(a.minutes_to_decide) else f"{seeds}, {duration(60 * a.minutes_to_decide)}"
 
 
 def change(a: ArmSummary) -> tuple[str, str]:
@@ -100,8 +89,9 @@ Q = Column(
 TO_DECIDE = Column(
     "to decide",
     lambda r: math.nan if r.arm.seeds_to_decide is None else r.arm.seeds_to_decide,
-    "about how many more seeds an undecided arm would take if its figures stay what they are, and the time of them",
+    "about how many more seeds an undecided arm would take if its figures stay what they are, and the time of them; of "
+    "base too where base's own error is the limit; no look left: this study gives it no more",
     ("seeds_to_decide",),
-    lambda r: to_decide(r.arm),
+    lambda r: r.arm.to_decide,
     optional=True,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
 from gan_ablate.findings.replication import Replication, compare
+from gan_ablate.findings.sentences import sentences
 from gan_ablate.publishing import put, refusing
 from gan_ablate.report import (
     arm_pages,
@@ -56,8 +57,9 @@ def report(
     """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
 
     Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
-    left out, and no finished run is no error. `tell` is told of each root that is not finished, else.
-    fresh_seeds: root of a replication of the one root given. Raises `InputError` where there is nothing to report.
+    left out, and no finished run is no error. `tell` is told what each root found, and
+    which one is not finished, else. fresh_seeds: root of a replication of the one root given.
+    Raises `InputError` where there is nothing to report.
     """
     loaded = [load(root) for root in roots]
     for root, one in zip(roots, loaded, strict=True):
@@ -74,6 +76,8 @@ def report(
     with refusing(home, any_error=True):
         _replace(home, texts)
     for root, reported in zip(roots, studies, strict=True) if not partial else ():
+        for sentence in sentences(reported.tables):
+            tell(sentence)
         if reported.left:
             left = f"{reported.left} of {len(reported.loaded.runs)} runs have no result"
             tell(f"{root}: unfinished: {left}; verdicts may change")

@@ -22,6 +22,7 @@ from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
 from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
 from gan_ablate.study.cells import Tie
+from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
 
@@ -178,6 +179,8 @@ class RunTable:
     arms: Mapping[str, Mapping[str, Mapping[int, Run]]]  # model -> arm -> seed -> run
     skipped: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (model, arm) -> why it is not applicable
     tied: frozenset[tuple[str, str]] = frozenset()  # (model, arm) that trains exactly as base: one training for both
+    same: frozenset[tuple[str, str]] = frozenset()  # of these, those that sample as base too: base by construction
+    plan: SeedPlan | None = None  # of an adaptive study
 
     def side(self, model: str, arm: str) -> dict[int, Run]:
         """The runs carried out, by seed."""
@@ -196,21 +199,32 @@ class RunTable:
 def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
     """The tables of all roots, in their order; a root given twice is read once.
 
-    Runs without a measurement stand with the commonest protocol of their dataset.
+    Runs without a measurement stand with the commonest protocol of their model, as in the report's tables, else of
+    their dataset.
     """
     found: list[RunTable] = []
     for one in {one.files.resolve(): one for one in loaded}.values():
         for dataset in dict.fromkeys(run.dataset for run in one.each):
             runs = [run for run in one.each if run.dataset == dataset]
-            counts = Counter(run.protocol for run in runs if run.protocol)
-            home = counts.most_common(1)[0][0] if counts else ""
+            home = _commonest(runs)
+            homes = {
+                m: _commonest(r for r in runs if r.model == m) or home for m in dict.fromkeys(r.model for r in runs)
+            }
             split: dict[str, dict[str, dict[str, dict[int, Run]]]] = {}
             for run in runs:
-                models = split.setdefault(run.protocol or home, {})
+                models = split.setdefault(run.protocol or homes[run.model], {})
                 models.setdefault(run.model, {}).setdefault(run.arm, {})[run.seed] = run
             skipped = {
                 (n["model"], n["arm"]): n["reason"] for n in one.not_applicable if n.get("dataset", dataset) == dataset
             }
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
-            found += [RunTable(one.name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
+            same = frozenset((m, arm) for (m, d, arm), tie in one.ties.items() if d == dataset and tie.same_as_base)
+            plan = plan_of(one.source)
+            found += [RunTable(one.name, dataset, p, arms, skipped, tied, same, plan) for p, arms in split.items()]
     return found
+
+
+def _commonest(runs: Iterable[Run]) -> str:
+    """The protocol of most of the runs that were measured; empty where none was."""
+    counts = Counter(run.protocol for run in runs if run.protocol)
+    return counts.most_common(1)[0][0] if counts else ""

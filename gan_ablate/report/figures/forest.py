@@ -26,7 +26,6 @@ from gan_ablate.report.figures.svg import (
     text,
     times,
 )
-from gan_ablate.report.verdict_columns import to_decide
 from gan_ablate.stats.two_part import Runs
 
 WIDTH, ROW, TOP = 900, 22, 40
@@ -151,5 +150,5 @@ def _ratio(each: Line, axes: Axes, y: float) -> list[str]:
         body += [mark(a.verdict, RATIOS[1] - 6, y), text(RATIOS[1] - 16, y + 4, "every run failed", "", "end")]
     else:
         body.append(text(x(1) + 8, y + 4, "no ratio: base has no FID"))
-    aside = "certain" if a.certain else to_decide(a)
+    aside = "certain" if a.certain else a.to_decide
     return [*body, text(ASIDE, y + 4, aside, "sm")] if aside else body

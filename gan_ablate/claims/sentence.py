@@ -1,0 +1,118 @@
+"""A claim's verdict in words: one sentence with numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from gan_ablate.claims.claim import Claim
+from gan_ablate.claims.settling import settles
+from gan_ablate.claims.verdict import Decision, Evidence, OnDataset, Says, Verdict, decide
+from gan_ablate.formatting import interval, number, p_value
+
+WORDS = {"supported": "supported", "contradicted": "contradicted", "mixed": "mixed", "inconclusive": "not decided"}
+
+
+def conclude(claim: Claim, evidence: tuple[Evidence, ...], tests: int, datasets: Sequence[str]) -> Verdict:
+    """The claim's verdict from its tests, already corrected over all `tests` of the registry."""
+    decision, certain, each = decide(claim, evidence, datasets)
+    told = _told(decision, [e for e in evidence if any(e.dataset == d.dataset and d.verdict == decision for d in each)])
+    told = told or _told(decision, evidence)
+    open_ = decision == "inconclusive" and told[0].says == "open"
+    return Verdict(
+        id=claim.id,
+        statement=claim.statement,
+        source=claim.cited,
+        verdict=decision,
+        summary=_sentence(claim, decision, evidence, told, tests, each),
+        evidence=evidence,
+        smallest_missed=told[0].smallest_missed if open_ else math.nan,
+        tests=tests,
+        certain=certain,
+        datasets=each,
+        settles=settles(claim, decision, evidence),
+    )
+
+
+def _told(decision: Decision, evidence: Sequence[Evidence]) -> list[Evidence]:
+    """The tests that the sentence tells: the strongest of each side, or of those that stayed open."""
+    if decision == "inconclusive":
+        tested = [e for e in evidence if e.says != "not tested"]
+        return [_strongest([e for e in tested if e.says == "open"] or tested)] if tested else []
+    says = {"supported": ("supports",), "contradicted": ("contradicts",), "mixed": ("supports", "contradicts")}
+    sides = [[e for e in evidence if e.says == s] for s in says.get(decision, ())]
+    return [_strongest(side) for side in sides if side]
+
+
+def _strongest(evidence: Sequence[Evidence]) -> Evidence:
+    """The test with the smallest p; those of a rule first."""
+    return min(evidence, key=lambda e: -1.0 if math.isnan(e.p) else e.p)
+
+
+def _sentence(  # noqa: PLR0917
+    claim: Claim, decision: Decision, evidence: Sequence[Evidence], told: Sequence[Evidence], tests: int,
+    each: Sequence[OnDataset],
+) -> str:  # fmt: skip
+    if decision == "not tested":
+        reasons = list(dict.fromkeys(f"{e.model}: {e.note}" for e in evidence))
+        more = f" (and {len(reasons) - 2} more)" if len(reasons) > 2 else ""
+        proof = f"; proven by {claim.proof}" if claim.proof else ""
+        return f"Not tested: {'; '.join(reasons[:2]) or 'no data'}{more}{proof}."
+    several = sum(d.verdict != "not tested" for d in each) > 1
+    head = _over(each, evidence) if several and decision != "inconclusive" else _head(decision, evidence)
+    decided = [f"{e.measure} on {e.model} {e.says} it" for e in evidence if e.says in ("supports", "contradicts")]
+    if decision == "inconclusive" and decided:
+        head += f" as a whole ({', '.join(dict.fromkeys(decided))})"
+    return f"{head}: {'; '.join(phrase(e, tests, several) for e in told)}."
+
+
+def _head(decision: Decision, evidence: Sequence[Evidence]) -> str:
+    return {
+        "supported": f"Supported on {_where(evidence, 'supports')}",
+        "contradicted": f"Contradicted on {_where(evidence, 'contradicts')}",
+        "mixed": f"Supported on {_where(evidence, 'supports')}, contradicted on {_where(evidence, 'contradicts')}",
+        "inconclusive": "Not decided",
+    }[decision]
+
+
+def _over(each: Sequence[OnDataset], evidence: Sequence[Evidence]) -> str:
+    """Such as `Supported on mnist only (dcgan), not decided on cifar10`."""
+    tested = [d for d in each if d.verdict != "not tested"]
+    texts: list[str] = []
+    for word in dict.fromkeys(sorted((d.verdict for d in tested), key=[*WORDS].index)):
+        own = [d.dataset for d in tested if d.verdict == word]
+        says: tuple[Says, ...] = {"supported": ("supports",), "contradicted": ("contradicts",)}.get(word, ())  # type: ignore[assignment]
+        models = " and ".join(dict.fromkeys(e.model for e in evidence if e.dataset in own and e.says in says))
+        only = " only" * (word in ("supported", "contradicted") and len(own) < len(tested) and not texts)
+        texts.append(f"{WORDS[word]} on {' and '.join(own)}{only}" + f" ({models})" * bool(models))
+    text = ", ".join(texts)
+    return text[:1].upper() + text[1:]
+
+
+def _where(evidence: Iterable[Evidence], says: Says) -> str:
+    return " and ".join(dict.fromkeys(e.model for e in evidence if e.says == says))
+
+
+def phrase(e: Evidence, tests: int, with_dataset: bool = False) -> str:
+    """One test in words and numbers."""
+    contrast = "" if e.contrast.lower() in e.measure.lower() else f"{e.contrast}, "
+    place = f"{e.measure}, {contrast}{e.model}" + f" on {e.dataset}" * with_dataset
+    if math.isnan(e.p):
+        return f"{place}: {e.note}"
+    effect = "" if math.isnan(e.effect.point) else f"{e.scale} {interval(e.effect)}, "
+    text = (
+        f"{place}: {e.told}{', ' * bool(e.told)}{effect}q {p_value(e.q)} over {tests} tests" + ", certain" * e.certain
+    )
+    if e.says == "open":
+        why = missed(e) if not math.isnan(e.smallest_missed) else e.note if e.note not in text else ""
+        text += f"; {why}" * bool(why)
+    return text
+
+
+def missed(e: Evidence) -> str:
+    """What an open test could have missed at 80 % power, or how far its 95 % interval goes."""
+    size = number(e.smallest_missed)
+    if e.bound:
+        far = {"ratio": "a ratio of {}", "value": "{} off", "area": "an area of {}", "correlation": "one of size {}"}
+        return f"the data still allow {far[e.scale].format(size)}"
+    return f"an effect under {'a factor of ' * (e.scale == 'ratio')}{size} could have been missed"

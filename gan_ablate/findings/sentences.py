@@ -1,0 +1,84 @@
+"""What a reader should take away, in three sentences written from the verdicts by rule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from gan_ablate.findings.summaries import ArmSummary, ModelTable
+from gan_ablate.findings.verdicts import NOT_TESTED
+from gan_ablate.formatting import percent
+from gan_ablate.outcomes import TINY
+from gan_ablate.recipe import BASE
+
+MOST = 4  # arms that a sentence names
+Found = Sequence[tuple[str, ArmSummary]]  # (title of the model's table, arm)
+
+
+def sentences(tables: Sequence[ModelTable]) -> list[str]:
+    """What helps, what harms, and how many arms do neither; none where no arm could be tested.
+
+    An arm is named once, with all the models on which it has the verdict; first those that are so on most of them,
+    certain ones before others, then by the size of the effect.
+    """
+    found = [(t.title, a) for t in tables for a in t.arms if a.arm != BASE and a.judged and a.verdict != NOT_TESTED]
+    if not found:
+        return []
+    several = len(tables) > 1
+    better = [(title, a) for title, a in found if a.verdict in ("helps", "rescues")]
+    worse = [(title, a) for title, a in found if a.verdict in ("hurts", "fails more")]
+    return [
+        f"{_counted(len(better), len(found), 'helps')}{_named(better, several)}",
+        f"{_counted(len(worse), len(found), 'harms')}{_named(worse, several)}",
+        " ".join(_rest(found)),
+    ]
+
+
+def _counted(n: int, of: int, does: str) -> str:
+    tests = f"{of} test{'s' * (of != 1)} of a trick on a model"
+    return f"A trick {does} in {n} of {tests}" if n else f"No trick {does} in {tests}"
+
+
+def _named(found: Found, several: bool) -> str:
+    """`: conditional (dcgan −33 %, nsgan −38 %), max_pooling (dcgan −13 %) and 3 more.`"""
+    groups: dict[str, list[tuple[str, ArmSummary]]] = defaultdict(list)
+    for title, a in found:
+        groups[a.arm].append((title, a))
+    ordered = sorted(groups.items(), key=lambda item: _rank(a for _, a in item[1]))
+    named = [f"{arm} ({', '.join(_effect(title, a, several) for title, a in rows)})" for arm, rows in ordered[:MOST]]
+    if not named:
+        return "."
+    more = f" and {len(ordered) - MOST} more" if len(ordered) > MOST else ""
+    return f": {', '.join(named)}{more}."
+
+
+def _rank(arms: Iterable[ArmSummary]) -> tuple[float, ...]:
+    """Most models first, then most certain, then the largest effect (a failure counts as the largest)."""
+    held = list(arms)
+    size = [_size(a) for a in held]
+    return -len(held), -sum(a.certain for a in held), -max(size)
+
+
+def _size(a: ArmSummary) -> float:
+    """How far log FID is from base's; infinite where the failures decide."""
+    if a.verdict in ("rescues", "fails more") or not a.ratio.point > 0:
+        return np.inf
+    return float(abs(np.log(max(a.ratio.point, TINY))))
+
+
+def _effect(title: str, a: ArmSummary, several: bool) -> str:
+    runs = a.rests_on
+    if a.verdict in ("rescues", "fails more") and runs is not None:
+        said = f"{runs.failed} of {runs.finished} runs fail"
+    else:
+        said = f"FID {percent(a.ratio.point)}"
+    return f"{title}: {said}" if several else said
+
+
+def _rest(found: Found) -> Iterator[str]:
+    same = sum(a.verdict == "same" for _, a in found)
+    open_ = sum(a.verdict == "undecided" for _, a in found)
+    yield f"{same} of {len(found)} leave FID as it is, within the margin;"
+    yield f"{open_} {'is' if open_ == 1 else 'are'} undecided." if open_ else "none is undecided."
