@@ -114,7 +114,7 @@ def test_the_grid_is_the_product_and_the_arm_s_own_setting_is_the_study_s_own_ru
     assert found["lr x0.5, beta1 0, batch_size 64"].batch_size == 64
 
 
-@pytest.mark.parametrize("seeds", [1, 5, MOST_SEEDS, [3, 19_999], {"base": 40, "looks": [5, 10, 20]}])
+@pytest.mark.parametrize("seeds", [1, 5, [3, 19_999], {"base": 40, "looks": [5, 10, 20]}])
 def test_tuning_seeds_are_none_that_is_judged(seeds, tmp_path) -> None:
     own = study(seeds=seeds, models={"dcgan": {}}, arms=[])
     found = expand(own)
@@ -122,6 +122,7 @@ def test_tuning_seeds_are_none_that_is_judged(seeds, tmp_path) -> None:
     judged = {r.seed for r in found.recipes if r.run_id not in found.tuning}
     assert tried == {FIRST_SEED, FIRST_SEED + 1}
     assert not tried & judged
+    assert FIRST_SEED > MOST_SEEDS  # the most that a number of seeds may be
     few = [r for r in found.recipes if r.run_id in found.tuning or r.seed < 3]
     Store.create(tmp_path, name="t", source=own.source, recipes=few, tuning=found.tuning)
     assert first_fresh_seed(load(tmp_path)) > max(tried | judged)  # of a replication
@@ -207,7 +208,7 @@ def test_again_there_is_nothing_to_do_and_another_grid_or_a_choice_of_runs_is_re
 def test_a_budget_ends_it_anywhere_and_every_state_is_a_plain_root(adaptive, tmp_path, undisturbed, capsys) -> None:
     root = tmp_path / "root"
     for number in itertools.count(1):
-        summary = sweep(root, adaptive, budget_runs=37)
+        summary = sweep(root, adaptive, budget_runs=50)
         assert summary.exit_code == 0
         if not summary.left and not summary.done:
             break
