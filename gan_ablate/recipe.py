@@ -42,6 +42,9 @@ CLASSES = {  # of datasets, known before loading
     "ring": 8,
     "grid": 25,
 }
+# fields that a study may tune, by factors of a model's own number or by values; others would change what is measured
+BY_FACTORS = ("lr",)
+BY_VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")
 TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
 
 

@@ -23,7 +23,8 @@ def _pack(args: Namespace) -> int:
         shown = pictures(study(loaded, loaded.name, 0, partial=False))
         data = pack(loaded.files, shown)
     write(Path(args.out), data)
-    finished = f"{len(loaded.records)} of {len(loaded.runs)} runs finished"
+    tuned = sum(bool(run.record) for run in loaded.tuning)
+    finished = f"{len(loaded.records) + tuned} of {len(loaded.runs) + len(loaded.tuning)} runs finished"
     say(f"{args.out}: {in_words(len(data))}, {finished}, {len(shown)} sample grids")
     return 0
 

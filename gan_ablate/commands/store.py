@@ -36,31 +36,38 @@ def _status(args: Namespace) -> int:
 
 
 def _looks(root: Root) -> list[str]:
-    """Of an adaptive study: what its looks have found, and what comes next."""
+    """Of a tuned study: which part it is in. Of an adaptive one: what its looks have found, and what comes next."""
     from gan_ablate.findings.looks import describe, open_root
+    from gan_ablate.findings.tuning import open_tuned
 
-    study = open_root(root)
-    return ["", *(describe(place, looked, study.plan) for place, looked in study.looks.items())] if study else []
+    tuned = open_tuned(root)
+    study = tuned.looks if tuned else open_root(root)
+    lines = tuned.describe() if tuned else []
+    lines += [describe(place, looked, study.plan) for place, looked in study.looks.items()] if study else []
+    return ["", *lines] if lines else []
 
 
 def _next(args: Namespace) -> int:
-    from gan_ablate.findings.looks import describe, open_root
+    from gan_ablate.findings.looks import open_root
+    from gan_ablate.findings.tuning import open_tuned
     from gan_ablate.publishing import to_json
     from gan_ablate.store.unpack import opened
 
     with opened([args.root]) as (root,):
-        study = open_root(root)
+        study = open_tuned(root) or open_root(root)
+        said = _looks(root)[1:]
     if study is None:
         raise InputError(f"{args.root}: not an adaptive study: `gan-ablate status {args.root}` says what is left")
     rows = study.missing()
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
         return 0
-    say("\n".join(describe(place, looked, study.plan) for place, looked in study.looks.items()))
+    say("\n".join(said))
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""
-        say(f"  {row['model']}/{row['arm']}: seeds {seeds}{minutes}")
+        at = f" at {row['tuning']}" if row.get("tuning") else ""
+        say(f"  {row['model']}/{row['arm']}{at}: seeds {seeds}{minutes}")
     say(f"{sum(len(row['seeds']) for row in rows)} runs; the sweep's own command trains them")
     return 0
 
@@ -148,7 +155,7 @@ def add(subcommands: Any) -> None:
     status.add_argument("--every", type=float, default=2.0, help="seconds between two looks")
     status.add_argument("--json", action="store_true", help="one JSON object, for other programs")
     ahead = command(
-        subcommands, "next", "What an adaptive sweep trains next, and why.", "gan-ablate next runs/ablation"
+        subcommands, "next", "What an adaptive or a tuned sweep trains next, and why.", "gan-ablate next runs/ablation"
     )
     ahead.add_argument("root")
     ahead.add_argument("--json", action="store_true", help="one JSON object, for other programs")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
@@ -18,7 +19,9 @@ from gan_ablate.trust import trust_typed
 
 if TYPE_CHECKING:
     from gan_ablate.recipe import Recipe
+    from gan_ablate.study.cells import Expansion
     from gan_ablate.study.seed_plan import SeedPlan
+    from gan_ablate.study.study import Study
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -130,6 +133,9 @@ def _sweep(args: Namespace) -> int:
     if args.dry_run:
         chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
+        if study.tune:
+            say("\n".join(_tuned(study, expansion, root, workers)))
+            return 0
         say(display.matrix(expansion, root, workers=workers, chosen=chosen))
         if study.seed_plan:
             say(_plan(expansion.recipes, study.seed_plan))
@@ -155,6 +161,24 @@ def _refuse_archives(*paths: str) -> None:
     for path in paths:
         if zipfile.is_zipfile(path):
             raise InputError(f"{path}: nothing can be trained in an archive: gan-ablate unpack {path} --out ROOT first")
+
+
+def _tuned(study: Study, expansion: Expansion, root: str, workers: int) -> Iterator[str]:
+    """The two parts of a tuned study."""
+    from gan_ablate.sweep import display
+    from gan_ablate.sweep.tuning import TunedReleases
+
+    assert study.tune is not None
+    found = TunedReleases(Path(root), expansion, study.tune, study.seed_plan)
+    settings = len(list(study.tune.points()))
+    yield f"first, tuning: {settings} settings of each arm, {study.tune.seeds} seeds each: {study.tune.written()}"
+    trials = replace(expansion, recipes=found.trials, not_applicable=())
+    yield f"{display.matrix(trials, root, workers=workers)}\n"
+    yield "then, judged: each arm at its best setting, once all tuning runs of its model are finished"
+    judged = found.planned()
+    yield display.matrix(replace(expansion, recipes=judged), root, workers=workers)
+    if study.seed_plan:
+        yield _plan(judged, study.seed_plan)
 
 
 def _plan(recipes: Sequence[Recipe], plan: SeedPlan) -> str:

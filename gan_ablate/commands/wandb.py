@@ -5,13 +5,22 @@ from __future__ import annotations
 import glob
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from gan_ablate.commands import RUN_OPTIONS, add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
+
+if TYPE_CHECKING:
+    from gan_ablate.study.study import Study
+
+
+def _refuse_tuned(study: Study) -> None:
+    """Raises `InputError`: an agent is told its cells beforehand."""
+    if study.tune:
+        raise InputError(f"{study.path}: tune: which runs are judged is known only after tuning: use gan-ablate sweep")
 
 
 def _export(args: Namespace) -> int:
@@ -24,6 +33,7 @@ def _export(args: Namespace) -> int:
     }  # fmt: skip
     given = [(f"--{name.replace('_', '-')}", options[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
     study = load_study(args.study)
+    _refuse_tuned(study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
     text = wandb_sweep.sweep_file(study, expand(study), path=args.study, root=args.root, options=more)
     path = Path(args.out or f"{wandb_sweep.FOLDER}/{Path(args.study).stem}.yaml")
@@ -40,6 +50,7 @@ def _trial(args: Namespace) -> int:
     options = run_options(args)
     cell = wandb_sweep.read_trial(args.cell)
     study = load_study(args.study)
+    _refuse_tuned(study)
     expansion = expand(study)
     recipe = wandb_sweep.recipe_of(cell, study, expansion)
     if isinstance(recipe, str):

@@ -123,7 +123,7 @@ def open_root(root: str | PathLike[str]) -> Opened | None:
     plan = plan_of(study.source)
     if plan is None:
         return None
-    runs = tuple(read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells)
+    runs = tuple(read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells if not c.tuning)
     tested = {c.run_id for c in study.cells if not c.same_as_base}
     found = outcomes_of(r for r in runs if r.run_id in tested)
     return Opened(plan, runs, {place: look(own, plan) for place, own in found.items() if BASE in own})

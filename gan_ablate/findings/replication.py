@@ -64,7 +64,11 @@ def first_fresh_seed(first: Results) -> int:
     plan = plan_of(first.source)
     listed = first.source.get("seeds") if isinstance(first.source, dict) else None
     named = [s for s in listed if isinstance(s, int)] if isinstance(listed, list) else []
-    used = [*(run.seed for run in first.each), *named, *((plan.base - 1, plan.looks[-1] - 1) if plan else ())]
+    used = [
+        *(run.seed for run in (*first.each, *first.tuning)),
+        *named,
+        *((plan.base - 1, plan.looks[-1] - 1) if plan else ()),
+    ]
     return max(MOST_SEEDS, max(used) + 1)
 
 

@@ -18,6 +18,7 @@ from gan_ablate.results.frames import Results
 from gan_ablate.stats.two_part import MARGIN
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
+from gan_ablate.study.tuning import tune_of
 
 
 def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
@@ -39,7 +40,7 @@ def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
             title = f"{model} on {dataset}" if several else str(model)
             ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
             table = _table((str(model), str(dataset), title, protocol), chosen, ties, margin, plan)
-            notes = (*_doubts(table, unmeasured), *_looks(table, plan), *_tied(table, ties))
+            notes = (*_doubts(table, unmeasured), *_looks(table, plan), *_tied(table, ties), *_tuned(loaded.source))
             found.append(replace(table, not_applicable=skipped, notes=notes))
     return tuple(found)
 
@@ -104,6 +105,12 @@ def _looks(table: ModelTable, plan: SeedPlan | None) -> Iterator[str]:
     )
     if extra:
         yield f"{extra} runs that no look has asked for yet stand in the tables, but not in the verdicts."
+
+
+def _tuned(source: object) -> Iterator[str]:
+    """Of a tuned study: at which settings its arms stand."""
+    if (tune := tune_of(source)) is not None:
+        yield f"Each arm, base too, stands at the setting that it picked on {tune.seeds} other seeds per setting."
 
 
 def _tied(table: ModelTable, ties: Mapping[str, Tie]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.report.figures.svg import short
 from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part, Section, Text
 from gan_ablate.report.study import ReportedStudy
-from gan_ablate.results.files import UNREADABLE
+from gan_ablate.results.files import UNREADABLE, number
 from gan_ablate.results.frames import Results
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.stats.corrections import ALPHA
@@ -107,7 +107,14 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
         ("hardware", _most(_hardware(h) for h in hardware)),
         ("time", f"{loaded.runs['seconds'].sum() / 3600:.1f} hours of runs"),
         ("outcomes", ", ".join(f"{n} {o}" for o, n in sorted(Counter(loaded.runs["outcome"]).items()))),
+        *([("tuning", _tuning(loaded))] if loaded.tuning else []),
     ]
+
+
+def _tuning(loaded: Results) -> str:
+    finished = sum(bool(run.record) for run in loaded.tuning)
+    hours = sum(number(run.record.get("seconds")) or 0.0 for run in loaded.tuning) / 3600
+    return f"{len(loaded.tuning)} runs more, {finished} finished, {hours:.1f} hours of runs"
 
 
 def _hardware(h: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from gan_ablate.report import (
     replication,
     sections,
     table_files,
+    tuning,
     verdicts,
 )
 from gan_ablate.report.arm_columns import all_arms
@@ -62,8 +63,9 @@ def report(
     """
     loaded = [load(root) for root in roots]
     for root, one in zip(roots, loaded, strict=True):
-        if not one.records and not partial:
-            left = f"{len(one.runs)} to go; --partial reports anyway"
+        begun = one.records or any(run.record for run in one.tuning)
+        if not begun and not partial:
+            left = f"{len(one.runs) + len(one.tuning)} to go; --partial reports anyway"
             raise InputError(f"{root}: no run has finished yet: nothing to report ({left})")
     labels = distinct(one.name for one in loaded)
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
@@ -79,6 +81,8 @@ def report(
         if reported.left:
             left = f"{reported.left} of {len(reported.loaded.runs)} runs have no result"
             tell(f"{root}: unfinished: {left}; verdicts may change")
+        elif left_to_tune := tuning.tuning_left(reported.loaded):
+            tell(f"{root}: unfinished: {left_to_tune} tuning runs have no result; nothing is judged before")
     return home / "report.html"
 
 
@@ -89,6 +93,7 @@ def document(
     made = [
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
         *([replication.replication(fresh)] if fresh else []),
+        *(_titled(tuning.tuning(s), s, studies) for s in studies),
         *(_titled(make(s), s, studies) for s in studies for make in FINDINGS),
         claims.claims(found),
         *(_titled(make(s), s, studies) for s in studies for make in CLOSING),
@@ -100,7 +105,7 @@ def document(
         kicker="gan_ablate report",
         heading=f"{names}: which tricks help?",
         lead=LEAD,
-        notes=[note for s in studies if (note := verdicts.unfinished(s, partial))],
+        notes=[note for s in studies for note in (verdicts.unfinished(s, partial), tuning.unfinished(s)) if note],
         sections=shown,
         data=[
             all_arms(row for s in studies for row in s.rows),

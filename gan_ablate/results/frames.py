@@ -54,6 +54,7 @@ class Results:
     factors: dict[str, dict[str, Any]] = field(default_factory=dict)
     source: Any = None  # the study as its author wrote it; only to be compared
     ties: dict[tuple[str, str, str], Tie] = field(default_factory=dict)  # by model, dataset, arm
+    tuning: tuple[Run, ...] = ()  # tuning runs: they choose settings, and have no part in anything else here
 
     def health(self, run_ids: list[str] | None = None) -> pd.DataFrame:
         """Training health, one row per record of metrics.jsonl: run_id, model, dataset, arm, seed, step, and losses,
@@ -82,7 +83,8 @@ def load(place: str | PathLike[str]) -> Results:
     study = read_study(root)
     if not study.cells:
         raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
-    each = [read_run(root / "runs" / cell.run_id, cell) for cell in study.cells]
+    every = [read_run(root / "runs" / cell.run_id, cell) for cell in study.cells]
+    each = [run for run in every if not run.tuning]
     if study.name == SINGLE_RUNS:  # only like may stand in a table with like
         each = [replace(run, protocol=setting(run.record) or run.protocol) for run in each]
     curves = [point for run in each for point in _points(run)]
@@ -92,11 +94,11 @@ def load(place: str | PathLike[str]) -> Results:
         name=study.name[:LONGEST],
         version=study.version[:LONGEST],
         each=tuple(each),
-        runs=pd.DataFrame([_row(run) for run in each]),
+        runs=pd.DataFrame([_row(run) for run in each], columns=None if each else list(_row(every[0]))),
         curves=pd.DataFrame(curves, columns=[*KEYS, "step", *METRICS, "seconds"]),
         not_applicable=tuple({k: str(v)[:LONGEST] for k, v in vars(n).items()} for n in study.not_applicable),
         records={run.run_id: run.record for run in each if run.record},
-        problems=tuple(f"{run.run_id}/{why}; the run counts as missing" for run in each for why in run.problems),
+        problems=tuple(f"{run.run_id}/{why}; the run counts as missing" for run in every for why in run.problems),
         design=_design(study),
         factors=_factors(study),
         source=study.source,
@@ -105,6 +107,7 @@ def load(place: str | PathLike[str]) -> Results:
             for c in study.cells
             if c.same_as_base or c.shares_weights
         },
+        tuning=tuple(run for run in every if run.tuning),
     )
 
 

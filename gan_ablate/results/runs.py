@@ -33,6 +33,8 @@ class Run:
     run_id: str = ""
     note: str = ""  # why it failed
     protocol: str = ""  # what its figures were measured with: tables never mix two of these; empty: not measured
+    tuning: str = ""  # the setting that it tries, of a tuning run
+    own_setting: bool = False  # of a tuning run: its arm's own setting
     problems: tuple[str, ...] = field(default=(), compare=False)  # files of its folder that cannot be used
 
     @property
@@ -110,6 +112,8 @@ def read_run(folder: Path, cell: Cell) -> Run:
         run_id=cell.run_id,
         note=note,
         protocol=protocol(record),
+        tuning=cell.tuning[:LONGEST],
+        own_setting=cell.own_setting,
         problems=tuple(f"{name} {why}" for name, why in found.problems.items()),
     )
 

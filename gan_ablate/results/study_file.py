@@ -25,7 +25,8 @@ NAME = "study.yaml"
 SINGLE_RUNS = "train"  # the study's name in a root of `gan-ablate train`: runs of many settings share it
 CELLS = "cells:\n"  # the line that the cells follow, each a JSON object on a line of its own
 LONGEST_NAME = 255  # bytes of a folder's name
-KINDS = {"seed": int, "shares_weights": bool}  # of fields of a cell; all others are text
+KINDS = {"seed": int, "shares_weights": bool, "own_setting": bool}  # of fields of a cell; all others are text
+ONLY_WHERE_SAID = ("same_as_base", "shares_weights", "tuning", "own_setting")  # fields of a cell that may be left out
 AGAIN = (
     "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
     "it away, and the next train collects what is there)"
@@ -47,6 +48,8 @@ class Cell:
     seed: int
     same_as_base: str = ""  # why it trains and samples exactly as base by construction; empty where it does not
     shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
+    tuning: str = ""  # the setting that it tries, of a tuning run; empty of the runs that are judged
+    own_setting: bool = False  # of a tuning run: its arm's own setting
 
 
 @dataclass(frozen=True)
@@ -158,4 +161,4 @@ def study_bytes(study: StudyFile) -> bytes:
 
 
 def _told(cell: Cell) -> dict[str, Any]:
-    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights")}
+    return {k: v for k, v in vars(cell).items() if v or k not in ONLY_WHERE_SAID}

@@ -66,7 +66,8 @@ def overview(store: Store, now: float | None = None) -> Overview:
     published = []
     for cell in store.cells:
         state, when = store.glance(cell.run_id)
-        row = counts.setdefault((cell.model, cell.dataset, cell.arm), {})
+        arm = f"{cell.arm}, tuning" if cell.tuning else cell.arm
+        row = counts.setdefault((cell.model, cell.dataset, arm), {})
         row[state] = row.get(state, 0) + 1
         if when is not None:
             published.append(when)

@@ -25,7 +25,7 @@ from gan_ablate.recipe import Recipe, run_id_of
 from gan_ablate.results.files import FAILURE, RESULT, FoundRecord, find_record, read_recipe, read_record
 from gan_ablate.results.study_file import NAME, Cell, DamagedStudy, StudyFile, read_study, study_bytes
 from gan_ablate.store.claim import RunClaim, is_file_of
-from gan_ablate.study.cells import NotApplicable, Tie, ties
+from gan_ablate.study.cells import NotApplicable, Tie, Trial, ties
 from gan_ablate.untrusted import open_lock, read_regular
 
 log = logging.getLogger("gan_ablate.sweep")
@@ -68,13 +68,15 @@ class Store:
         not_applicable: Sequence[NotApplicable] = (),
         design: Mapping[str, Any] | None = None,
         factors: Mapping[str, Mapping[str, Any]] | None = None,
+        tuning: Mapping[str, Trial] | None = None,
     ) -> Store:
         """The store with its `study.yaml` brought up to date; nothing done is lost when arms or seeds change.
 
         Raises `InputError` for a root that holds another study or schema, or cannot be written.
         """
-        tied = ties(recipes)
-        cells = tuple(replace(_cell(r), **vars(tied.get(r.run_id, Tie()))) for r in recipes)
+        tried = dict(tuning or {})
+        tied = ties([r for r in recipes if r.run_id not in tried])
+        cells = tuple(replace(_cell(r, tried.get(r.run_id)), **vars(tied.get(r.run_id, Tie()))) for r in recipes)
         study = StudyFile(name, "", cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
         new = cls(Path(root), study)
         new.write()
@@ -247,8 +249,11 @@ class Store:
         return ("running" if self.is_running(run_id) else "left"), None
 
 
-def _cell(recipe: Recipe) -> Cell:
-    return Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
+def _cell(recipe: Recipe, trial: Trial | None = None) -> Cell:
+    setting, own = trial or ("", False)
+    return Cell(
+        recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, tuning=setting, own_setting=own
+    )  # fmt: skip
 
 
 def _found(root: Path) -> list[Cell]:

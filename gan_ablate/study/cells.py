@@ -33,13 +33,22 @@ class NotApplicable:
 class Expansion:
     """What a study asks for. `recipes` come seed by seed (all arms at the first seed first).
 
-    factors: arm -> {factor: level as plain data}, of a factor design. design: see `planning.summary`.
+    factors: arm -> {factor: level as plain data}, of a factor design. design: see `planning.summary`. tuning: run id ->
+    what is tried, of the tuning runs among the recipes (`study.tuning`); the others are then at the arms' own settings.
     """
 
     recipes: tuple[Recipe, ...]
     not_applicable: tuple[NotApplicable, ...] = ()
     factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     design: Mapping[str, Any] = field(default_factory=dict)
+    tuning: Mapping[str, Trial] = field(default_factory=dict)
+
+
+class Trial(NamedTuple):
+    """What a tuning run tries."""
+
+    setting: str  # as `tuning.label` calls it
+    own: bool  # the setting that the arm has in the study as written
 
 
 class Setting(NamedTuple):

@@ -31,10 +31,11 @@ from gan_ablate.study.factors import Factor, read_factors
 from gan_ablate.study.planning import plan, summary
 from gan_ablate.study.seed_plan import SeedPlan, read_seed_plan
 from gan_ablate.study.strict_yaml import read_yaml
+from gan_ablate.study.tuning import Tune, read_tune, refuse_fixed, refuse_seeds, trials
 
 LONGEST_NAME = 100  # characters
 MOST_RUNS = 100_000
-KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "beyond_catalogue")
+KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "tune", "beyond_catalogue")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Study:
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     seed_plan: SeedPlan | None = None  # of an adaptive study; `seeds` are then the most that a run may have
+    tune: Tune | None = None  # each arm is judged at its best setting of this grid
     design: str = "one_at_a_time"
     options: Mapping[str, Any] = field(default_factory=dict)  # of the design, defaults filled in
     factors: tuple[Factor, ...] = ()  # what a factor design varies
@@ -90,6 +92,9 @@ def from_dict(data: object, where: str = "study") -> Study:
     seed_plan = read_seed_plan(seeds, where) if isinstance(seeds, Mapping) else None
     if seed_plan and design in FACTOR_DESIGNS:
         raise InputError(f"{where}: seeds: looks are for arms against base; design {design} takes a number of seeds")
+    tune = read_tune(data["tune"], where) if "tune" in data else None
+    if tune and design in FACTOR_DESIGNS:
+        raise InputError(f"{where}: tune: is for arms against base; in design {design} make the field a factor")
     return Study(
         name=name,
         design=design,
@@ -102,6 +107,7 @@ def from_dict(data: object, where: str = "study") -> Study:
         arms=tuple(read_arm(entry, f"{where}: arms") for entry in entries),
         seeds=read_seeds(max(seed_plan.base, seed_plan.looks[-1]) if seed_plan else seeds, where),
         seed_plan=seed_plan,
+        tune=tune,
         source=dict(data),
         path=where,
     )
@@ -198,7 +204,12 @@ def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
         same = [n for n in skipped if n.arm == arm.label and n.reason == "the same recipe as base"]
         if len(same) == len(settings):
             raise InputError(f"arm {arm.label!r} is the same run as base on every model")
-    return Expansion(_over_seeds(cells, study), tuple(skipped))
+    if study.tune is None:
+        return Expansion(_over_seeds(cells, study), tuple(skipped))
+    refuse_fixed(arms, study.tune)
+    refuse_seeds(study.seeds)
+    tried, tuning = trials(cells, study.tune)
+    return Expansion((*tried, *_over_seeds(cells, study)), tuple(skipped), tuning=tuning)
 
 
 def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:

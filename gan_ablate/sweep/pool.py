@@ -29,6 +29,7 @@ from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_li
 from gan_ablate.sweep.mps import multi_process_service
 from gan_ablate.sweep.releases import Releases, refuse_other_plan
 from gan_ablate.sweep.server import Message, Order, Setup, Task
+from gan_ablate.sweep.tuning import TunedReleases, refuse_other_tune
 from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
 
 ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
@@ -145,13 +146,20 @@ def sweep(
 
 def releases_of(
     study: Study, root: str | Path, only: str | Sequence[str] | None, expansion: Expansion
-) -> Releases | None:
-    """The releases of an adaptive study, `None` for another. Raises `InputError` for other looks than it began with."""
-    if study.seed_plan is None:
+) -> Releases | TunedReleases | None:
+    """The releases of an adaptive or a tuned study, `None` for another. Raises `InputError` for other looks, or
+    another grid, than it began with."""
+    if study.seed_plan is None and study.tune is None:
         return None
     if only is not None:
-        raise InputError("--only: a look of an adaptive study needs every arm: choose by --arms and --models")
-    refuse_other_plan(Path(root), study.seed_plan)
+        why = "a look of an adaptive study" if study.tune is None else "the choice of settings of a tuned study"
+        raise InputError(f"--only: {why} needs every arm: choose by --arms and --models")
+    if study.seed_plan is not None:
+        refuse_other_plan(Path(root), study.seed_plan)
+    if study.tune is not None:
+        refuse_other_tune(Path(root), study.tune)
+        return TunedReleases(Path(root), expansion, study.tune, study.seed_plan)
+    assert study.seed_plan is not None
     return Releases(Path(root), expansion.recipes, study.seed_plan)
 
 
