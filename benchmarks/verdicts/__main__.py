@@ -1,6 +1,7 @@
 """What the verdicts are worth, by simulation: the tables of docs/statistics.md.
 
     OMP_NUM_THREADS=1 python -m benchmarks.verdicts [TABLE] [--studies 2000] [--seed 0] [--tables RUNS.csv]
+    OMP_NUM_THREADS=1 python -m benchmarks.verdicts errors --base 30 --looks 4 8 16
 
 Without a table: the tests of one arm against its control, 40 arms, log scores normal or Student-t(4) about a mean.
 Their sd over seeds is 0.12 in the median arm, and varies between arms with sd 0.5 of its logarithm. `shared` is the
@@ -17,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.verdicts.agreement import engine_agrees
+from benchmarks.verdicts.engine import BASE_SEEDS, LOOKS, Rule
 from benchmarks.verdicts.single_tables import observed, print_coverage, print_errors, print_power
 from benchmarks.verdicts.single_tests import agrees
 from benchmarks.verdicts.tables import (
@@ -31,7 +33,7 @@ from benchmarks.verdicts.tables import (
 
 def main() -> None:
     tables: dict[str, Callable[[np.random.Generator, int], None]] = {
-        "errors": print_engine_errors,
+        "errors": lambda rng, n: print_engine_errors(rng, n, rule),
         "collapsed": print_collapsed,
         "looks": print_looks,
         "stopping": print_stopping,
@@ -41,8 +43,12 @@ def main() -> None:
     parser.add_argument("table", nargs="?", default="today", choices=["today", *tables])
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", type=int, help="of `errors`: seeds of base, with --looks")
+    parser.add_argument("--looks", type=int, nargs="+", help="of `errors`: seeds of an arm at each look, weights equal")
     parser.add_argument("--tables", help="tables/runs.csv of a report: print the spread of its log FID")
     args = parser.parse_args()
+    looks = tuple(args.looks or LOOKS)
+    rule = Rule(args.base or BASE_SEEDS, looks, (1 / len(looks),) * len(looks))
     rng, n, began = np.random.default_rng(args.seed), args.studies, time.process_time()
     if args.tables:
         observed(args.tables)

@@ -14,14 +14,14 @@ from gan_ablate.stats.parts import Runs
 from gan_ablate.stats.two_part import decide, weigh
 
 
-def print_engine_errors(rng: np.random.Generator, n: int) -> None:
+def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule()) -> None:
     """False verdicts, were the sweep to end after each look."""
-    print(f"\nFalse verdicts, were the sweep to end after each look: {Rule()}, {n} studies")
+    print(f"\nFalse verdicts, were the sweep to end after each look: {rule}, {n} studies")
     print('| world | false verdicts | false "same" | any false "certain" | any false certain "same" |')
     print("| --- | --- | --- | --- | --- |")
     for name, w in WORLDS.items():
-        found = simulate(rng, w, Rule(), n)
-        looks = [errors(found, w, look) for look in range(len(LOOKS))]
+        found = simulate(rng, w, rule, n)
+        looks = [errors(found, w, look) for look in range(len(rule.looks))]
         cells = [", ".join(with_error(e[k]) for e in looks) for k in range(4)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 

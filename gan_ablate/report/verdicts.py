@@ -31,7 +31,7 @@ def verdicts(study: ReportedStudy) -> Section:
     """Three sentences of findings, a card of counts per model, then every arm of every model in one list."""
     cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
     findings = (Text(sentence) for sentence in sentences(study.tables))
-    parts = (*findings, cards, *([listed] if (listed := _listed(study)) else []))
+    parts: tuple[Part, ...] = (*findings, cards, *([listed] if (listed := _listed(study)) else []))
     anchor = study.scope.name("verdicts")
     stopped = f" {STOPPED}" if plan_of(study.loaded.source) else ""
     return Section(anchor, "Verdicts", "Verdicts", summary(study.tables) + stopped, parts, key=True, kind="verdicts")
