@@ -10,7 +10,7 @@ from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.formatting import NOTHING, p_value, whole
 from gan_ablate.report.section import Column, Name, Table
 from gan_ablate.report.study import ArmRow
-from gan_ablate.report.verdict_columns import ARM, FAILED, RATIO, TO_DECIDE, VERDICT, Q
+from gan_ablate.report.verdict_columns import ARM, FAILED, RATIO, SETTLED, TO_DECIDE, VERDICT, Q
 from gan_ablate.stats.intervals import Interval
 
 ALL = "all-arms"  # the CSV file of every arm
@@ -103,6 +103,8 @@ NUMBERS: tuple[Column, ...] = (
         paper=False,
     ),
     FAILED,
+    SETTLED,
+    Column("", lambda r: (r.arm.fall.error, r.arm.fall.still_improving), csv=("fall_error", "still_improving")),
     _mean(
         "modes",
         "modes",

@@ -33,7 +33,7 @@ class Results:
     root: as it is called in what is printed. files: the folder that it is read from; of an archive another one.
     each: one typed run per cell, in the study's order.
     runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
-        `high_quality`), `best_fid`, the stability card (`final_over_best`, `volatility`, `largest_d_gradient`, ..), the
+        `high_quality`), `best_fid`, `last_quarter_fall`, the stability card (`final_over_best`, `volatility`, ..), the
         step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
     curves: one row per evaluation of a run: run_id, model, dataset, arm, seed, step, the metrics, seconds.
     factors: arm -> {factor: level}; empty where the study has no factor design.
@@ -122,6 +122,7 @@ def _row(run: Run) -> dict[str, Any]:
         "best_fid": best_fid,
         "best_step": as_number(best.get("step")),
         "final_over_best": measured["fid"] / best_fid if best_fid > 0 else math.nan,
+        "last_quarter_fall": run.last_quarter_fall,
         **{k: as_number(card.get(k)) for k in STABILITY},
         **{f"sign_{k}": as_number(signs.get(k)) for k in SIGNS},  # G step at which it first showed; NaN: never
         "signs_asked": ",".join(k for k in SIGNS if k in signs),
