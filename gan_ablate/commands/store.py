@@ -36,7 +36,7 @@ def _status(args: Namespace) -> int:
 
 
 def _looks(root: Root) -> list[str]:
-    """Of an adaptive study: what its looks have found, and what comes next."""
+    """Of a study with looks or a second budget: what they have found, and what comes next."""
     from gan_ablate.findings.looks import describe, open_root
 
     study = open_root(root)
@@ -51,7 +51,8 @@ def _next(args: Namespace) -> int:
     with opened([args.root]) as (root,):
         study = open_root(root)
     if study is None:
-        raise InputError(f"{args.root}: not an adaptive study: `gan-ablate status {args.root}` says what is left")
+        why = "not an adaptive study, and none of two budgets"
+        raise InputError(f"{args.root}: {why}: `gan-ablate status {args.root}` says what is left")
     rows = study.missing()
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
@@ -60,7 +61,8 @@ def _next(args: Namespace) -> int:
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""
-        say(f"  {row['model']}/{row['arm']}: seeds {seeds}{minutes}")
+        budget = f"@{row['budget']}" if "budget" in row else ""
+        say(f"  {row['model']}{budget}/{row['arm']}: seeds {seeds}{minutes}")
     say(f"{sum(len(row['seeds']) for row in rows)} runs; the sweep's own command trains them")
     return 0
 

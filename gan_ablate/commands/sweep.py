@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
@@ -14,11 +15,13 @@ from jsonargparse import Namespace
 from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE
+from gan_ablate.study.budgets import at
 from gan_ablate.trust import trust_typed
 
 if TYPE_CHECKING:
     from gan_ablate.recipe import Recipe
     from gan_ablate.study.seed_plan import SeedPlan
+    from gan_ablate.study.study import Expansion, Study
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -133,6 +136,8 @@ def _sweep(args: Namespace) -> int:
         say(display.matrix(expansion, root, workers=workers, chosen=chosen))
         if study.seed_plan:
             say(_plan(expansion.recipes, study.seed_plan))
+        if study.budgets:
+            say(_second(expansion, study, root))
         return 0
     more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_crashed}
     if slurm:
@@ -167,6 +172,22 @@ def _plan(recipes: Sequence[Recipe], plan: SeedPlan) -> str:
     return (
         f"adaptive: base has {plan.base} seeds; arms are looked at {looks} and stop once they are decided\n"
         f"{least} runs at the least, {most} at the most; each look's runs of arms: at most {', '.join(map(str, arms))}"
+    )
+
+
+def _second(expansion: Expansion, study: Study, root: str) -> str:
+    """The second budget as a line."""
+    from gan_ablate.store.store import Store
+
+    assert study.budgets is not None
+    always = {BASE, *study.budgets.also}
+    first = study.seed_plan.looks[0] if study.seed_plan else len(study.seeds)
+    firm = [r for r in expansion.longer if r.arm in always and (r.arm == BASE or r.seed in study.seeds[:first])]
+    done = sum(Store(Path(root)).finished(r.run_id) is not None for r in expansion.longer)
+    also = "".join(f", {arm}" for arm in study.budgets.also)
+    return (
+        f"then{at(expansion.budget)}: base{also}, and arms that help, rescue or fail more: {len(firm)} runs at the "
+        f"least, {len(expansion.longer)} at the most, {done} of them finished"
     )
 
 

@@ -79,7 +79,7 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """All arms of one model on one dataset under one protocol; base first, then from best to worst ratio."""
+    """All arms of one model on one dataset and budget under one protocol; base first, then from best to worst ratio."""
 
     model: str
     dataset: str
@@ -92,6 +92,7 @@ class ModelTable:
     notes: tuple[str, ...]
     family: int = 0  # arms that are tested, those without a run included
     verdicts: Verdicts | None = None  # None without a base
+    budget: str = ""  # as `4x`; empty at the first
     groups: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)  # its runs by arm
 
     @property

@@ -40,6 +40,7 @@ class Verdicts:
     minutes: dict[str, float]  # of one run of each arm; NaN where unknown
     dofs: dict[str, float]  # of each ratio's interval, about: for who goes on to compute with it
     falls: dict[str, Fall]  # over the last quarter of training, base included
+    budget: str = ""  # as `4x`; empty at the first
 
     @property
     def unsettled(self) -> str:
@@ -75,7 +76,7 @@ def judge(
     held = {a: by_seed(rows) for a, rows in groups.items() if a not in same_as_base}
     if plan is not None:
         looked = look(held, plan, margin)
-        runs, found = looked.runs(held), looked.verdicts
+        runs, found = looked.runs(held, plan), looked.verdicts
         base = runs.pop(BASE)
     else:
         runs = {a: Runs.of(own.values()) for a, own in held.items()}
@@ -109,7 +110,7 @@ def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
                 "seeds_to_decide": more, "minutes_to_decide": _known(more * table.minutes[arm]) if more else None,
                 "margin": table.margin, "base_objection": table.objection or None,
                 "fall": _known(fall.mean), "fall_error": _known(fall.error), "still_improving": fall.still_improving,
-                "base_still_improving": of_base.still_improving,
+                "base_still_improving": of_base.still_improving, "budget": table.budget or None,
             })  # fmt: skip
     return rows
 

@@ -21,6 +21,7 @@ from gan_ablate.recipe import BASE
 from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
 from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
+from gan_ablate.study.budgets import at
 from gan_ablate.study.cells import Tie
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
@@ -32,9 +33,9 @@ class Results:
 
     root: as it is called in what is printed. files: the folder that it is read from; of an archive another one.
     each: one typed run per cell, in the study's order.
-    runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
-        `high_quality`), `best_fid`, `last_quarter_fall`, the stability card (`final_over_best`, `volatility`, ..), the
-        step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
+    runs: one row per cell: model, dataset, arm, seed, budget, outcome, protocol, every metric at the final step (`fid`
+        to `high_quality`), `best_fid`, `last_quarter_fall`, the stability card (`final_over_best`, `volatility`, ..),
+        the step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
     curves: one row per evaluation of a run: run_id, model, dataset, arm, seed, step, the metrics, seconds.
     factors: arm -> {factor: level}; empty where the study has no factor design.
     """
@@ -116,6 +117,7 @@ def _row(run: Run) -> dict[str, Any]:
     facts = {**record, "steps": (record.get("recipe") or {}).get("steps")}
     return {
         **{k: getattr(run, k) for k in KEYS},
+        "budget": run.budget,
         "outcome": run.outcome,
         "protocol": run.protocol,
         **measured,
@@ -168,7 +170,7 @@ def _design(study: StudyFile) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class RunTable:
-    """Runs of one root that were measured alike on one dataset: only these may be compared."""
+    """Runs of one root and budget that were measured alike on one dataset: only these may be compared."""
 
     study: str
     dataset: str
@@ -198,8 +200,9 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
     """
     found: list[RunTable] = []
     for one in {one.files.resolve(): one for one in loaded}.values():
-        for dataset in dict.fromkeys(run.dataset for run in one.each):
-            runs = [run for run in one.each if run.dataset == dataset]
+        for dataset, budget in dict.fromkeys((run.dataset, run.budget) for run in one.each):
+            runs = [run for run in one.each if (run.dataset, run.budget) == (dataset, budget)]
+            name = f"{one.name}{at(budget)}"
             counts = Counter(run.protocol for run in runs if run.protocol)
             home = counts.most_common(1)[0][0] if counts else ""
             split: dict[str, dict[str, dict[str, dict[int, Run]]]] = {}
@@ -210,5 +213,5 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
                 (n["model"], n["arm"]): n["reason"] for n in one.not_applicable if n.get("dataset", dataset) == dataset
             }
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
-            found += [RunTable(one.name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
+            found += [RunTable(name, dataset, protocol, arms, skipped, tied) for protocol, arms in split.items()]
     return found

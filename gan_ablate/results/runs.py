@@ -35,6 +35,7 @@ class Run:
     run_id: str = ""
     note: str = ""  # why it failed
     protocol: str = ""  # what its figures were measured with: tables never mix two of these; empty: not measured
+    budget: str = ""  # as `4x`: trained that often the study's steps; empty at the first budget
     problems: tuple[str, ...] = field(default=(), compare=False)  # files of its folder that cannot be used
 
     @property
@@ -126,6 +127,7 @@ def read_run(folder: Path, cell: Cell) -> Run:
         run_id=cell.run_id,
         note=note,
         protocol=protocol(record),
+        budget=cell.budget[:LONGEST],
         problems=tuple(f"{name} {why}" for name, why in found.problems.items()),
     )
 

@@ -47,6 +47,7 @@ class Cell:
     seed: int
     same_as_base: str = ""  # why it trains and samples exactly as base by construction; empty where it does not
     shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
+    budget: str = ""  # `4x`: trained that often the study's steps; empty at the first budget
 
 
 @dataclass(frozen=True)
@@ -158,4 +159,4 @@ def study_bytes(study: StudyFile) -> bytes:
 
 
 def _told(cell: Cell) -> dict[str, Any]:
-    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights")}
+    return {k: v for k, v in vars(cell).items() if v or k not in ("same_as_base", "shares_weights", "budget")}

@@ -34,12 +34,20 @@ class Expansion:
     """What a study asks for. `recipes` come seed by seed (all arms at the first seed first).
 
     factors: arm -> {factor: level as plain data}, of a factor design. design: see `planning.summary`.
+    longer: what the second of two budgets may train, in the same order. budget: what it is called, as `4x`.
     """
 
     recipes: tuple[Recipe, ...]
     not_applicable: tuple[NotApplicable, ...] = ()
     factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     design: Mapping[str, Any] = field(default_factory=dict)
+    longer: tuple[Recipe, ...] = ()
+    budget: str = ""
+
+    @property
+    def every(self) -> tuple[Recipe, ...]:
+        """The runs of both budgets."""
+        return (*self.recipes, *self.longer)
 
 
 class Setting(NamedTuple):

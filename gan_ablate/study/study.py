@@ -12,6 +12,7 @@ from typing import Any
 from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
+from gan_ablate.study.budgets import Budgets, read_budgets
 from gan_ablate.study.cells import Expansion, NotApplicable, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
 from gan_ablate.study.entries import (
@@ -34,7 +35,7 @@ from gan_ablate.study.strict_yaml import read_yaml
 
 LONGEST_NAME = 100  # characters
 MOST_RUNS = 100_000
-KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "beyond_catalogue")
+KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "budgets", "beyond_catalogue")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Study:
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     seed_plan: SeedPlan | None = None  # of an adaptive study; `seeds` are then the most that a run may have
+    budgets: Budgets | None = None
     design: str = "one_at_a_time"
     options: Mapping[str, Any] = field(default_factory=dict)  # of the design, defaults filled in
     factors: tuple[Factor, ...] = ()  # what a factor design varies
@@ -90,7 +92,10 @@ def from_dict(data: object, where: str = "study") -> Study:
     seed_plan = read_seed_plan(seeds, where) if isinstance(seeds, Mapping) else None
     if seed_plan and design in FACTOR_DESIGNS:
         raise InputError(f"{where}: seeds: looks are for arms against base; design {design} takes a number of seeds")
-    return Study(
+    budgets = read_budgets(data.get("budgets"), where)
+    if budgets and design in FACTOR_DESIGNS:
+        raise InputError(f"{where}: budgets: are for arms against base; design {design} has one: write its steps")
+    study = Study(
         name=name,
         design=design,
         options=options,
@@ -102,9 +107,14 @@ def from_dict(data: object, where: str = "study") -> Study:
         arms=tuple(read_arm(entry, f"{where}: arms") for entry in entries),
         seeds=read_seeds(max(seed_plan.base, seed_plan.looks[-1]) if seed_plan else seeds, where),
         seed_plan=seed_plan,
+        budgets=budgets,
         source=dict(data),
         path=where,
     )
+    for arm in budgets.also if budgets else ():
+        if arm not in (known := [own.label for own in _arms(study)]):
+            raise unknown("arm", arm, known, f"{where}: budgets: also")
+    return study
 
 
 def check_name(name: object, where: str) -> None:
@@ -184,7 +194,7 @@ def _settings(study: Study) -> list[Setting]:
 
 
 def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
-    arms = DESIGNS[study.design](_spell_out(study), _base_tricks(study))
+    arms = _arms(study)
     for label, count in Counter(arm.label for arm in arms).items():
         if count > 1:
             raise InputError(f"two arms are called {label!r}: give one another label with `arm:`")
@@ -198,7 +208,21 @@ def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
         same = [n for n in skipped if n.arm == arm.label and n.reason == "the same recipe as base"]
         if len(same) == len(settings):
             raise InputError(f"arm {arm.label!r} is the same run as base on every model")
-    return Expansion(_over_seeds(cells, study), tuple(skipped))
+    recipes = _over_seeds(cells, study)
+    if study.budgets is None:
+        return Expansion(recipes, tuple(skipped))
+    return Expansion(recipes, tuple(skipped), longer=_longer(recipes, study.budgets), budget=study.budgets.label)
+
+
+def _longer(recipes: Sequence[Recipe], budgets: Budgets) -> tuple[Recipe, ...]:
+    """The recipes at the second budget. Raises `InputError` for one that is an arm of the first too."""
+    first = {r.run_id: r for r in recipes}
+    longer = tuple(replace(r, steps=budgets.steps(r.steps)) for r in recipes)
+    for recipe in longer:
+        if (twin := first.get(recipe.run_id)) is not None:
+            same = f"{recipe.model}/{recipe.arm} is the same run as {twin.arm} at the first: take that arm out"
+            raise InputError(f"budgets: at {budgets.label} the steps {same}")
+    return longer
 
 
 def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:
@@ -268,6 +292,11 @@ def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
     models = [recipe.model, *(f"{recipe.model}@{d}" for d in (recipe.dataset, short[recipe.dataset]))]
     ends = ("", f"/{recipe.arm}", f"/{recipe.arm}/{recipe.seed}")
     return [recipe.arm, *(model + end for model in models for end in ends)]
+
+
+def _arms(study: Study) -> tuple[Arm, ...]:
+    """The arms of a design that takes them, base first. Raises `InputError`."""
+    return DESIGNS[study.design](_spell_out(study), _base_tricks(study))
 
 
 def _spell_out(study: Study) -> list[Arm]:
