@@ -116,7 +116,7 @@ def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, A
 
 
 PLANTED = {"base": 0.0, "better": -0.5, "worse": 0.5, "equal": 0.0, "unclear": 0.07, "fails": 0.0}  # of log FID
-LONGER = {**PLANTED, "better": 0.5, "worse": 0.0}  # the same for runs of over `SHORT` steps
+LONGER = {**PLANTED, "better": 0.5, "worse": -0.5, "fails": 0.5}  # the same for runs of over `SHORT` steps
 SHORT = 2
 
 
