@@ -17,6 +17,10 @@ import yaml
 from fake_runs import PLANTED
 from test_pool import until
 
+from gan_ablate.claims.claim import Contrast
+from gan_ablate.claims.looks import at_each_look, compared
+from gan_ablate.claims.measures import MEASURES
+from gan_ablate.claims.planned_tests import planned_tests
 from gan_ablate.cli import main
 from gan_ablate.findings.looks import GOES_ON, open_root
 from gan_ablate.findings.replication import decided
@@ -210,6 +214,7 @@ def test_the_report_shows_in_one_table_where_a_verdict_changes(undisturbed, tmp_
     assert f"{yes} of {yes + no} arms that both budgets decide have another verdict at 4x the steps." in page
     assert "Verdicts at 1x and at 4x the steps" in text
     assert "dcgan at 4x the steps" in text
+    assert f" of {len(MODELS) * (len(PLANTED) - 1)} tests of a trick on a model" in page  # each arm counts once
     assert set(pd.read_csv(out / "tables" / "over-models.csv")["arm"]) == set(PLANTED)  # at the first budget only
     assert {m.what for m in moves(read_arms(undisturbed), read_arms(out))} == {"unmoved"}  # read back, told apart
 
@@ -226,6 +231,25 @@ def test_claims_merges_and_replications_tell_the_budgets_apart(undisturbed, tmp_
     longer = find_run("dcgan@4x/base/3", undisturbed)
     assert longer.cell is not None
     assert longer.run_id != find_run("dcgan/base/3", undisturbed).run_id
+
+
+def test_a_claim_is_judged_at_each_budget_as_the_arms_own_verdict_there(undisturbed) -> None:
+    there, own = run_tables([load(undisturbed)]), {(t.model, t.budget): t.verdicts for t in report_tables(undisturbed)}
+    for table in there:
+        for model in table.arms:
+            held, judged = compared(table, model), own[model, table.budget]
+            ours, theirs = ({a: repr(v.evidence) for a, v in x.items()} for x in (held.verdicts, judged.arms))
+            assert ours == theirs  # as text, for some of it is NaN
+            assert held.runs == {**judged.runs, BASE: judged.base}
+    contrasts = {arm: Contrast("D", arm, BASE, "lower") for arm in own["dcgan", ""].arms}
+    asked = {arm: list(planned_tests(contrast, MEASURES, there)) for arm, contrast in contrasts.items()}
+    for arm, tests in asked.items():  # nothing is awaited of an arm that does not go on
+        assert [t.table.budget for t in tests] == ["", *["4x"] * (arm in own["dcgan", "4x"].arms)]
+    found = [
+        at_each_look(t, 0.05, t.measure.test) if t.measure.by_look else t.measure.test(t, 0.05) for t in asked["better"]
+    ]
+    assert [f.p for f in found] == [own["dcgan", b].arms["better"].evidence.p for b in ("", "4x")]
+    assert [f.supports for f in found] == [1, -1]
 
 
 # -- the study's file -------------------------------------------------------------------------------------------------
@@ -260,6 +284,7 @@ def test_a_study_expands_to_both_budgets_and_without_budgets_to_what_it_did(tmp_
     ({"budgets": {"factors": [1, 4], "also": "lsgan"}}, "needs a list of arms"),
     ({"budgets": {"factors": [1, 4], "alos": []}}, "also"),
     ({"budgets": [1, 4], "design": "factorial", "factors": ["hinge", "ema"], "arms": []}, "design factorial has one"),
+    ({"budgets": [1, 4], "tune": {"lr": [0.5, 1]}}, "tune and budgets: a study has one of them"),
     ({"budgets": [1, 4], "arms": [{"arm": "long", "steps": 4000}]}, "dcgan/base is the same run as long at the first"),
 ])  # fmt: skip
 def test_wrong_budgets_are_one_line_and_exit_code_2(changes, words, tmp_path, capsys) -> None:
