@@ -17,8 +17,9 @@ import yaml
 from fake_runs import PLANTED
 from test_pool import until
 
-from gan_ablate.claims.claim import Contrast
-from gan_ablate.claims.looks import at_each_look, compared
+from gan_ablate.claims import judging
+from gan_ablate.claims.claim import Claim, Contrast
+from gan_ablate.claims.looks import compared
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import planned_tests
 from gan_ablate.cli import main
@@ -221,7 +222,7 @@ def test_the_report_shows_in_one_table_where_a_verdict_changes(undisturbed, tmp_
 
 def test_claims_merges_and_replications_tell_the_budgets_apart(undisturbed, tmp_path) -> None:
     tables = run_tables([load(undisturbed)])
-    assert [t.study for t in tables] == ["budgets", "budgets at 4x the steps"]
+    assert [(t.study, t.budget) for t in tables] == [("budgets", ""), ("budgets", "4x")]
     assert {r.recipe["steps"] for t in tables[1:] for m in t.arms.values() for a in m.values() for r in a.values()} == {
         8
     }
@@ -233,7 +234,7 @@ def test_claims_merges_and_replications_tell_the_budgets_apart(undisturbed, tmp_
     assert longer.run_id != find_run("dcgan/base/3", undisturbed).run_id
 
 
-def test_a_claim_is_judged_at_each_budget_as_the_arms_own_verdict_there(undisturbed) -> None:
+def test_a_claim_is_judged_at_each_budget_as_the_arms_own_verdict_there(undisturbed, monkeypatch) -> None:
     there, own = run_tables([load(undisturbed)]), {(t.model, t.budget): t.verdicts for t in report_tables(undisturbed)}
     for table in there:
         for model in table.arms:
@@ -245,11 +246,12 @@ def test_a_claim_is_judged_at_each_budget_as_the_arms_own_verdict_there(undistur
     asked = {arm: list(planned_tests(contrast, MEASURES, there)) for arm, contrast in contrasts.items()}
     for arm, tests in asked.items():  # nothing is awaited of an arm that does not go on
         assert [t.table.budget for t in tests] == ["", *["4x"] * (arm in own["dcgan", "4x"].arms)]
-    found = [
-        at_each_look(t, 0.05, t.measure.test) if t.measure.by_look else t.measure.test(t, 0.05) for t in asked["better"]
-    ]
-    assert [f.p for f in found] == [own["dcgan", b].arms["better"].evidence.p for b in ("", "4x")]
-    assert [f.supports for f in found] == [1, -1]
+    claim = Claim("x", "better is better", "S0", "nobody", (Contrast("D", "better", BASE, "lower"),))
+    monkeypatch.setattr(judging, "registry", lambda: {"x": claim})
+    (found,) = judging.judge([load(undisturbed)])
+    assert [e.p for e in found.evidence] == [own["dcgan", b].arms["better"].evidence.p for b in ("", "4x")]
+    assert [e.model for e in found.evidence] == ["dcgan", "dcgan at 4x the steps"]
+    assert (found.verdict, [e.says for e in found.evidence]) == ("mixed", ["supports", "contradicts"])
 
 
 # -- the study's file -------------------------------------------------------------------------------------------------

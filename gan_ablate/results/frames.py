@@ -21,7 +21,6 @@ from gan_ablate.recipe import BASE
 from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
 from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
-from gan_ablate.study.budgets import at
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
@@ -223,7 +222,7 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
             }
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
             same = frozenset((m, arm) for (m, d, arm), tie in one.ties.items() if d == dataset and tie.same_as_base)
-            name, plan = f"{one.name}{at(budget)}", plan_of(one.source)
+            plan, name = plan_of(one.source), one.name
             found += [RunTable(name, dataset, p, arms, skipped, tied, same, plan, budget) for p, arms in split.items()]
     return found
 
