@@ -116,13 +116,16 @@ def imports_by_name(recipe: Recipe, folder: Path, **options: Any) -> dict[str, A
 
 
 PLANTED = {"base": 0.0, "better": -0.5, "worse": 0.5, "equal": 0.0, "unclear": 0.07, "fails": 0.0}  # of log FID
+LONGER = {**PLANTED, "better": 0.5, "worse": -0.5, "fails": 0.5}  # the same for runs of over `SHORT` steps
+SHORT = 2
 
 
 def planted(recipe: Recipe, folder: Path, **options: Any) -> dict[str, Any]:
-    """A FID of its arm's effect and some noise; `fails` collapses."""
-    noise = random.Random(f"{recipe.model} {recipe.arm} {recipe.seed}").gauss(0, 0.08)
-    fid = 30 * math.exp(PLANTED[recipe.arm] + noise)
-    outcome = "collapsed" if recipe.arm == "fails" else "ok"
+    """A FID of its arm's effect and some noise; `fails` collapses in short runs."""
+    longer = recipe.steps > SHORT
+    noise = random.Random(f"{recipe.model} {recipe.arm} {recipe.seed}{' longer' * longer}").gauss(0, 0.08)
+    fid = 30 * math.exp((LONGER if longer else PLANTED)[recipe.arm] + noise)
+    outcome = "collapsed" if recipe.arm == "fails" and not longer else "ok"
     return {**carry_out(recipe, folder, **options), "outcome": outcome, "metrics": {"fid": fid}, "seconds": 6.0}
 
 

@@ -274,7 +274,7 @@ def test_status_next_and_verdicts_say_where_it_stands(tmp_path, undisturbed, cap
     assert all(describe(place, looked, PLAN) in out for place, looked in opened.looks.items())
     assert main(["verdicts", str(undisturbed), "--json"]) == 0
     found = {(r["model"], r["arm"]): (r["verdict"], r["runs"]) for r in json.loads(capsys.readouterr().out)["arms"]}
-    assert found == {(m, a): (v, n) for (m, _), own in verdicts(undisturbed).items() for a, (v, _, n) in own.items()}
+    assert found == {(m, a): (v, n) for (m, _, _), own in verdicts(undisturbed).items() for a, (v, _, n) in own.items()}
 
 
 def test_dry_run_shows_the_looks_with_the_least_and_the_most_runs(tmp_path, capsys) -> None:

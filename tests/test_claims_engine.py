@@ -155,7 +155,7 @@ def test_an_open_claim_of_an_adaptive_study_is_settled_by_its_looks(tmp_path):
         ("spent", [3, 40], [0.9999, 0.0001]),
         ("over", [3], [1.0]),
     ):
-        root = Root(tmp_path / name, "claims")
+        root = Root(tmp_path / name, "ablation")
         root.source = {"seeds": {"base": 40, "looks": looks, "weights": weights}}
         root.arm("dcgan", BASE, seeds=40, noise=0.12).arm("dcgan", "uniform_latents", 0.2, 3, 0.12)
         (table,) = tables(load(write(root, tmp_path / name)))

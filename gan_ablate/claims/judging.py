@@ -22,6 +22,7 @@ from gan_ablate.results.frames import Results, run_tables
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
 from gan_ablate.stats.intervals import Interval, wilson
+from gan_ablate.study.budgets import at
 
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
 
@@ -91,7 +92,7 @@ def _waits(test: PlannedTest, findings: Findings) -> bool:
 def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evidence:
     contrast, measure, table = test.contrast, test.measure, test.table
     crossed = test.model != test.control_model
-    model = f"{test.model} v {test.control_model}" if crossed else test.model
+    model = (f"{test.model} v {test.control_model}" if crossed else test.model) + at(table.budget)
     place = model, table.dataset, measure.name(test), measure.label, contrast.expects
     if finding is None:
         return Evidence(*place, says="not tested", note=_joined(test.missing, test.progress if test.awaited else ""))

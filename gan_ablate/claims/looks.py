@@ -27,7 +27,7 @@ NO_LOOK = "no look at both arms has been taken yet"
 def compared(table: RunTable, model: str) -> Compared:
     """What the verdicts of a model's arms rest on."""
     runs = (run for arm, own in table.arms[model].items() if (model, arm) not in table.same for run in own.values())
-    held = outcomes_of(runs).get((model, table.dataset), {})
+    held = outcomes_of(runs).get((model, table.dataset, table.budget), {})
     return compare(held, table.plan if BASE in held else None)
 
 
@@ -62,10 +62,10 @@ def at_each_look(test: PlannedTest, alpha: float, run_test: Test) -> Finding:
 def _seen(table: RunTable, k: int) -> RunTable:
     """The runs that a look of an adaptive study saw: the first seeds of each arm, and base's."""
     assert table.plan is not None
-    most, base = table.plan.looks[k], table.plan.base
+    most, base = (set(table.plan.first(n)) for n in (table.plan.looks[k], table.plan.base))
     arms = {
         model: {
-            arm: {seed: run for seed, run in runs.items() if seed < (base if arm == BASE else most)}
+            arm: {seed: run for seed, run in runs.items() if seed in (base if arm == BASE else most)}
             for arm, runs in own.items()
         }
         for model, own in table.arms.items()

@@ -36,7 +36,8 @@ def _status(args: Namespace) -> int:
 
 
 def _looks(root: Root) -> list[str]:
-    """Of a tuned study: which part it is in. Of an adaptive one: what its looks have found, and what comes next."""
+    """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
+    next."""
     from gan_ablate.findings.looks import describe, open_root
     from gan_ablate.findings.tuning import open_tuned
 
@@ -57,7 +58,8 @@ def _next(args: Namespace) -> int:
         study = open_tuned(root) or open_root(root)
         said = _looks(root)[1:]
     if study is None:
-        raise InputError(f"{args.root}: not an adaptive study: `gan-ablate status {args.root}` says what is left")
+        why = "not an adaptive study, and none of two budgets"
+        raise InputError(f"{args.root}: {why}: `gan-ablate status {args.root}` says what is left")
     rows = study.missing()
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
@@ -66,8 +68,9 @@ def _next(args: Namespace) -> int:
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""
+        budget = f"@{row['budget']}" if "budget" in row else ""
         at = f" at {row['tuning']}" if row.get("tuning") else ""
-        say(f"  {row['model']}/{row['arm']}{at}: seeds {seeds}{minutes}")
+        say(f"  {row['model']}{budget}/{row['arm']}{at}: seeds {seeds}{minutes}")
     say(f"{sum(len(row['seeds']) for row in rows)} runs; the sweep's own command trains them")
     return 0
 

@@ -15,6 +15,7 @@ from jsonargparse import Namespace
 from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE
+from gan_ablate.study.budgets import at
 from gan_ablate.trust import trust_typed
 
 if TYPE_CHECKING:
@@ -102,7 +103,6 @@ def _slurm_options(args: Namespace) -> Any:
 
 def _sweep(args: Namespace) -> int:
     from gan_ablate.study.study import expand, load_study, override, select_runs
-    from gan_ablate.sweep import display
     from gan_ablate.sweep.pool import Way, sweep
     from gan_ablate.sweep.slurm import sweep_on_slurm
 
@@ -133,12 +133,10 @@ def _sweep(args: Namespace) -> int:
     if args.dry_run:
         chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
-        if study.tune:
-            say("\n".join(_tuned(study, expansion, root, workers)))
-            return 0
-        say(display.matrix(expansion, root, workers=workers, chosen=chosen))
-        if study.seed_plan:
-            say(_plan(expansion.recipes, study.seed_plan))
+        parts = (
+            _tuned(study, expansion, root, workers) if study.tune else _plain(study, expansion, root, workers, chosen)
+        )
+        say("\n".join(parts))
         return 0
     more: dict[str, Any] = {"only": only, "expansion": expansion, "retry_failed": args.retry_crashed}
     if slurm:
@@ -161,6 +159,19 @@ def _refuse_archives(*paths: str) -> None:
     for path in paths:
         if zipfile.is_zipfile(path):
             raise InputError(f"{path}: nothing can be trained in an archive: gan-ablate unpack {path} --out ROOT first")
+
+
+def _plain(
+    study: Study, expansion: Expansion, root: str, workers: int, chosen: Sequence[Recipe] | None
+) -> Iterator[str]:
+    """The runs of a study that is not tuned: its looks and its second budget where it has them."""
+    from gan_ablate.sweep import display
+
+    yield display.matrix(expansion, root, workers=workers, chosen=chosen)
+    if study.seed_plan:
+        yield _plan(expansion.recipes, study.seed_plan)
+    if study.budgets:
+        yield _second(expansion, study, root)
 
 
 def _tuned(study: Study, expansion: Expansion, root: str, workers: int) -> Iterator[str]:
@@ -191,6 +202,22 @@ def _plan(recipes: Sequence[Recipe], plan: SeedPlan) -> str:
     return (
         f"adaptive: base has {plan.base} seeds; arms are looked at {looks} and stop once they are decided\n"
         f"{least} runs at the least, {most} at the most; each look's runs of arms: at most {', '.join(map(str, arms))}"
+    )
+
+
+def _second(expansion: Expansion, study: Study, root: str) -> str:
+    """The second budget as a line."""
+    from gan_ablate.store.store import Store
+
+    assert study.budgets is not None
+    always = {BASE, *study.budgets.also}
+    first = study.seed_plan.looks[0] if study.seed_plan else len(study.seeds)
+    firm = [r for r in expansion.longer if r.arm in always and (r.arm == BASE or r.seed in study.seeds[:first])]
+    done = sum(Store(Path(root)).finished(r.run_id) is not None for r in expansion.longer)
+    also = "".join(f", {arm}" for arm in study.budgets.also)
+    return (
+        f"then{at(expansion.budget)}: base{also}, and arms that help, rescue or fail more: {len(firm)} runs at the "
+        f"least, {len(expansion.longer)} at the most, {done} of them finished"
     )
 
 

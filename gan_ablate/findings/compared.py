@@ -87,7 +87,7 @@ def compare(held: Mapping[str, Outcomes], plan: SeedPlan | None, margin: float =
     by construction left out. plan: of an adaptive study."""
     if plan is not None:
         looked = look(held, plan, margin)
-        return Compared(looked.verdicts, looked.runs(held), looked.rounds, plan)
+        return Compared(looked.verdicts, looked.runs(held, plan), looked.rounds, plan)
     runs = {arm: Runs.of(own.values()) for arm, own in held.items()}
     base, arms = runs.get(BASE, Runs(())), {arm: own for arm, own in runs.items() if arm != BASE}
     begun = {arm: own for arm, own in arms.items() if own.finished}

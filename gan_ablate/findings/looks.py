@@ -1,8 +1,12 @@
-"""The looks of an adaptive study: which arms are decided by what is there, and what has to be trained next.
+"""The looks of a study: which arms are decided by what is there, and what has to be trained next.
 
 A look at a model is taken once every arm that is still open there has its seeds. It uses those seeds only, and of arms
 that were decided earlier those of their look. So what is found is a function of the results, whatever order they came
 in and whoever was killed meanwhile.
+
+Where a study has a second budget, it begins at a model once the looks of the first are over there, with base, the arms
+that helped, rescued or failed more, and those that the study names; it has looks of its own. A study that is not
+adaptive has one look, at all of its seeds.
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ from gan_ablate.results.files import as_number
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import read_study
 from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, over_looks, weigh
+from gan_ablate.study.budgets import Budgets, at, budgets_of
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
-Place = tuple[str, str]  # model, dataset
+Place = tuple[str, str, str]  # model, dataset, budget: empty or as `4x`
+GOES_ON = ("helps", "rescues", "fails more")  # verdicts of arms that a second budget trains too
 # by seed: log FID, `None` where the run failed; a seed that is not there is missing
 Outcomes = Mapping[int, float | None]
 
@@ -33,14 +39,18 @@ class Looked:
     """What the looks at one model on one dataset have found so far."""
 
     verdicts: dict[str, Verdict]  # of every arm that a look has seen; those not decided are undecided
-    seeds: dict[str, int]  # arm, base too -> seeds that it should have by now: 0 to n - 1
+    seeds: dict[str, int]  # arm, base too -> how many of the plan's seeds it should have by now
     look: int  # looks taken
     open: tuple[str, ...]  # arms that are not decided; empty, or no look left: nothing more is to be trained
     rounds: tuple[dict[str, Runs], ...]  # what each look taken saw of every arm, and of base
 
-    def runs(self, outcomes: Mapping[str, Outcomes]) -> dict[str, Runs]:
+    def runs(self, outcomes: Mapping[str, Outcomes], plan: SeedPlan) -> dict[str, Runs]:
         """What the verdicts rest on."""
-        return {arm: _runs(outcomes.get(arm, {}), n) for arm, n in self.seeds.items()}
+        return {arm: _runs(outcomes.get(arm, {}), plan.first(n)) for arm, n in self.seeds.items()}
+
+    def is_over(self, plan: SeedPlan) -> bool:
+        """Whether no look is left that anything waits for."""
+        return self.look == len(plan.looks) or (self.look > 0 and not self.open)
 
 
 def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGIN) -> Looked:
@@ -49,12 +59,12 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
     seeds = {BASE: plan.base, **dict.fromkeys(arms, plan.looks[0])}
     open_, held, found = list(arms), {arm: list[Evidence]() for arm in arms}, dict[str, Verdict]()
     rounds: list[dict[str, Runs]] = []
-    base = _runs(outcomes[BASE], plan.base)
+    base = _runs(outcomes[BASE], plan.first(plan.base))
     for taken, n in enumerate(plan.looks):
         seeds |= dict.fromkeys(open_, n)
-        if base.finished < plan.base or any(_runs(outcomes[a], n).finished < n for a in open_):
+        if base.finished < plan.base or any(_runs(outcomes[a], plan.first(n)).finished < n for a in open_):
             return Looked(found, seeds, taken, tuple(open_), tuple(rounds))
-        data = {a: _runs(outcomes[a], seeds[a]) for a in arms}
+        data = {a: _runs(outcomes[a], plan.first(seeds[a])) for a in arms}
         rounds.append({**data, BASE: base})
         now = weigh(data, base, margin)
         for arm in open_:
@@ -67,16 +77,30 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
     return Looked(found, seeds, taken + 1, tuple(open_), tuple(rounds))
 
 
-def _runs(outcomes: Outcomes, n: int) -> Runs:
-    """The first n seeds."""
-    return Runs.of(outcomes[s] for s in range(n) if s in outcomes)
+def _runs(outcomes: Outcomes, seeds: Iterable[int]) -> Runs:
+    return Runs.of(outcomes[s] for s in seeds if s in outcomes)
+
+
+def look_everywhere(
+    outcomes: Mapping[Place, Mapping[str, Outcomes]], plan: SeedPlan, budgets: Budgets | None
+) -> dict[Place, Looked]:
+    """The looks at every place that has a base; those of the second budget where it has begun, finished runs or not."""
+    found = {place: look(own, plan) for place, own in outcomes.items() if not place[2] and BASE in own}
+    for place, looked in list(found.items()) if budgets else ():
+        if budgets and looked.is_over(plan):
+            told = [a for a in outcomes[place] if a in looked.verdicts and looked.verdicts[a].verdict in GOES_ON]
+            arms = {BASE, *told, *budgets.also} & set(outcomes[place])
+            later = (*place[:2], budgets.label)
+            there = outcomes.get(later, {})
+            found[later] = look({a: there.get(a, {}) for a in outcomes[place] if a in arms}, plan)
+    return found
 
 
 def outcomes_of(runs: Iterable[Run]) -> dict[Place, dict[str, dict[int, float | None]]]:
-    """(model, dataset) -> arm -> seed -> log FID, `None` where the run failed. Arms of which none is done are there."""
+    """Place -> arm -> seed -> log FID, `None` where the run failed. Arms of which none is done are there."""
     found: dict[Place, dict[str, dict[int, float | None]]] = {}
     for run in runs:
-        arm = found.setdefault((run.model, run.dataset), {}).setdefault(run.arm, {})
+        arm = found.setdefault((run.model, run.dataset, run.budget), {}).setdefault(run.arm, {})
         if run.outcome != MISSING:
             arm[run.seed] = None if run.failed else math.log(max(run.fid, TINY))
     return found
@@ -84,31 +108,31 @@ def outcomes_of(runs: Iterable[Run]) -> dict[Place, dict[str, dict[int, float | 
 
 @dataclass(frozen=True)
 class Opened:
-    """An adaptive study's root as it stands: the runs that were asked for so far."""
+    """The root of a study with looks or a second budget as it stands: the runs that were asked for so far."""
 
     plan: SeedPlan
     runs: tuple[Run, ...]
     looks: dict[Place, Looked]
 
     def missing(self) -> list[dict[str, Any]]:
-        """What its looks ask for and is not finished: one object per model, dataset and arm, the cheapest first.
+        """What its looks ask for and is not finished: one object per place and arm, the cheapest first.
 
         minutes: of all these seeds, by the arm's finished runs, else the model's; `None` where none is finished.
         """
         rows = []
         outcomes = outcomes_of(self.runs)
-        for (model, dataset), looked in self.looks.items():
+        for place, looked in self.looks.items():
             for arm, n in looked.seeds.items():
-                seeds = [s for s in range(n) if s not in outcomes[model, dataset].get(arm, {})]
-                each = self._seconds(model, dataset, arm) or self._seconds(model, dataset, None)
+                seeds = [s for s in self.plan.first(n) if s not in outcomes.get(place, {}).get(arm, {})]
+                each = self._seconds(place, arm) or self._seconds(place, None)
                 minutes = None if each is None else len(seeds) * each / 60
-                rows += [{"model": model, "dataset": dataset, "arm": arm, "seeds": seeds, "minutes": minutes}] * bool(
-                    seeds
-                )
+                row = {"model": place[0], "dataset": place[1], "arm": arm, "seeds": seeds, "minutes": minutes}
+                rows += [row | ({"budget": place[2]} if place[2] else {})] * bool(seeds)
         return sorted(rows, key=lambda row: math.inf if row["minutes"] is None else row["minutes"])
 
-    def _seconds(self, model: str, dataset: str, arm: str | None) -> float | None:
-        return mean_seconds(r for r in self.runs if (r.model, r.dataset) == (model, dataset) and arm in (None, r.arm))
+    def _seconds(self, place: Place, arm: str | None) -> float | None:
+        own = (r for r in self.runs if (r.model, r.dataset, r.budget) == place)
+        return mean_seconds(r for r in own if arm in (None, r.arm))
 
 
 def mean_seconds(runs: Iterable[Run]) -> float | None:
@@ -118,15 +142,17 @@ def mean_seconds(runs: Iterable[Run]) -> float | None:
 
 
 def open_root(root: str | PathLike[str]) -> Opened | None:
-    """The looks of a root; `None` where its study is not adaptive. Raises `InputError` where there is no study."""
+    """The looks of a root; `None` where its study is not adaptive and has one budget. Raises `InputError` where there
+    is no study."""
     study = read_study(Path(root))
-    plan = plan_of(study.source)
-    if plan is None:
+    plan, budgets = plan_of(study.source), budgets_of(study.source)
+    if plan is None and budgets is None:
         return None
+    plan = plan or SeedPlan.plain(sorted({c.seed for c in study.cells if not c.budget and not c.tuning}))
     runs = tuple(read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells if not c.tuning)
     tested = {c.run_id for c in study.cells if not c.same_as_base}
     found = outcomes_of(r for r in runs if r.run_id in tested)
-    return Opened(plan, runs, {place: look(own, plan) for place, own in found.items() if BASE in own})
+    return Opened(plan, runs, look_everywhere(found, plan, budgets))
 
 
 def describe(place: Place, looked: Looked, plan: SeedPlan) -> str:
@@ -138,4 +164,4 @@ def describe(place: Place, looked: Looked, plan: SeedPlan) -> str:
         ahead = "nothing more is trained"
     else:
         ahead = f"next: {len(looked.open)} arms to {plan.looks[looked.look]} seeds"
-    return f"{' on '.join(place)}: {taken}{': ' * bool(found)}{found}; {ahead}"
+    return f"{' on '.join(place[:2])}{at(place[2])}: {taken}{': ' * bool(found)}{found}; {ahead}"

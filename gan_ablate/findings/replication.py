@@ -41,7 +41,8 @@ class DecidedArm(NamedTuple):
 
 
 def decided(first: Results) -> list[DecidedArm]:
-    """The arms that a study has decided, in the order of its tables; one of two protocols counts in the commoner.
+    """The arms that a study has decided, at its first budget, in the order of its tables; one of two protocols counts
+    in the commoner.
 
     Raises `InputError` for a root of single runs and where nothing is decided.
     """
@@ -49,7 +50,7 @@ def decided(first: Results) -> list[DecidedArm]:
         raise InputError(f"{first.root}: single runs, and no study of arms over seeds: there are no verdicts to hold")
     found: dict[tuple[str, str, str], DecidedArm] = {}
     for table in tables(first):
-        for arm, judged in table.verdicts.arms.items() if table.verdicts else ():
+        for arm, judged in table.verdicts.arms.items() if table.verdicts and not table.budget else ():
             if judged.verdict in DECIDED:
                 one = DecidedArm(table, arm, judged)
                 found.setdefault(one.place, one)

@@ -18,15 +18,16 @@ Found = Sequence[tuple[str, ArmSummary]]  # (title of the model's table, arm)
 
 
 def sentences(tables: Sequence[ModelTable]) -> list[str]:
-    """What helps, what harms, and how many arms do neither; none where no arm could be tested.
+    """What helps, what harms, and how many arms do neither, at the first budget; none where no arm could be tested.
 
     An arm is named once, with all the models on which it has the verdict; first those that are so on most of them,
     certain ones before others, then by the size of the effect.
     """
-    found = [(t.title, a) for t in tables for a in t.arms if a.arm != BASE and a.judged and a.verdict != NOT_TESTED]
+    first = [t for t in tables if not t.budget]  # a second budget has few arms, chosen by their verdict
+    found = [(t.title, a) for t in first for a in t.arms if a.arm != BASE and a.judged and a.verdict != NOT_TESTED]
     if not found:
         return []
-    several = len(tables) > 1
+    several = len(first) > 1
     better = [(title, a) for title, a in found if a.verdict in ("helps", "rescues")]
     worse = [(title, a) for title, a in found if a.verdict in ("hurts", "fails more")]
     return [

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gan_ablate.findings.rows import Rows, by_seed, failed, known, mean, where
+from gan_ablate.findings.settled import Fall, fall_of
 from gan_ablate.findings.verdicts import NOT_TESTED, Verdicts, to_decide
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
@@ -37,6 +38,7 @@ class ArmSummary:
     is_mean: Interval  # mean over seeds with its interval
     means: dict[str, float]  # over seeds, of `QUALITY` and `CARD`; NaN where not measured
     final_over_best: float  # geometric mean of final / best FID
+    fall: Fall  # of log FID over the last quarter of training
     spread: float  # standard deviation (n - 1) of log FID over the runs that did not fail
     seconds: float  # mean per run
     signs: dict[str, tuple[int, int]]  # sign of failure -> (runs that showed it, runs where it was looked for)
@@ -82,7 +84,7 @@ class ArmSummary:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """All arms of one model on one dataset under one protocol; base first, then from best to worst ratio."""
+    """All arms of one model on one dataset and budget under one protocol; base first, then from best to worst ratio."""
 
     model: str
     dataset: str
@@ -95,6 +97,7 @@ class ModelTable:
     notes: tuple[str, ...]
     family: int = 0  # arms that are tested, those without a run included
     verdicts: Verdicts | None = None  # None without a base
+    budget: str = ""  # as `4x`; empty at the first
     groups: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)  # its runs by arm
 
     @property
@@ -128,6 +131,7 @@ def summarise(arm: str, rows: Rows, found: Verdicts | None, base_rows: Rows | No
         is_mean=mean_interval(known(done["is_mean"])),
         means={k: mean(done[k]) for k in (*QUALITY, *CARD)},
         final_over_best=float(np.exp(drift.mean())) if len(drift) else math.nan,
+        fall=fall_of(rows),
         spread=float(logs.std(ddof=1)) if len(logs) > 1 else math.nan,
         seconds=mean(done["seconds"]),
         signs=_signs(done),

@@ -16,16 +16,17 @@ from gan_ablate.formatting import some
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.two_part import MARGIN
+from gan_ablate.study.budgets import at
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 from gan_ablate.study.tuning import tune_of
 
 
 def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
-    """A table per protocol, model and dataset, in the study's order. margin: of "same", a ratio."""
+    """A table per protocol, model, dataset and budget, in the study's order. margin: of "same", a ratio."""
     found, runs = [], loaded.runs
     several, plan = runs["dataset"].nunique() > 1, plan_of(loaded.source)
-    for (model, dataset), part in runs.groupby(["model", "dataset"], sort=False):
+    for (model, dataset, budget), part in runs.groupby(["model", "dataset", "budget"], sort=False):
         counts = Counter(p for p in part["protocol"] if p)
         # a run without a measurement (missing or crashed) stands with the commonest protocol: it never vanishes
         home = counts.most_common(1)[0][0] if counts else ""
@@ -37,12 +38,25 @@ def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
                 if n["model"] == model and n.get("dataset", dataset) == dataset
             )
             unmeasured = int((chosen["protocol"] == "").sum()) if len(counts) > 1 else 0
-            title = f"{model} on {dataset}" if several else str(model)
+            title = (f"{model} on {dataset}" if several else str(model)) + at(str(budget))
             ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
             table = _table((str(model), str(dataset), title, protocol), chosen, ties, margin, plan)
+            table = _longer(table, str(budget))
             notes = (*_doubts(table, unmeasured), *_looks(table, plan), *_tied(table, ties), *_tuned(loaded.source))
-            found.append(replace(table, not_applicable=skipped, notes=notes))
+            found.append(replace(table, not_applicable=() if budget else skipped, notes=(*table.notes, *notes)))
     return tuple(found)
+
+
+def _longer(table: ModelTable, budget: str) -> ModelTable:
+    """With its budget; that of a second one says how its arms were chosen."""
+    if not budget:
+        return table
+    note = (
+        f"Trained {budget} the study's steps, and compared with base at as many: base, the arms that helped, rescued "
+        "or failed more at the first budget, and those that the study names."
+    )
+    verdicts = replace(table.verdicts, budget=budget) if table.verdicts else None
+    return replace(table, budget=budget, verdicts=verdicts, notes=(note,))
 
 
 def _table(

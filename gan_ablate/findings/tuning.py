@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_ablate.findings.looks import Opened, Place, mean_seconds, open_root, outcomes_of
+from gan_ablate.findings.looks import Opened, mean_seconds, open_root, outcomes_of
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import read_study
 from gan_ablate.stats.two_part import Runs
@@ -24,6 +24,7 @@ RULE = (
     "judged at the setting with the fewest failed tuning runs (a failed run is worse than any that did not fail) and, "
     "of those, the lowest mean log FID; ties go to the setting that the study gives it, then to the one listed first."
 )
+Place = tuple[str, str]  # model, dataset: a tuned study has one budget
 LOWEST = {"beta1": 0.0, "beta2": 0.0}  # nothing lies beyond, so this end of a grid is no edge
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gan_ablate.findings.compared import compare
 from gan_ablate.findings.rows import Rows, by_seed, mean
+from gan_ablate.findings.settled import UNKNOWN, Fall, fall_of
 from gan_ablate.formatting import duration
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.moderated import fit_prior, squeeze
@@ -40,6 +41,18 @@ class Verdicts:
     runs: dict[str, Runs]
     minutes: dict[str, float]  # of one run of each arm; NaN where unknown
     dofs: dict[str, float]  # of each ratio's interval, about: for who goes on to compute with it
+    falls: dict[str, Fall]  # over the last quarter of training, base included
+    budget: str = ""  # as `4x`; empty at the first
+
+    @property
+    def unsettled(self) -> str:
+        """What to know of the verdicts where base itself is still improving; empty where it is not known to be."""
+        if not (fall := self.falls.get(BASE, UNKNOWN)).still_improving:
+            return ""
+        return (
+            f"base is still improving (its log FID fell by {fall.mean:.2f} ± {fall.error:.2f} over the last quarter of "
+            "training): verdicts are about speed of learning, not about the end"
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -76,8 +89,9 @@ def judge(
     base = runs.pop(BASE)
     order = sorted(found, key=lambda a: (ORDER.index(found[a].verdict), _by_ratio(found[a])))
     minutes = {a: mean(groups[a]["seconds"]) / 60 for a in order}
+    falls = {a: fall_of(groups[a]) for a in (BASE, *order)}
     return Verdicts(
-        *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base)
+        *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base), falls
     )  # fmt: skip
 
 
@@ -101,7 +115,7 @@ def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
     for table in found:
         for arm, verdict in table.arms.items():
             e, runs = verdict.evidence, table.runs[arm]
-            more = verdict.seeds_to_decide
+            more, fall, of_base = verdict.seeds_to_decide, table.falls[arm], table.falls[BASE]
             rows.append({
                 "model": table.model, "dataset": table.dataset, "protocol": table.protocol, "arm": arm,
                 "verdict": verdict.verdict, "certain": verdict.certain,
@@ -112,6 +126,8 @@ def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
                 "seeds_to_decide": more, "base_seeds_to_decide": verdict.base_to_decide if more else None,
                 "minutes_to_decide": _known(more * table.minutes[arm]) if more else None,
                 "margin": table.margin, "base_objection": table.objection or None,
+                "fall": _known(fall.mean), "fall_error": _known(fall.error), "still_improving": fall.still_improving,
+                "base_still_improving": of_base.still_improving, "budget": table.budget or None,
             })  # fmt: skip
     return rows
 

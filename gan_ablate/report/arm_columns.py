@@ -10,9 +10,10 @@ from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.formatting import NOTHING, p_value, whole
 from gan_ablate.report.section import Column, Name, Table
 from gan_ablate.report.study import ArmRow
-from gan_ablate.report.verdict_columns import ARM, FAILED, RATIO, TO_DECIDE, VERDICT, Q
+from gan_ablate.report.verdict_columns import ARM, FAILED, RATIO, SETTLED, TO_DECIDE, VERDICT, Q
 from gan_ablate.stats.intervals import Interval
 
+BUDGET = Column("", lambda r: r.table.budget, csv=("budget",))  # in files of a study with two
 ALL = "all-arms"  # the CSV file of every arm
 FID = "FID"  # stands for the label of what was measured
 SIGN_WORDS = {
@@ -109,6 +110,8 @@ NUMBERS: tuple[Column, ...] = (
         paper=False,
     ),
     FAILED,
+    SETTLED,
+    Column("", lambda r: (r.arm.fall.error, r.arm.fall.still_improving), csv=("fall_error", "still_improving")),
     _mean(
         "modes",
         "modes",
@@ -193,4 +196,7 @@ def numbers(table: ModelTable) -> Sequence[Column]:
 
 def all_arms(rows: Iterable[ArmRow]) -> Table:
     """Every figure of every arm of every root: what `--compare` reads."""
-    return Table("", [*NUMBERS, *STABILITY, Column("", lambda r: r.study, csv=("study",))], list(rows), Name(ALL))
+    found = list(rows)
+    more = [BUDGET] if any(r.table.budget for r in found) else []
+    columns = [*NUMBERS, *STABILITY, *more, Column("", lambda r: r.study, csv=("study",))]
+    return Table("", columns, found, Name(ALL))

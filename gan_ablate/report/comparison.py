@@ -27,6 +27,7 @@ from gan_ablate.report.write import encoded, files
 from gan_ablate.results.frames import load
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg
 from gan_ablate.stats.intervals import NONE, Interval, quotient
+from gan_ablate.study.budgets import at
 from gan_ablate.untrusted import read_regular
 
 KEYS = ["study", "model", "dataset", "arm"]
@@ -100,7 +101,7 @@ def read_arms(source: str | PathLike[str]) -> pd.DataFrame:
     path = Path(source)
     if (path / "study.yaml").exists():
         loaded = load(path)
-        return frame(all_arms(ArmRow(a, t, loaded.name) for t in tables(loaded) for a in t.arms))
+        return _by_budget(frame(all_arms(ArmRow(a, t, loaded.name) for t in tables(loaded) for a in t.arms)))
     table = path / "tables" / f"{ALL}.csv"
     try:
         text = read_regular(table)
@@ -111,7 +112,7 @@ def read_arms(source: str | PathLike[str]) -> pd.DataFrame:
         raise InputError(f"{table}: cannot be read: {in_one_line(error)}") from None
     if lacking := [k for k in (*TEXTS, *NUMBERS) if k not in found.columns]:
         raise InputError(f"{table}: not a report's table: no column {lacking[0]}")
-    found = found.reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")
+    found = _by_budget(found).reindex(columns=["study", *TEXTS, *NUMBERS, *LATER], fill_value="")
     for name in ("study", *TEXTS):
         found[name] = found[name].map(unguarded)
     for name in (*NUMBERS, *LATER):
@@ -119,6 +120,14 @@ def read_arms(source: str | PathLike[str]) -> pd.DataFrame:
     if unknown := sorted(set(found["verdict"]) - {"", *ORDER, IS_BASE}):
         raise InputError(f"{table}: not a report's table: verdict {unknown[0][:80]!r}")
     return found
+
+
+def _by_budget(found: pd.DataFrame) -> pd.DataFrame:
+    """Arms at a second budget are called by it beside their dataset: they are other arms than those of the first."""
+    if "budget" not in found.columns:
+        return found
+    called = [f"{dataset}{at(unguarded(str(b)))}" for dataset, b in zip(found["dataset"], found["budget"], strict=True)]
+    return found.assign(dataset=called)
 
 
 def moves(before: pd.DataFrame, after: pd.DataFrame) -> list[Move]:

@@ -8,6 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from gan_ablate.errors import InputError
 from gan_ablate.findings.replication import REPLICATES
 from gan_ablate.findings.summaries import IS_BASE, ModelTable
@@ -21,6 +23,7 @@ from gan_ablate.results.files import UNREADABLE, number
 from gan_ablate.results.frames import Results
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.stats.corrections import ALPHA
+from gan_ablate.study.budgets import at
 
 REASON, LISTED = 300, 500  # characters of a reason, and how many of them: 0.2 MB at the most
 EXPLANATION = (
@@ -53,7 +56,7 @@ def protocol(study: ReportedStudy) -> Section:
 def failures(study: ReportedStudy) -> Section:
     """The commonest reasons, then the runs in short: the table of runs has the whole of every reason."""
     failed = failed_runs(study.loaded)
-    anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), study.loaded.runs)
+    anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), _runs(study.loaded))
     if not failed:
         return Section(anchor, "Failures", "What failed and why", "", (whole, Text("Nothing failed.")))
     shown = sorted(failed, key=lambda f: f[0] != "file")[:LISTED]  # files first: no table names them
@@ -67,6 +70,11 @@ def failures(study: ReportedStudy) -> Section:
     )
     kinds = Items([(f"{n} ×", short(kind, REASON)) for kind, n in kinds_of(failed)])
     return Section(anchor, "Failures", "What failed and why", "", (whole, kinds, Only("page", (listed,))))
+
+
+def _runs(loaded: Results) -> pd.DataFrame:
+    """Every run; their budget where there are two."""
+    return loaded.runs if any(loaded.runs["budget"]) else loaded.runs.drop(columns="budget")
 
 
 def family(table: ModelTable) -> str:
@@ -129,9 +137,9 @@ def _most(values: Iterable[str]) -> str:
 
 
 def settings(loaded: Results) -> list[str]:
-    """One line per model: the numbers of its base recipe."""
-    lines = {}
-    for record in loaded.records.values():
+    """One line per model: the numbers of its base recipe, at the first budget."""
+    lines, longer = {}, {run.run_id for run in loaded.each if run.budget}
+    for record in (record for run_id, record in loaded.records.items() if run_id not in longer):
         r: defaultdict[str, Any] = defaultdict(lambda: "?", record["recipe"])
         if record["recipe"] and r.get("arm", BASE) == BASE:
             lines[one_line(r["model"])] = one_line(
@@ -146,10 +154,14 @@ def failed_runs(loaded: Results) -> list[tuple[str, str]]:
     """(run, why) of every run that failed, and of every file that cannot be read."""
     bad = loaded.runs[~loaded.runs["outcome"].isin(["ok", "missing"])]
     rows = [
-        (f"{r['model']}/{r['arm']}/seed {r['seed']}", f"{r['outcome']}: {r['note'] or 'no reason given'}")
+        (f"{r['model']}/{r['arm']}/seed {r['seed']}{at(r['budget'])}", _why(r))
         for r in bad.sort_values(["model", "arm", "seed"]).to_dict("records")
     ]
     return rows + [("file", p) for p in loaded.problems]
+
+
+def _why(row: Mapping[Any, Any]) -> str:
+    return f"{row['outcome']}: {row['note'] or 'no reason given'}"
 
 
 def kinds_of(failed: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:

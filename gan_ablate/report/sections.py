@@ -127,8 +127,8 @@ def panel_anchor(m: Model, arm: str) -> Name:
 
 def profiles(study: ReportedStudy) -> Section:
     """Performance profiles and interquartile means over models and datasets."""
-    over = tasks.over(study.tables)
-    what = tasks.measured(study.tables)
+    first = [t for t in study.tables if not t.budget]  # a second budget has few arms, chosen by their verdict
+    over, what = tasks.over(first), tasks.measured(first)
     drawn = lines.profiles(over, what)
     columns = (
         Column("arm", lambda r: r.arm, csv=("arm",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from gan_ablate.findings.settled import LIMIT, MARK
 from gan_ablate.findings.summaries import ArmSummary
 from gan_ablate.findings.verdicts import ORDER
 from gan_ablate.formatting import NOTHING, interval, p_value, percent
@@ -45,6 +46,15 @@ def _failed(r: ArmRow) -> str:
         return f"not run yet ({a.missing})"
     left = f"; {a.missing} to go" if a.missing else ""
     return f"{a.failures}/{a.runs} [{a.failure_rate.low * 100:.0f}–{a.failure_rate.high * 100:.0f} %]{left}"
+
+
+def fall(a: ArmSummary) -> str:
+    """`0.21 ± 0.04, still improving`: the fall over the last quarter of training, and whether that is too much."""
+    found = a.fall
+    if math.isnan(found.mean):
+        return NOTHING
+    error = "" if math.isnan(found.error) else f" ± {found.error:.2f}"
+    return f"{found.mean:.2f}{error}{', ' * found.still_improving}{MARK * found.still_improving}".replace("-", "−")
 
 
 ARM = Column("arm", lambda r: r.arm.arm, "the trick that is added to base, or taken away", ("arm",))
@@ -93,5 +103,21 @@ TO_DECIDE = Column(
     "base too where base's own error is the limit; no look left: this study gives it no more",
     ("seeds_to_decide",),
     lambda r: r.arm.to_decide,
+    optional=True,
+)
+SETTLED = Column(
+    "last quarter",
+    lambda r: r.arm.fall.mean,
+    "by how much log FID fell over the last quarter of training, mean ± standard error over the runs that did not fail "
+    f"(0.1 is about 10 %; below 0 it rose); {MARK}: over {LIMIT:g} by more than the standard error",
+    ("fall",),
+    lambda r: fall(r.arm),
+    optional=True,
+)
+IMPROVING = Column(
+    "settled",
+    lambda r: 1.0 if r.arm.fall.still_improving else math.nan,
+    f"{MARK}: its FID still fell by over {LIMIT:g} of its logarithm in the last quarter of training",
+    text=lambda r: MARK * r.arm.fall.still_improving,
     optional=True,
 )

@@ -12,7 +12,7 @@ from gan_ablate.formatting import number
 from gan_ablate.recipe import BASE
 from gan_ablate.report.section import Card, Cards, Column, Part, Section, Strip, Table, Text
 from gan_ablate.report.study import ReportedStudy
-from gan_ablate.report.verdict_columns import ARM, FAILED_SHORT, RATIO, TO_DECIDE, VERDICT, rank
+from gan_ablate.report.verdict_columns import ARM, FAILED_SHORT, IMPROVING, RATIO, TO_DECIDE, VERDICT, rank
 from gan_ablate.stats.two_part import VERDICTS
 from gan_ablate.study.seed_plan import plan_of
 
@@ -72,8 +72,8 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
 
 def _counts(table: ModelTable) -> Iterator[Part]:
     """The gate first, then how many arms have each verdict."""
-    if objection := gate(table):
-        yield Text(objection, "note")
+    for said in filter(None, (gate(table), unsettled(table))):
+        yield Text(said, "note")
     if table.verdicts is None or not table.family:
         yield Text("Nothing to compare yet." if table.base else "There is no arm called base.", "sub")
         return
@@ -92,7 +92,7 @@ def _listed(study: ReportedStudy) -> Table | None:
     several = len(study.models) > 1
     return Table(
         f"Every arm{' of every model' * several} by verdict",
-        (ARM, VERDICT, *[MODEL] * several, RATIO, FAILED_SHORT, TO_DECIDE),
+        (ARM, VERDICT, *[MODEL] * several, RATIO, FAILED_SHORT, TO_DECIDE, IMPROVING),
         sorted(rows, key=lambda r: (rank(r.arm), math.isnan(r.arm.ratio.point), r.arm.ratio.point)),
         link=lambda r: anchors[r.table.title, r.table.protocol, r.arm.arm],
         kind=lambda r: r.arm.verdict.replace(" ", "-"),
@@ -105,6 +105,12 @@ def gate(table: ModelTable) -> str:
         return ""
     said = table.verdicts.objection
     return f"{said[:1].upper()}{said[1:]}: it cannot carry verdicts of “helps”. More seeds of base help every arm."
+
+
+def unsettled(table: ModelTable) -> str:
+    """That base itself is still improving; empty where it is not known to be."""
+    said = table.verdicts.unsettled if table.verdicts else ""
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def _base(table: ModelTable) -> str:

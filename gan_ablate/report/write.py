@@ -16,6 +16,7 @@ from gan_ablate.publishing import put, refusing
 from gan_ablate.report import (
     arm_pages,
     arm_sections,
+    budgets,
     claims,
     html,
     markdown,
@@ -39,7 +40,7 @@ LEAD = (
     "go by the verdicts, which are."
 )
 FINDINGS = (
-    arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
+    budgets.budgets, arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
     sections.interactions, sections.curves, sections.profiles, sections.budget, arm_pages.arms,
 )  # fmt: skip
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)

@@ -33,9 +33,9 @@ class Results:
 
     root: as it is called in what is printed. files: the folder that it is read from; of an archive another one.
     each: one typed run per cell, in the study's order.
-    runs: one row per cell: model, dataset, arm, seed, outcome, protocol, every metric at the final step (`fid` to
-        `high_quality`), `best_fid`, the stability card (`final_over_best`, `volatility`, `largest_d_gradient`, ..), the
-        step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
+    runs: one row per cell: model, dataset, arm, seed, budget, outcome, protocol, every metric at the final step (`fid`
+        to `high_quality`), `best_fid`, `last_quarter_fall`, the stability card (`final_over_best`, `volatility`, ..),
+        the step at which each sign of failure first showed (`sign_*`, NaN: never), seconds, bytes. NaN where unknown.
     curves: one row per evaluation of a run: run_id, model, dataset, arm, seed, step, the metrics, seconds.
     factors: arm -> {factor: level}; empty where the study has no factor design.
     """
@@ -120,12 +120,14 @@ def _row(run: Run) -> dict[str, Any]:
     facts = {**record, "steps": (record.get("recipe") or {}).get("steps")}
     return {
         **{k: getattr(run, k) for k in KEYS},
+        "budget": run.budget,
         "outcome": run.outcome,
         "protocol": run.protocol,
         **measured,
         "best_fid": best_fid,
         "best_step": as_number(best.get("step")),
         "final_over_best": measured["fid"] / best_fid if best_fid > 0 else math.nan,
+        "last_quarter_fall": run.last_quarter_fall,
         **{k: as_number(card.get(k)) for k in STABILITY},
         **{f"sign_{k}": as_number(signs.get(k)) for k in SIGNS},  # G step at which it first showed; NaN: never
         "signs_asked": ",".join(k for k in SIGNS if k in signs),
@@ -171,7 +173,7 @@ def _design(study: StudyFile) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class RunTable:
-    """Runs of one root that were measured alike on one dataset: only these may be compared."""
+    """Runs of one root and budget that were measured alike on one dataset: only these may be compared."""
 
     study: str
     dataset: str
@@ -181,6 +183,7 @@ class RunTable:
     tied: frozenset[tuple[str, str]] = frozenset()  # (model, arm) that trains exactly as base: one training for both
     same: frozenset[tuple[str, str]] = frozenset()  # of these, those that sample as base too: base by construction
     plan: SeedPlan | None = None  # of an adaptive study
+    budget: str = ""  # as `4x`; empty at the first
 
     def side(self, model: str, arm: str) -> dict[int, Run]:
         """The runs carried out, by seed."""
@@ -204,8 +207,8 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
     """
     found: list[RunTable] = []
     for one in {one.files.resolve(): one for one in loaded}.values():
-        for dataset in dict.fromkeys(run.dataset for run in one.each):
-            runs = [run for run in one.each if run.dataset == dataset]
+        for dataset, budget in dict.fromkeys((run.dataset, run.budget) for run in one.each):
+            runs = [run for run in one.each if (run.dataset, run.budget) == (dataset, budget)]
             home = _commonest(runs)
             homes = {
                 m: _commonest(r for r in runs if r.model == m) or home for m in dict.fromkeys(r.model for r in runs)
@@ -219,8 +222,8 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
             }
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
             same = frozenset((m, arm) for (m, d, arm), tie in one.ties.items() if d == dataset and tie.same_as_base)
-            plan = plan_of(one.source)
-            found += [RunTable(one.name, dataset, p, arms, skipped, tied, same, plan) for p, arms in split.items()]
+            plan, name = plan_of(one.source), one.name
+            found += [RunTable(name, dataset, p, arms, skipped, tied, same, plan, budget) for p, arms in split.items()]
     return found
 
 

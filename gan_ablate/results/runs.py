@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gan_ablate.outcomes import MEANINGS, MEASURED
+import numpy as np
+
+from gan_ablate.outcomes import MEANINGS, MEASURED, TINY
 from gan_ablate.results.files import as_number, find_record, number, protocol, read_log, read_measured
 from gan_ablate.results.study_file import Cell
 
@@ -35,6 +37,7 @@ class Run:
     protocol: str = ""  # what its figures were measured with: tables never mix two of these; empty: not measured
     tuning: str = ""  # the setting that it tries, of a tuning run
     own_setting: bool = False  # of a tuning run: its arm's own setting
+    budget: str = ""  # as `4x`: trained that often the study's steps; empty at the first budget
     problems: tuple[str, ...] = field(default=(), compare=False)  # files of its folder that cannot be used
 
     @property
@@ -72,6 +75,20 @@ class Run:
         """(G step, FID) of every evaluation after the untrained one, in the order of the steps."""
         read = [(number(p.get("step")), number(p.get("fid"))) for p in self.points]
         return sorted((s, f) for s, f in read if s is not None and s > 0 and f is not None)
+
+    @property
+    def last_quarter_fall(self) -> float:
+        """By how much log FID fell over the last quarter of training: from 75 % of the steps to the last evaluation.
+
+        Between two evaluations log FID is interpolated linearly. NaN where none was made from the first step to 75 %.
+        """
+        if len(curve := self.curve) < 2:
+            return math.nan
+        (end, _), steps = curve[-1], [step for step, _ in curve]
+        if steps[0] > 0.75 * end:
+            return math.nan
+        logs = [math.log(max(fid, TINY)) for _, fid in curve]
+        return float(np.interp(0.75 * end, steps, logs)) - logs[-1]
 
     @property
     def points(self) -> list[Mapping[str, Any]]:
@@ -114,6 +131,7 @@ def read_run(folder: Path, cell: Cell) -> Run:
         protocol=protocol(record),
         tuning=cell.tuning[:LONGEST],
         own_setting=cell.own_setting,
+        budget=cell.budget[:LONGEST],
         problems=tuple(f"{name} {why}" for name, why in found.problems.items()),
     )
 

@@ -26,7 +26,13 @@ SINGLE_RUNS = "train"  # the study's name in a root of `gan-ablate train`: runs 
 CELLS = "cells:\n"  # the line that the cells follow, each a JSON object on a line of its own
 LONGEST_NAME = 255  # bytes of a folder's name
 KINDS = {"seed": int, "shares_weights": bool, "own_setting": bool}  # of fields of a cell; all others are text
-ONLY_WHERE_SAID = ("same_as_base", "shares_weights", "tuning", "own_setting")  # fields of a cell that may be left out
+ONLY_WHERE_SAID = (
+    "same_as_base",
+    "shares_weights",
+    "tuning",
+    "own_setting",
+    "budget",
+)  # fields of a cell that may be left out
 AGAIN = (
     "sweep the study again with this root, and it is written anew while finished runs are kept (of single runs: move "
     "it away, and the next train collects what is there)"
@@ -50,6 +56,7 @@ class Cell:
     shares_weights: bool = False  # it trains exactly as base: its seeds and base's are pairs
     tuning: str = ""  # the setting that it tries, of a tuning run; empty of the runs that are judged
     own_setting: bool = False  # of a tuning run: its arm's own setting
+    budget: str = ""  # `4x`: trained that often the study's steps; empty at the first budget
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
     """The study of the union. Raises `InputError` where the stores are not of one study."""
     first = stores[0]
     cells: dict[str, Cell] = {}
-    by_place: dict[tuple[str, str, str, int, str], tuple[Cell, Store]] = {}
+    by_place: dict[tuple[str, str, str, str, int, str], tuple[Cell, Store]] = {}
     factors: dict[str, Mapping[str, Any]] = {}
     for store in stores:
         if store.name != first.name:
@@ -69,7 +69,7 @@ def _join(stores: Sequence[Store], say: Callable[[str], None]) -> Store:
             if dict(factors.setdefault(arm, levels)) != dict(levels):
                 raise InputError(f"{store.root}: arm {arm!r} has other levels of its factors than in {first.root}")
         for cell in store.cells:
-            place = cell.model, cell.dataset, cell.arm, cell.seed, cell.tuning
+            place = cell.model, cell.dataset, cell.budget, cell.arm, cell.seed, cell.tuning
             other, where = by_place.setdefault(place, (cell, store))
             if other.run_id != cell.run_id:
                 ids = f"run {other.run_id} in {where.root} and run {cell.run_id} in {store.root}"

@@ -36,7 +36,8 @@ class FoundRun(NamedTuple):
 
 
 def find_run(run: str, root: str | PathLike[str] | None = None) -> FoundRun:
-    """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`.
+    """The run that a text names: a folder, a run id or the beginning of one, or `[dataset/]model/arm/seed`, where
+    `dcgan@4x` is the model at a second budget.
 
     Without a root, ids are looked for in all roots under `runs/`. Raises `InputError` for none and for several.
     """
@@ -49,7 +50,8 @@ def find_run(run: str, root: str | PathLike[str] | None = None) -> FoundRun:
     for place in roots:
         store = _store(place)
         for cell in store.cells:
-            names = (f"{cell.model}/{cell.arm}/{cell.seed}", f"{cell.dataset}/{cell.model}/{cell.arm}/{cell.seed}")
+            model = f"{cell.model}@{cell.budget}" if cell.budget else cell.model
+            names = (f"{model}/{cell.arm}/{cell.seed}", f"{cell.dataset}/{model}/{cell.arm}/{cell.seed}")
             if run in names or cell.run_id.startswith(run):
                 hits[store.folder(cell.run_id)] = FoundRun(store, cell.run_id, cell)
         for path in store.folder("").glob(f"{glob.escape(run)}*") if "/" not in run else ():

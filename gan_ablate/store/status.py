@@ -27,6 +27,7 @@ class Status:
     running: int = 0
     crashed: int = 0
     left: int = 0
+    budget: str = ""  # as `4x`; empty at the first
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,25 @@ class Overview:
             "runs_per_hour": self.per_hour,
             "seconds_left": self.seconds_left,
             "seconds_since_last": self.idle,
-            "arms": [asdict(row) for row in self.rows],
+            "arms": [{k: v for k, v in asdict(row).items() if v or k != "budget"} for row in self.rows],
         }
 
 
 def overview(store: Store, now: float | None = None) -> Overview:
     """Counts every cell of a study. `now`: seconds since 1970."""
-    counts: dict[tuple[str, str, str], dict[str, int]] = {}
+    counts: dict[tuple[str, str, str, str], dict[str, int]] = {}
     published = []
     for cell in store.cells:
         state, when = store.glance(cell.run_id)
         arm = f"{cell.arm}, tuning" if cell.tuning else cell.arm
-        row = counts.setdefault((cell.model, cell.dataset, arm), {})
+        row = counts.setdefault((cell.model, cell.dataset, arm, cell.budget), {})
         row[state] = row.get(state, 0) + 1
         if when is not None:
             published.append(when)
-    rows = tuple(Status(*key, *(row.get(count, 0) for count in COUNTS)) for key, row in counts.items())
+    rows = tuple(
+        Status(model, dataset, arm, **{count: row.get(count, 0) for count in COUNTS}, budget=budget)
+        for (model, dataset, arm, budget), row in counts.items()
+    )
     rate = throughput(published)
     ahead = sum(row.running + row.left for row in rows)
     seconds_left = 0.0 if not ahead else (ahead / rate * 3600 if rate else None)
@@ -94,9 +98,9 @@ def throughput(published: Sequence[float]) -> float | None:
 
 
 def table(seen: Overview) -> str:
-    """The counts as text, one line per model, dataset (where there are several) and arm, with a line of totals."""
-    several = len({row.dataset for row in seen.rows}) > 1
-    names = ("model", *(("dataset",) if several else ()), "arm")
+    """The counts as text, one line per model, dataset and budget (where there are several) and arm, and the totals."""
+    several = [name for name in ("dataset", "budget") if len({getattr(row, name) for row in seen.rows}) > 1]
+    names = ("model", *several, "arm")
     wide = {n: max(map(len, [n, "all", *(getattr(row, n) for row in seen.rows)])) for n in names}
     head = [n.ljust(wide[n]) for n in names] + [n.rjust(7) for n in COUNTS]
     lines = ["  ".join(head)]

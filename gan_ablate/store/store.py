@@ -69,14 +69,15 @@ class Store:
         design: Mapping[str, Any] | None = None,
         factors: Mapping[str, Mapping[str, Any]] | None = None,
         tuning: Mapping[str, Trial] | None = None,
+        longer: Sequence[Recipe] = (),
+        budget: str = "",
     ) -> Store:
         """The store with its `study.yaml` brought up to date; nothing done is lost when arms or seeds change.
 
+        The fields of an `Expansion` say what is in it.
         Raises `InputError` for a root that holds another study or schema, or cannot be written.
         """
-        tried = dict(tuning or {})
-        tied = ties([r for r in recipes if r.run_id not in tried])
-        cells = tuple(replace(_cell(r, tried.get(r.run_id)), **vars(tied.get(r.run_id, Tie()))) for r in recipes)
+        cells = (*_tied(recipes, tuning or {}), *(replace(cell, budget=budget) for cell in _tied(longer, {})))
         study = StudyFile(name, "", cells, tuple(not_applicable), source, dict(design or {}), dict(factors or {}))
         new = cls(Path(root), study)
         new.write()
@@ -249,6 +250,12 @@ class Store:
         return ("running" if self.is_running(run_id) else "left"), None
 
 
+def _tied(recipes: Sequence[Recipe], tuning: Mapping[str, Trial]) -> list[Cell]:
+    """The cells of one budget, each of those that are judged with what ties it to base."""
+    tied = ties([r for r in recipes if r.run_id not in tuning])
+    return [replace(_cell(r, tuning.get(r.run_id)), **vars(tied.get(r.run_id, Tie()))) for r in recipes]
+
+
 def _cell(recipe: Recipe, trial: Trial | None = None) -> Cell:
     setting, own = trial or ("", False)
     return Cell(
@@ -279,10 +286,11 @@ def _is_record(path: str, run_id: str, unchanged: tuple[int, ...]) -> bool:
     return True
 
 
-def seconds_of(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float]]:
-    """(model, arm, seconds) of finished runs, for time estimates."""
+def seconds_of(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, float, int]]:
+    """(model, arm, seconds, steps) of finished runs, for time estimates."""
     return [
-        (r["recipe"]["model"], r["recipe"]["arm"], float(r["seconds"]))
+        (r["recipe"]["model"], r["recipe"]["arm"], float(r["seconds"]), r["recipe"]["steps"])
         for r in records
         if isinstance(r.get("seconds"), int | float) and {"model", "arm"} <= set(r["recipe"])
+        if isinstance(steps := r["recipe"].get("steps"), int) and steps > 0
     ]

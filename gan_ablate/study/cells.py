@@ -35,6 +35,7 @@ class Expansion:
 
     factors: arm -> {factor: level as plain data}, of a factor design. design: see `planning.summary`. tuning: run id ->
     what is tried, of the tuning runs among the recipes (`study.tuning`); the others are then at the arms' own settings.
+    longer: what the second of two budgets may train, in the same order. budget: what it is called, as `4x`.
     """
 
     recipes: tuple[Recipe, ...]
@@ -42,6 +43,13 @@ class Expansion:
     factors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     design: Mapping[str, Any] = field(default_factory=dict)
     tuning: Mapping[str, Trial] = field(default_factory=dict)
+    longer: tuple[Recipe, ...] = ()
+    budget: str = ""
+
+    @property
+    def every(self) -> tuple[Recipe, ...]:
+        """The runs of both budgets."""
+        return (*self.recipes, *self.longer)
 
 
 class Trial(NamedTuple):

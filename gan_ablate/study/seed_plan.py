@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError, unknown
@@ -19,11 +19,22 @@ class SeedPlan(NamedTuple):
 
     weights: what each look may spend of the error; they sum to one, so that the verdicts hold whatever is decided when
     (a union bound).
+    listed: the seeds in their order, where they are not 0, 1, 2, ..
     """
 
     base: int
     looks: tuple[int, ...]
     weights: tuple[float, ...]
+    listed: tuple[int, ...] = ()
+
+    def first(self, n: int) -> Sequence[int]:
+        """The first n seeds."""
+        return self.listed[:n] if self.listed else range(n)
+
+    @classmethod
+    def plain(cls, seeds: Sequence[int]) -> SeedPlan:
+        """A study that is not adaptive: one look, once base and every arm have all of these seeds."""
+        return cls(len(seeds), (len(seeds),), (1.0,), tuple(seeds))
 
 
 RECOMMENDED = SeedPlan(40, (5, 10, 20), (1 / 3, 1 / 3, 1 / 3))  # chosen by simulation: docs/statistics.md

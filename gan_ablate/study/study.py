@@ -12,6 +12,7 @@ from typing import Any
 from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
+from gan_ablate.study.budgets import Budgets, read_budgets
 from gan_ablate.study.cells import Expansion, NotApplicable, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
 from gan_ablate.study.entries import (
@@ -35,7 +36,9 @@ from gan_ablate.study.tuning import Tune, read_tune, refuse_fixed, refuse_seeds,
 
 LONGEST_NAME = 100  # characters
 MOST_RUNS = 100_000
-KEYS = ("name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "tune", "beyond_catalogue")
+KEYS = (
+    "name", "design", "base", "models", "datasets", "arms", "factors", "seeds", "tune", "budgets", "beyond_catalogue",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Study:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     seed_plan: SeedPlan | None = None  # of an adaptive study; `seeds` are then the most that a run may have
     tune: Tune | None = None  # each arm is judged at its best setting of this grid
+    budgets: Budgets | None = None  # arms that are worth it are trained longer; not of a tuned study
     design: str = "one_at_a_time"
     options: Mapping[str, Any] = field(default_factory=dict)  # of the design, defaults filled in
     factors: tuple[Factor, ...] = ()  # what a factor design varies
@@ -89,13 +93,8 @@ def from_dict(data: object, where: str = "study") -> Study:
     if datasets and "dataset" in base:
         raise InputError(f"{where}: dataset stands in the base and under datasets: take it out of the base")
     seeds = data.get("seeds", 5)
-    seed_plan = read_seed_plan(seeds, where) if isinstance(seeds, Mapping) else None
-    if seed_plan and design in FACTOR_DESIGNS:
-        raise InputError(f"{where}: seeds: looks are for arms against base; design {design} takes a number of seeds")
-    tune = read_tune(data["tune"], where) if "tune" in data else None
-    if tune and design in FACTOR_DESIGNS:
-        raise InputError(f"{where}: tune: is for arms against base; in design {design} make the field a factor")
-    return Study(
+    seed_plan, tune, budgets = _stages(data, seeds, design, where)
+    study = Study(
         name=name,
         design=design,
         options=options,
@@ -108,9 +107,35 @@ def from_dict(data: object, where: str = "study") -> Study:
         seeds=read_seeds(max(seed_plan.base, seed_plan.looks[-1]) if seed_plan else seeds, where),
         seed_plan=seed_plan,
         tune=tune,
+        budgets=budgets,
         source=dict(data),
         path=where,
     )
+    for arm in budgets.also if budgets else ():
+        if arm not in (known := [own.label for own in _arms(study)]):
+            raise unknown("arm", arm, known, f"{where}: budgets: also")
+    return study
+
+
+def _stages(
+    data: Mapping[str, Any], seeds: object, design: str, where: str
+) -> tuple[SeedPlan | None, Tune | None, Budgets | None]:
+    """What makes a study of arms against base go on by what it has found: looks, settings, a second budget."""
+    seed_plan = read_seed_plan(seeds, where) if isinstance(seeds, Mapping) else None
+    tune = read_tune(data["tune"], where) if "tune" in data else None
+    budgets = read_budgets(data.get("budgets"), where)
+    if design in FACTOR_DESIGNS:
+        if seed_plan:
+            why = f"looks are for arms against base; design {design} takes a number of seeds"
+            raise InputError(f"{where}: seeds: {why}")
+        if tune:
+            raise InputError(f"{where}: tune: is for arms against base; in design {design} make the field a factor")
+        if budgets:
+            raise InputError(f"{where}: budgets: are for arms against base; design {design} has one: write its steps")
+    if tune and budgets:
+        why = "a setting that is best at the study's steps need not be so at more of them"
+        raise InputError(f"{where}: tune and budgets: a study has one of them, for {why}: write two studies")
+    return seed_plan, tune, budgets
 
 
 def check_name(name: object, where: str) -> None:
@@ -190,7 +215,7 @@ def _settings(study: Study) -> list[Setting]:
 
 
 def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
-    arms = DESIGNS[study.design](_spell_out(study), _base_tricks(study))
+    arms = _arms(study)
     for label, count in Counter(arm.label for arm in arms).items():
         if count > 1:
             raise InputError(f"two arms are called {label!r}: give one another label with `arm:`")
@@ -204,12 +229,27 @@ def _expand_arms(study: Study, settings: Sequence[Setting]) -> Expansion:
         same = [n for n in skipped if n.arm == arm.label and n.reason == "the same recipe as base"]
         if len(same) == len(settings):
             raise InputError(f"arm {arm.label!r} is the same run as base on every model")
-    if study.tune is None:
-        return Expansion(_over_seeds(cells, study), tuple(skipped))
-    refuse_fixed(arms, study.tune)
-    refuse_seeds(study.seeds)
-    tried, tuning = trials(cells, study.tune)
-    return Expansion((*tried, *_over_seeds(cells, study)), tuple(skipped), tuning=tuning)
+    recipes = _over_seeds(cells, study)
+    if study.tune is not None:
+        refuse_fixed(arms, study.tune)
+        refuse_seeds(study.seeds)
+        tried, tuning = trials(cells, study.tune)
+        return Expansion((*tried, *recipes), tuple(skipped), tuning=tuning)
+    if study.budgets is not None:
+        longer = _longer(recipes, study.budgets)
+        return Expansion(recipes, tuple(skipped), longer=longer, budget=study.budgets.label)
+    return Expansion(recipes, tuple(skipped))
+
+
+def _longer(recipes: Sequence[Recipe], budgets: Budgets) -> tuple[Recipe, ...]:
+    """The recipes at the second budget. Raises `InputError` for one that is an arm of the first too."""
+    first = {r.run_id: r for r in recipes}
+    longer = tuple(replace(r, steps=budgets.steps(r.steps)) for r in recipes)
+    for recipe in longer:
+        if (twin := first.get(recipe.run_id)) is not None:
+            same = f"{recipe.model}/{recipe.arm} is the same run as {twin.arm} at the first: take that arm out"
+            raise InputError(f"budgets: at {budgets.label} the steps {same}")
+    return longer
 
 
 def _expand_factors(study: Study, settings: Sequence[Setting]) -> Expansion:
@@ -279,6 +319,11 @@ def _called(recipe: Recipe, short: Mapping[str, str]) -> list[str]:
     models = [recipe.model, *(f"{recipe.model}@{d}" for d in (recipe.dataset, short[recipe.dataset]))]
     ends = ("", f"/{recipe.arm}", f"/{recipe.arm}/{recipe.seed}")
     return [recipe.arm, *(model + end for model in models for end in ends)]
+
+
+def _arms(study: Study) -> tuple[Arm, ...]:
+    """The arms of a design that takes them, base first. Raises `InputError`."""
+    return DESIGNS[study.design](_spell_out(study), _base_tricks(study))
 
 
 def _spell_out(study: Study) -> list[Arm]:

@@ -105,29 +105,29 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
 
 
 class TimeLeft:
-    """Estimates from finished runs: the mean of the same model and arm, else of the model, else of all."""
+    """Estimates from finished runs: the mean of a step of the same model and arm, else of the model, else of all."""
 
-    def __init__(self, durations: Iterable[tuple[str, str, float]] = ()) -> None:
-        self.known: dict[tuple[str, ...], list[float]] = {}  # key -> [sum of seconds, runs]
+    def __init__(self, durations: Iterable[tuple[str, str, float, int]] = ()) -> None:
+        self.known: dict[tuple[str, ...], list[float]] = {}  # key -> [sum of seconds, sum of steps]
         for duration in durations:
             self.add(*duration)
 
-    def add(self, model: str, arm: str, seconds: float) -> None:
+    def add(self, model: str, arm: str, seconds: float, steps: int) -> None:
         for key in ((model, arm), (model,), ()):
-            total, runs = self.known.get(key, [0.0, 0.0])
-            self.known[key] = [total + seconds, runs + 1]
+            total, made = self.known.get(key, [0.0, 0.0])
+            self.known[key] = [total + seconds, made + steps]
 
-    def expect(self, model: str, arm: str) -> float | None:
-        """The seconds that one run takes; None before any run has finished."""
+    def expect(self, model: str, arm: str, steps: int) -> float | None:
+        """The seconds that a run of so many steps takes; None before any run has finished."""
         found = (self.known[key] for key in ((model, arm), (model,), ()) if key in self.known)
-        return next((total / runs for total, runs in found), None)
+        return next((total / made * steps for total, made in found), None)
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
         """Seconds until all is done. `running`: recipes with the seconds they have run for."""
         if not self.known:
             return None
-        rest = [max((self.expect(r.model, r.arm) or 0) - seconds, 0) for r, seconds in running]
-        ahead = sum(self.expect(r.model, r.arm) or 0 for r in waiting)
+        rest = [max((self.expect(r.model, r.arm, r.steps) or 0) - seconds, 0) for r, seconds in running]
+        ahead = sum(self.expect(r.model, r.arm, r.steps) or 0 for r in waiting)
         return max([(ahead + sum(rest)) / max(workers, 1), *rest])
 
 

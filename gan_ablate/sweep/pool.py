@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gan_ablate.formatting import clock
 from gan_ablate.recipe import Recipe
 from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, log, seconds_of
+from gan_ablate.study.seed_plan import SeedPlan
 from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.mps import multi_process_service
@@ -125,16 +126,13 @@ def sweep(
     carried = Way(**way)
     expansion = expand(study) if expansion is None else expansion
     releases = releases_of(study, root, only, expansion)
-    released = replace(expansion, recipes=releases.wanted()) if releases else expansion
+    released = releases.wanted() if releases else expansion
     store, chosen = prepare(study, root, only, released)
     display = display or choose()
 
     def more() -> Sequence[Recipe]:
-        """What an adaptive study asks for by now."""
-        wanted = releases.wanted() if releases else ()
-        if wanted:
-            prepare(study, root, None, replace(expansion, recipes=wanted))
-        return wanted
+        """What an adaptive study, or one with a second budget, asks for by now."""
+        return prepare(study, root, None, releases.wanted())[1] if releases else ()
 
     try:
         with carried.open_places() as places:
@@ -147,20 +145,21 @@ def sweep(
 def releases_of(
     study: Study, root: str | Path, only: str | Sequence[str] | None, expansion: Expansion
 ) -> Releases | TunedReleases | None:
-    """The releases of an adaptive or a tuned study, `None` for another. Raises `InputError` for other looks, or
-    another grid, than it began with."""
-    if study.seed_plan is None and study.tune is None:
+    """The releases of a study that is adaptive, tuned or has a second budget, `None` for another. Raises `InputError`
+    for other looks, or another grid, than it began with."""
+    if study.seed_plan is None and study.tune is None and study.budgets is None:
         return None
     if only is not None:
-        why = "a look of an adaptive study" if study.tune is None else "the choice of settings of a tuned study"
-        raise InputError(f"--only: {why} needs every arm: choose by --arms and --models")
-    if study.seed_plan is not None:
+        what = "the choice of settings of a tuned study" if study.tune else "the second budget"
+        what = "a look of an adaptive study" if study.seed_plan and not study.tune else what
+        raise InputError(f"--only: {what} needs every arm: choose by --arms and --models")
+    if study.seed_plan:
         refuse_other_plan(Path(root), study.seed_plan)
-    if study.tune is not None:
+    if study.tune:
         refuse_other_tune(Path(root), study.tune)
         return TunedReleases(Path(root), expansion, study.tune, study.seed_plan)
-    assert study.seed_plan is not None
-    return Releases(Path(root), expansion.recipes, study.seed_plan)
+    plan = study.seed_plan or SeedPlan.plain(study.seeds)
+    return Releases(Path(root), expansion, plan, study.budgets)
 
 
 def prepare(
@@ -168,7 +167,7 @@ def prepare(
 ) -> tuple[Store, tuple[Recipe, ...]]:
     """The root with its `study.yaml` up to date, and the runs that `only` chooses."""
     expansion = expand(study) if expansion is None else expansion
-    chosen = select_runs(expansion.recipes, only)
+    chosen = select_runs(expansion.every, only)
     for extractor in {r.evaluation.extractor for r in chosen if ":" in r.evaluation.extractor}:
         trust.require(extractor, f"{study.path}: extractor {extractor!r}")  # of tricks, `expand` has asked already
     return Store.create(root, name=study.name, source=study.source, **vars(expansion)), chosen
@@ -232,7 +231,7 @@ class _Sweep:
     asked_at: int = -1  # runs finished when `more` was last asked
 
     def run(self) -> Summary:
-        spent: list[tuple[str, str, float]] = []  # not the records: 10,000 of them are 100 MB
+        spent: list[tuple[str, str, float, int]] = []  # not the records: 10,000 of them are 100 MB
         sources = Sources()
         for recipe in self.recipes:
             run_id = recipe.run_id
@@ -299,7 +298,7 @@ class _Sweep:
                 server.order(Task(job.recipe, job.run_id, place.gpu, last, job.attempt, retry))
 
     def _release(self) -> None:
-        """Queues what an adaptive study asks for once nothing waits: a look may be complete."""
+        """Queues what the study asks for once nothing waits: a look may be complete, or the first budget."""
         finished = self.done + self.failed + self.skipped
         if self.waiting or self._is_spent or finished == self.asked_at:
             return
@@ -339,7 +338,7 @@ class _Sweep:
         seconds = time.monotonic() - job.since
         if said.outcome == "ok":
             self.done += 1
-            self.estimate.add(job.recipe.model, job.recipe.arm, seconds)
+            self.estimate.add(job.recipe.model, job.recipe.arm, seconds, job.recipe.steps)
             self._tell(job, {**said.facts, "seconds": seconds})
         elif said.outcome == "already":
             self.skipped += 1

@@ -1,59 +1,75 @@
-"""Which runs of an adaptive study are to be trained by what is known so far (see `findings.looks`)."""
+"""Which runs of a study are to be trained by what is known so far: by its looks, and at its second budget.
+
+See `findings.looks`. A study that is not adaptive trains all of its first budget.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gan_ablate.errors import InputError
-from gan_ablate.findings.looks import Looked, Place, look, mean_seconds, outcomes_of
+from gan_ablate.findings.looks import Looked, Place, look_everywhere, mean_seconds, outcomes_of
 from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import NAME, Cell, read_study
-from gan_ablate.study.cells import ties
+from gan_ablate.study.budgets import Budgets
+from gan_ablate.study.cells import Expansion, ties
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 
 class Releases:
-    """The runs of an adaptive study, released look by look. What is released depends on the results alone."""
+    """The runs of a study, released look by look, the first budget before the second. What is released depends on the
+    results alone."""
 
-    def __init__(self, root: Path, recipes: Sequence[Recipe], plan: SeedPlan) -> None:
-        self.root, self.recipes, self.plan = root, recipes, plan
-        tied = ties(recipes)
-        self._by_construction = {r.run_id for r in recipes if r.run_id in tied and tied[r.run_id].same_as_base}
+    def __init__(self, root: Path, expansion: Expansion, plan: SeedPlan, budgets: Budgets | None = None) -> None:
+        self.root, self.expansion, self.plan, self.budgets = root, expansion, plan, budgets
+        tied = ties(expansion.recipes) | ties(expansion.longer)
+        self._by_construction = {run_id for run_id, tie in tied.items() if tie.same_as_base}
         self._known: dict[str, Run] = {}  # by run id: finished runs, each read once
 
     def looks(self) -> dict[Place, Looked]:
-        """(model, dataset) -> what its looks have found. Arms that are base by construction are no tests."""
-        tested = [self._run(r) for r in self.recipes if r.run_id not in self._by_construction]
-        return {place: look(outcomes, self.plan) for place, outcomes in outcomes_of(tested).items()}
+        """(model, dataset, budget) -> what its looks have found. Arms that are base by construction are no tests."""
+        tested = [
+            self._run(r, budget) for budget, recipes in self._each().items() for r in recipes
+            if r.run_id not in self._by_construction
+        ]  # fmt: skip
+        return look_everywhere(outcomes_of(tested), self.plan, self.budgets)
 
-    def wanted(self) -> tuple[Recipe, ...]:
+    def wanted(self) -> Expansion:
         """The runs that every look so far asks for, finished or not, the place first that is decided soonest.
 
         Within a place seed by seed. Only whole looks decide anything, so under a budget one place is finished first.
         """
         found = self.looks()
         places = sorted(found, key=lambda place: self._cost(place, found[place]))
-        first = self.plan.looks[0]
-        return tuple(
-            r for place in places for r in self.recipes
-            if (r.model, r.dataset) == place and r.seed < found[place].seeds.get(r.arm, first)
-        )  # fmt: skip
+        asked = {p: self._asked(p, found[p]) for p in places}
+        first, longer = (tuple(r for p in places if bool(p[2]) == more for r in asked[p]) for more in (False, True))
+        return replace(self.expansion, recipes=first, longer=longer)
+
+    def _each(self) -> Mapping[str, Sequence[Recipe]]:
+        """What each budget may train."""
+        return {"": self.expansion.recipes} | ({self.budgets.label: self.expansion.longer} if self.budgets else {})
+
+    def _asked(self, place: Place, looked: Looked) -> list[Recipe]:
+        """A place's runs. Arms that no look tests are trained at the first budget, as far as its first look goes."""
+        least = 0 if place[2] else self.plan.looks[0]
+        seeds = {n: set(self.plan.first(n)) for n in {least, *looked.seeds.values()}}
+        here = [r for r in self._each()[place[2]] if (r.model, r.dataset) == place[:2]]
+        return [r for r in here if r.seed in seeds[looked.seeds.get(r.arm, least)]]
 
     def _cost(self, place: Place, looked: Looked) -> float:
         """Seconds until the next look, for each arm that it may decide; 0 where they are not known."""
-        missing = [
-            r for r in self.recipes
-            if (r.model, r.dataset) == place and r.seed < looked.seeds.get(r.arm, 0) and r.run_id not in self._known
-        ]  # fmt: skip
-        each = mean_seconds(run for run in self._known.values() if (run.model, run.dataset) == place)
-        return len(missing) * (each or 0.0) / max(1, len(looked.open))
+        asked = self._asked(place, looked)
+        missing = [r for r in asked if r.arm in looked.seeds and r.run_id not in self._known]
+        own = (run for run in self._known.values() if (run.model, run.dataset, run.budget) == place)
+        return len(missing) * (mean_seconds(own) or 0.0) / max(1, len(looked.open))
 
-    def _run(self, recipe: Recipe) -> Run:
+    def _run(self, recipe: Recipe, budget: str) -> Run:
         if recipe.run_id in self._known:
             return self._known[recipe.run_id]
-        cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed)
+        cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, budget=budget)
         run = read_run(self.root / "runs" / recipe.run_id, cell)
         if run.outcome != MISSING:
             self._known[recipe.run_id] = run

@@ -157,10 +157,10 @@ def sweep_on_slurm(
     display = display or choose()
     try:
         while True:
-            released = replace(expansion, recipes=releases.wanted()) if releases else expansion
+            released = releases.wanted() if releases else expansion
             chosen = prepare(study, root, only, released)
             summary = _submit_and_watch(study, *chosen, way, options, display, retry_failed, wait, ask_every)
-            if summary.left or not releases or len(releases.wanted()) == len(released.recipes):
+            if summary.left or not releases or len(releases.wanted().every) == len(released.every):
                 return summary
     finally:
         display.close()

@@ -21,23 +21,23 @@ class TunedReleases:
     each arm at the setting that it picked; of an adaptive study look by look."""
 
     def __init__(self, root: Path, expansion: Expansion, tune: Tune, plan: SeedPlan | None) -> None:
-        self.root, self.tune, self.plan, self.tuning = root, tune, plan, expansion.tuning
+        self.root, self.expansion, self.tune, self.plan = root, expansion, tune, plan
         self.trials = tuple(r for r in expansion.recipes if r.run_id in expansion.tuning)
         self._as_written = tuple(r for r in expansion.recipes if r.run_id not in expansion.tuning)
         self._settings: dict[tuple[str, str, str], dict[str, Recipe]] = {}
         self._known: dict[str, Run] = {}  # by run id: finished tuning runs, each read once
         self._looks: Releases | None = None
 
-    def wanted(self) -> tuple[Recipe, ...]:
+    def wanted(self) -> Expansion:
         """The runs that are asked for by now, finished or not. Where all settings are known, the judged ones first: a
         budget then buys whole verdicts."""
         found = choices(map(self._run, self.trials))
         judged = self._at_their_best(found, only_ready=True)
-        if self.plan is None:
-            return (*judged, *self.trials)
-        if self._looks is None or self._looks.recipes != judged:
-            self._looks = Releases(self.root, judged, self.plan)
-        return (*self._looks.wanted(), *self.trials)
+        if self.plan is not None:
+            if self._looks is None or self._looks.expansion.recipes != judged:
+                self._looks = Releases(self.root, Expansion(judged), self.plan)
+            judged = self._looks.wanted().recipes
+        return replace(self.expansion, recipes=(*judged, *self.trials))
 
     def planned(self) -> tuple[Recipe, ...]:
         """All judged runs that there may be, where nothing is picked yet at the arm's own setting."""
@@ -67,7 +67,7 @@ class TunedReleases:
         run_id = recipe.run_id
         if run_id in self._known:
             return self._known[run_id]
-        setting, own = self.tuning[run_id]
+        setting, own = self.expansion.tuning[run_id]
         cell = Cell(
             run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, tuning=setting, own_setting=own
         )  # fmt: skip
