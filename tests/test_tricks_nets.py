@@ -1049,6 +1049,22 @@ def test_a_gate_is_open_only_over_the_threshold():
 
 
 @proves("loss_balancing")
+def test_by_default_one_player_always_trains():
+    """Whatever D answers to fakes: a G whose loss is under ln 2 leaves D a loss over it. With 1 for both it does not."""
+    answers = torch.sigmoid(3 * torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)))
+    answers = torch.cat([answers, torch.linspace(0.01, 0.99, 999)[:, None].expand(-1, 16)]).double()
+    g_loss, fake_half = -answers.log().mean(1), -(1 - answers).log().mean(1)  # D's loss has the real half on top
+
+    def stands_still(threshold):
+        return ((g_loss < threshold) & (fake_half < threshold)).any()
+
+    default = trick("loss_balancing")
+    assert default.d == default.g
+    assert not stands_still(default.g)
+    assert stands_still(1.0)
+
+
+@proves("loss_balancing")
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize(
     "build",

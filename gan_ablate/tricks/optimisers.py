@@ -155,7 +155,10 @@ class NGenerator(Trick):
 class LossBalancing(Trick):
     """Train only the player whose loss is over its threshold; a round in which neither is trained counts too.
 
-    The loss is the whole one: penalties and the terms of other tricks open the gate as well as the game does.
+    The loss is the whole one: penalties and the terms of other tricks open the gate as well as the game does. The
+    source names no thresholds. With ln 2 or less for both one player always trains: where G's loss is under it, D takes
+    fakes
+    for real, and D's loss is over it. With 1 for both training stood still after a few steps: neither loss was over 1.
     """
 
     paper = "Chintala et al. 2016, tip 11 (advises against)"
@@ -163,8 +166,8 @@ class LossBalancing(Trick):
     models = "DN"
     needs = (PROBABILITIES,)
     bounds = {"d": (0.0, 1e3), "g": (0.0, 1e3)}
-    d: float = 1.0  # D is trained while its loss (real and fake half together) is over it; 0: always
-    g: float = 1.0  # the same for G
+    d: float = 0.69  # D is trained while its loss (real and fake half together) is over it; 0: always
+    g: float = 0.69  # the same for G
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         gates = [Factory("gan_ablate.optim:over", {"threshold": x}) if x else None for x in (self.d, self.g)]
