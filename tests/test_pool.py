@@ -480,9 +480,9 @@ def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "6 runs, 2 finished, 4 to do: about 0:00:02 on 2 workers" in text
     assert "wgan_gp/a: no targets" in text
     assert [line.split() for line in text.splitlines()[1:3]] == [["base", "1/3", "-"], ["a", "1/3", "n/a"]]
-    left = TimeLeft([("dcgan", "base", 10.0, 2), ("dcgan", "a", 30.0, 2)])
-    assert [left.expect("dcgan", arm, 2) for arm in ("base", "a", "new")] == [10.0, 30.0, 20.0]
-    assert left.expect("dcgan", "base", 8) == 40.0  # four times the steps
+    left = TimeLeft([("dcgan", "base", 10.0, 4), ("dcgan", "a", 30.0, 4)])
+    assert [left.expect("dcgan", arm, 4) for arm in ("base", "a", "new")] == [10.0, 30.0, 20.0]
+    assert left.expect("dcgan", "base", 16) == 40.0  # four times the steps
     assert left.left(plan.recipes, [(plan.recipes[0], 4.0)], 2) == (3 * 10 + 3 * 30 + 6) / 2
     assert clock(None) == "?"
 

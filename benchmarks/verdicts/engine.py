@@ -17,7 +17,7 @@ from gan_ablate.stats.parts import MARGIN
 from gan_ablate.stats.two_part import combine_looks
 from gan_ablate.study.seed_plan import RECOMMENDED
 
-BASE_SEEDS, LOOKS, WEIGHTS = RECOMMENDED
+BASE_SEEDS, LOOKS, WEIGHTS = RECOMMENDED.base, RECOMMENDED.looks, RECOMMENDED.weights
 
 
 class Rule(NamedTuple):

@@ -122,6 +122,9 @@ def recipe_of(cell: Trial, study: Study, expansion: Expansion) -> Recipe | str:
     where = f"{study.path} (is the sweep file older? gan-ablate export-wandb writes it again)"
     if cell.run not in (runs := {c.run for c in known}):
         raise unknown("cell run", cell.run, runs, where)
+    plan = study.seed_plan
+    if plan is not None and plan.looks[-1] <= cell.seed < plan.base:
+        return f"an arm has at most {plan.looks[-1]} seeds, base {plan.base}"
     raise InputError(f"{where}: cell {cell}: seeds are {', '.join(map(str, sorted({c.seed for c in known})))}")
 
 
