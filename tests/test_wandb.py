@@ -146,7 +146,7 @@ def test_the_grid_is_the_study_run_for_run(name):
         ('{"cell": {"run": "base", "seed": 0}}', "needs model/arm"),
         ('{"cell": {"run": "dcgan/base", "seed": true}}', "needs a whole number"),
         ('{"cell": {"run": "dcgan/base", "seed": 99}}', "seeds are 0, 1"),
-        ('{"cell": {"run": "dcgan/conditionl", "seed": 0}}', "did you mean"),
+        ('{"cell": {"run": "dcgan/projecton", "seed": 0}}', "did you mean"),
     ],
 )
 def test_a_cell_that_does_not_exist(capsys, tmp_path, text, message):
