@@ -17,9 +17,7 @@ from gan_ablate.claims.verdict import Finding, fails_too_often
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.stats.parts import MARGIN, Parts
-from gan_ablate.stats.two_part import Evidence
-
-FAVOURS = {"helps": -1, "rescues": -1, "hurts": 1, "fails more": 1}  # -1: the arm is the better one
+from gan_ablate.stats.two_part import FAVOURS, Evidence
 
 
 def compare_fid(test: PlannedTest, alpha: float) -> Finding:

@@ -6,7 +6,7 @@ Nothing here imports torch at module level: only the functions of commands that 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,13 @@ def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentPar
 def say(text: object) -> None:
     """Prints text that others may have written, with control characters escaped."""
     print(printable(str(text)), flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of cells as lines with their columns under each other, two spaces in."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
-from gan_ablate.errors import InputError
+from gan_ablate.commands import add_run_options, add_trust, columns, command, say
+from gan_ablate.commands.sweep import add_way_options
 
 if TYPE_CHECKING:
     from gan_ablate.findings.replication import Held, Replication
@@ -17,25 +17,19 @@ COLUMNS = ("arm", "verdict", "FID / base's", "on fresh seeds", "failed", "by its
 
 
 def _replicate(args: Namespace) -> int:
-    from gan_ablate.commands.sweep import budget
+    from gan_ablate.commands.sweep import check_way, read_way
     from gan_ablate.findings.replication import compare
     from gan_ablate.results.frames import load
     from gan_ablate.store.unpack import opened
     from gan_ablate.sweep import display
-    from gan_ablate.sweep.pool import Way
     from gan_ablate.sweep.replicate import plan, refuse_other_verdicts, replicate
 
-    for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
-        if args[name] < low:
-            raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+    check_way(args)
     with opened([args.root]) as (place,):
         first = load(place)
     study, expansion = planned = plan(first, args.seeds, args.base_seeds)
     root = args.out or f"runs/{study.name}"
-    way = Way(
-        workers=args.workers or None, threads=args.threads or None, per_gpu=args.per_gpu, **budget(args.budget),
-        options={**run_options(args), "group": study.name},
-    )  # fmt: skip
+    way = read_way(args, study.name)
     say(
         f"{len(study.source['decided'])} decided arms of {first.name} on {args.seeds} fresh seeds each, base on "
         f"{study.source['base_seeds']}: seeds from {study.seeds[0]:,} on"
@@ -46,9 +40,8 @@ def _replicate(args: Namespace) -> int:
         return 0
     summary = replicate(planned, root, **vars(way))
     say("\n".join(table(compare(first, load(root)))))
-    counts = f"{summary.done} done, {summary.failed} crashed, {summary.skipped} done before, {summary.left} left"
     page = f"gan-ablate report {args.root} --replication {root} shows it on the page"
-    say(f"{counts}; {'the same command goes on from here; ' if summary.left else ''}{page}")
+    say(f"{summary.in_words}; {'the same command goes on from here; ' if summary.left else ''}{page}")
     return summary.exit_code
 
 
@@ -56,11 +49,8 @@ def table(found: Replication) -> Iterator[str]:
     """A line for each decided arm, and how many verdicts hold."""
     places = dict.fromkeys((a.model, a.dataset) for a in found.arms)
     for place in places:
-        rows = [COLUMNS, *(_row(a, found.margin) for a in found.arms if (a.model, a.dataset) == place)]
-        widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
         yield " on ".join(place)
-        for row in rows:
-            yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield from columns([COLUMNS, *(_row(a, found.margin) for a in found.arms if (a.model, a.dataset) == place)])
         yield ""
     yield from lines(found)
 
@@ -94,10 +84,7 @@ def add(subcommands: Any) -> None:
     replicate.add_argument("--seeds", type=int, default=5, help="fresh seeds of each decided arm")
     replicate.add_argument("--base-seeds", type=int, default=None, help="fresh seeds of base (default: twice as many)")
     replicate.add_argument("--out", default="", metavar="ROOT", help="default: runs/<name of the study>-replication")
-    replicate.add_argument("--workers", type=int, default=0, help="runs at a time (0: one per core or GPU slot)")
-    replicate.add_argument("--per-gpu", type=int, default=1, help="runs at a time on each GPU")
-    replicate.add_argument("--threads", type=int, default=0, help="of each run (0: its part of the cores)")
-    replicate.add_argument("--budget", default="", help="end after so long (2h) or so many runs (800runs)")
+    add_way_options(replicate)
     replicate.add_argument("--dry-run", action="store_true", help="print the matrix of runs and leave")
     add_run_options(replicate, logger="none")
     add_trust(replicate, "the study")

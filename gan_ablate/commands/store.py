@@ -12,6 +12,8 @@ from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
 if TYPE_CHECKING:
+    from gan_ablate.findings.looks import Opened
+    from gan_ablate.findings.tuning import TunedRoot
     from gan_ablate.store.unpack import Root
 
 
@@ -31,32 +33,36 @@ def _status(args: Namespace) -> int:
             _watch(lambda show: watch(lambda: overview(Store.open(root)), show, args.every))
             return 0
         seen = overview(Store.open(root))
-        say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *_looks(root)]))
+        told = [] if args.json else _told(_stages(root))
+        say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *[""] * bool(told), *told]))
     return 0
 
 
-def _looks(root: Root) -> list[str]:
-    """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
-    next."""
-    from gan_ablate.findings.looks import describe, open_root
+def _stages(root: Root) -> TunedRoot | Opened | None:
+    """A study that goes on by what it has found; `None` for another."""
+    from gan_ablate.findings.looks import open_root
     from gan_ablate.findings.tuning import open_tuned
 
-    tuned = open_tuned(root)
-    study = tuned.looks if tuned else open_root(root)
-    lines = tuned.describe() if tuned else []
-    lines += [describe(place, looked, study.plan) for place, looked in study.looks.items()] if study else []
-    return ["", *lines] if lines else []
+    return open_tuned(root) or open_root(root)
+
+
+def _told(study: TunedRoot | Opened | None) -> list[str]:
+    """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
+    next."""
+    from gan_ablate.findings.looks import describe
+    from gan_ablate.findings.tuning import TunedRoot
+
+    lines = study.describe() if isinstance(study, TunedRoot) else []
+    looks = study.looks if isinstance(study, TunedRoot) else study
+    return lines + ([describe(place, looked, looks.plan) for place, looked in looks.looks.items()] if looks else [])
 
 
 def _next(args: Namespace) -> int:
-    from gan_ablate.findings.looks import open_root
-    from gan_ablate.findings.tuning import open_tuned
     from gan_ablate.publishing import to_json
     from gan_ablate.store.unpack import opened
 
     with opened([args.root]) as (root,):
-        study = open_tuned(root) or open_root(root)
-        said = _looks(root)[1:]
+        study = _stages(root)
     if study is None:
         why = "not an adaptive study, and none of two budgets"
         raise InputError(f"{args.root}: {why}: `gan-ablate status {args.root}` says what is left")
@@ -64,7 +70,7 @@ def _next(args: Namespace) -> int:
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
         return 0
-    say("\n".join(said))
+    say("\n".join(_told(study)))
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gan_ablate.study.cells import Expansion
     from gan_ablate.study.seed_plan import SeedPlan
     from gan_ablate.study.study import Study
+    from gan_ablate.sweep.pool import Way
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -103,12 +104,10 @@ def _slurm_options(args: Namespace) -> Any:
 
 def _sweep(args: Namespace) -> int:
     from gan_ablate.study.study import expand, load_study, override, select_runs
-    from gan_ablate.sweep.pool import Way, sweep
+    from gan_ablate.sweep.pool import sweep
     from gan_ablate.sweep.slurm import sweep_on_slurm
 
-    for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
-        if args[name] < low:
-            raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+    check_way(args)
     _refuse_archives(args.study, args.root)
     slurm = _slurm_options(args)
     changes: dict[str, Any] = {name: args[name] for name in OVERRIDES if args[name] is not None}
@@ -122,14 +121,7 @@ def _sweep(args: Namespace) -> int:
     root = args.root or f"runs/{study.name}"
     expansion = expand(study)
     only = args.only or None
-    way = Way(
-        workers=args.workers or None,
-        threads=args.threads or None,
-        per_gpu=args.per_gpu,
-        time_limit=duration(args.time_limit) if args.time_limit else None,
-        **budget(args.budget),
-        options={**run_options(args), "group": study.name},
-    )
+    way = read_way(args, study.name, time_limit=duration(args.time_limit) if args.time_limit else None)
     if args.dry_run:
         chosen = select_runs(expansion.recipes, only) if only else None
         workers = slurm.array_parallelism * (args.workers or 1) if slurm else len(way.places())
@@ -148,10 +140,42 @@ def _sweep(args: Namespace) -> int:
             return 0
     else:
         summary = sweep(study, root, **vars(way), **more)
-    counts = f"{summary.done} done, {summary.failed} crashed, {summary.skipped} done before, {summary.left} left"
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
-    print(f"{counts}; {hint}" if summary.left else counts)
+    print(f"{summary.in_words}; {hint}" if summary.left else summary.in_words)
     return summary.exit_code
+
+
+def check_way(args: Namespace) -> None:
+    """Raises `InputError` for numbers of workers, threads and runs per GPU that cannot be."""
+    for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
+        if args[name] < low:
+            raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+
+
+def read_way(args: Namespace, group: str, time_limit: float | None = None) -> Way:
+    """How runs are carried out on this machine, from the options. group: their W&B project. Raises `InputError`."""
+    from gan_ablate.sweep.pool import Way
+
+    return Way(
+        workers=args.workers or None,
+        threads=args.threads or None,
+        per_gpu=args.per_gpu,
+        time_limit=time_limit,
+        **budget(args.budget),
+        options={**run_options(args), "group": group},
+    )
+
+
+def add_way_options(command: Any) -> None:
+    """The options that `read_way` reads, but for those of the runs themselves."""
+    command.add_argument("--workers", type=int, default=0, help="runs at a time (0: one per core or GPU slot)")
+    command.add_argument("--per-gpu", type=int, default=1, help="runs at a time on each GPU")
+    command.add_argument(
+        "--threads", type=int, default=0, help="of each run (0: its part of the cores, or 1 without GPU)"
+    )
+    command.add_argument(
+        "--budget", default="", help="end after so long (2h) or so many runs (800runs); the same command goes on"
+    )
 
 
 def _refuse_archives(*paths: str) -> None:
@@ -230,16 +254,9 @@ def add(subcommands: Any) -> None:
     )
     sweep.add_argument("study", help="a YAML file, see sweeps/")
     sweep.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
-    sweep.add_argument("--workers", type=int, default=0, help="runs at a time (0: one per core or GPU slot)")
-    sweep.add_argument("--per-gpu", type=int, default=1, help="runs at a time on each GPU")
-    sweep.add_argument(
-        "--threads", type=int, default=0, help="of each run (0: its part of the cores, or 1 without GPU)"
-    )
+    add_way_options(sweep)
     sweep.add_argument(
         "--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then recorded as crashed"
-    )
-    sweep.add_argument(
-        "--budget", default="", help="end after so long (2h) or so many runs (800runs); the same command goes on"
     )
     sweep.add_argument("--dry-run", action="store_true", help="print the matrix of runs and leave")
     sweep.add_argument("--only", action="append", default=[], metavar="PATTERN", help="e.g. dcgan/*/0; may be repeated")

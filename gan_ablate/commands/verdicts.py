@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import command, say
+from gan_ablate.commands import columns, command, say
 from gan_ablate.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def _table(table: Verdicts) -> Iterator[str]:
         yield f"  {table.objection}: it cannot carry verdicts of 'helps'"
     for said in filter(None, (table.unsettled, table.base_is_the_limit)):
         yield f"  {said}"
-    rows = [COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from columns([COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())])
     yield ""
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -115,24 +115,28 @@ class Opened:
     looks: dict[Place, Looked]
 
     def missing(self) -> list[dict[str, Any]]:
-        """What its looks ask for and is not finished: one object per place and arm, the cheapest first.
-
-        minutes: of all these seeds, by the arm's finished runs, else the model's; `None` where none is finished.
-        """
+        """What its looks ask for and is not finished: one object per place and arm, the cheapest first."""
         rows = []
         outcomes = outcomes_of(self.runs)
         for place, looked in self.looks.items():
+            here = [r for r in self.runs if (r.model, r.dataset, r.budget) == place]
             for arm, n in looked.seeds.items():
                 seeds = [s for s in self.plan.first(n) if s not in outcomes.get(place, {}).get(arm, {})]
-                each = self._seconds(place, arm) or self._seconds(place, None)
-                minutes = None if each is None else len(seeds) * each / 60
-                row = {"model": place[0], "dataset": place[1], "arm": arm, "seeds": seeds, "minutes": minutes}
+                row = missing_row((*place[:2], arm), seeds, [r for r in here if r.arm == arm], here)
                 rows += [row | ({"budget": place[2]} if place[2] else {})] * bool(seeds)
         return sorted(rows, key=lambda row: math.inf if row["minutes"] is None else row["minutes"])
 
-    def _seconds(self, place: Place, arm: str | None) -> float | None:
-        own = (r for r in self.runs if (r.model, r.dataset, r.budget) == place)
-        return mean_seconds(r for r in own if arm in (None, r.arm))
+
+def missing_row(
+    cell: tuple[str, str, str], seeds: Sequence[int], own: Iterable[Run], here: Iterable[Run]
+) -> dict[str, Any]:
+    """An object of `gan-ablate next --json`. cell: model, dataset, arm. seeds: that are missing.
+
+    minutes: of them all, by the mean of the arm's own finished runs, else of all `here`; `None` where none is.
+    """
+    each = mean_seconds(own) or mean_seconds(here)
+    minutes = None if each is None else len(seeds) * each / 60
+    return {"model": cell[0], "dataset": cell[1], "arm": cell[2], "seeds": list(seeds), "minutes": minutes}
 
 
 def mean_seconds(runs: Iterable[Run]) -> float | None:

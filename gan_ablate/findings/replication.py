@@ -16,16 +16,12 @@ from gan_ablate.recipe import BASE, LARGEST_WHOLE, Recipe, run_id_of
 from gan_ablate.results.frames import Results
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.stats.intervals import NONE, Interval
-from gan_ablate.stats.two_part import MARGIN, Runs, Verdict
+from gan_ablate.stats.two_part import FAVOURS, MARGIN, VERDICTS, Runs, Verdict
 from gan_ablate.study.entries import MOST_SEEDS
 from gan_ablate.study.seed_plan import plan_of
 
 REPLICATES = "replicates"  # key of a replication's source: the name of the first study
-DECIDED = ("helps", "rescues", "same", "fails more", "hurts")
-OPPOSITE = {
-    "helps": ("hurts", "fails more"), "rescues": ("hurts", "fails more"), "hurts": ("helps", "rescues"),
-    "fails more": ("helps", "rescues"),
-}  # fmt: skip
+DECIDED = tuple(verdict for verdict in VERDICTS if verdict != "undecided")
 
 
 class DecidedArm(NamedTuple):
@@ -150,7 +146,7 @@ class Held:
     @property
     def turned(self) -> bool:
         """Whether the fresh seeds by themselves give the opposite verdict."""
-        return self.fresh_verdict in OPPOSITE.get(self.verdict, ())
+        return FAVOURS.get(self.verdict, 0) * FAVOURS.get(self.fresh_verdict, 0) < 0
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,7 @@ class Replication:
             "inside the margin again (same)",
             self.share([a.again(self.margin) for a in self.arms if a.verdict == "same"]),
         )
-        turned = [a.turned for a in self.arms if a.known and a.verdict in OPPOSITE]
+        turned = [a.turned for a in self.arms if a.known and a.verdict in FAVOURS]
         yield "turned into the opposite verdict", self.share(turned)
 
     @property

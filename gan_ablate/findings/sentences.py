@@ -12,6 +12,7 @@ from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import percent
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
+from gan_ablate.stats.two_part import FAVOURS
 
 MOST = 4  # arms that a sentence names
 Found = Sequence[tuple[str, ArmSummary]]  # (title of the model's table, arm)
@@ -28,8 +29,8 @@ def sentences(tables: Sequence[ModelTable]) -> list[str]:
     if not found:
         return []
     several = len(first) > 1
-    better = [(title, a) for title, a in found if a.verdict in ("helps", "rescues")]
-    worse = [(title, a) for title, a in found if a.verdict in ("hurts", "fails more")]
+    better = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) < 0]
+    worse = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) > 0]
     return [
         f"{_counted(len(better), len(found), 'helps')}{_named(better, several)}",
         f"{_counted(len(worse), len(found), 'harms')}{_named(worse, several)}",

@@ -131,7 +131,7 @@ def summarise(arm: str, rows: Rows, found: Verdicts | None, base_rows: Rows | No
         is_mean=mean_interval(known(done["is_mean"])),
         means={k: mean(done[k]) for k in (*QUALITY, *CARD)},
         final_over_best=float(np.exp(drift.mean())) if len(drift) else math.nan,
-        fall=fall_of(rows),
+        fall=found.falls[arm] if found and arm in found.falls else fall_of(rows),
         spread=float(logs.std(ddof=1)) if len(logs) > 1 else math.nan,
         seconds=mean(done["seconds"]),
         signs=_signs(done),

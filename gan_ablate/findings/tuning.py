@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gan_ablate.findings.looks import Opened, mean_seconds, open_root, outcomes_of
+from gan_ablate.findings.looks import Opened, missing_row, open_root, outcomes_of
 from gan_ablate.results.runs import MISSING, Run, read_run
 from gan_ablate.results.study_file import read_study
 from gan_ablate.stats.two_part import Runs
@@ -157,9 +157,8 @@ def _open(runs: Iterable[Run]) -> list[dict[str, Any]]:
     rows = []
     for (model, dataset, arm, setting), own in held.items():
         seeds = [r.seed for r in own if r.outcome == MISSING]
-        each = mean_seconds(own) or mean_seconds(r for r in every if (r.model, r.dataset) == (model, dataset))
-        minutes = None if each is None else len(seeds) * each / 60
-        row = {"model": model, "dataset": dataset, "arm": arm, "seeds": seeds, "minutes": minutes}
+        here = (r for r in every if (r.model, r.dataset) == (model, dataset))
+        row = missing_row((model, dataset, arm), seeds, own, here)
         rows += [{**row, "tuning": setting or None}] * bool(seeds)
     return rows
 

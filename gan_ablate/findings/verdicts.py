@@ -23,7 +23,6 @@ from gan_ablate.study.seed_plan import SeedPlan
 SCHEMA = 1  # of `records`: raise it when a key changes its meaning or goes
 NOT_TESTED = "not tested"
 ORDER = (*VERDICTS, NOT_TESTED)
-DIFFERS = ("helps", "rescues", "fails more", "hurts")  # verdicts of an arm that is told apart from base
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ArmSummary
-from gan_ablate.findings.verdicts import DIFFERS
 from gan_ablate.formatting import number, one_line
 from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.report.figures import samples
@@ -35,6 +34,7 @@ from gan_ablate.report.sections import panel_anchor
 from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.report.verdict_columns import change, verdict
 from gan_ablate.results.files import UNREADABLE
+from gan_ablate.stats.two_part import FAVOURS
 from gan_ablate.store.show import against_base
 from gan_ablate.tricks import trick_names
 
@@ -66,7 +66,7 @@ def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
     queue = []
     for place, m in enumerate(study.models):
         for k, a in enumerate(m.table.arms):
-            rank = 0 if a.arm == BASE else 1 if a.verdict in DIFFERS else 2
+            rank = 0 if a.arm == BASE else 1 if a.verdict in FAVOURS else 2
             q = 1.0 if math.isnan(a.q) else a.q
             queue.append(((rank, q, k, place), m.anchors[a.arm], m.table.groups[a.arm]))
     queue.sort(key=lambda entry: entry[0])

@@ -11,7 +11,6 @@ import pandas as pd
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
 from gan_ablate.findings.effects import SignRow, announced
-from gan_ablate.findings.verdicts import DIFFERS
 from gan_ablate.formatting import p_value
 from gan_ablate.recipe import BASE
 from gan_ablate.report.arm_columns import SIGN_WORDS
@@ -33,6 +32,7 @@ from gan_ablate.report.section import (
 )
 from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.stats.corrections import ALPHA
+from gan_ablate.stats.two_part import FAVOURS
 
 CURVE = (
     "FID against generator steps, logarithmic, all panels of a model to one scale. Thin lines are seeds, the thick "
@@ -108,7 +108,7 @@ def curves(study: ReportedStudy) -> Section:
 
     def group(m: Model) -> Group:
         panels = {arm: (m.anchors[arm], panel_anchor(m, arm), drawn) for arm, drawn in m.panels.items()}
-        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in DIFFERS)}
+        decided = {BASE, *(a.arm for a in m.table.arms if a.verdict in FAVOURS)}
         first = [p for arm, p in panels.items() if arm in decided]
         rest = [p for arm, p in panels.items() if arm not in decided]
         folded = Fold(f"{len(rest)} arms that are not told apart from base", (Panels(rest),))

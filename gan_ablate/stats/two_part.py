@@ -24,6 +24,7 @@ from gan_ablate.stats.parts import MARGIN, Margins, Parts, Runs, differences, pa
 
 BASE_FAILS, BASE_WIDE = 0.2, 1.25  # share of base's runs that fail, and its interval: over them it carries no "helps"
 VERDICTS = ("helps", "rescues", "same", "undecided", "fails more", "hurts")
+FAVOURS = {"helps": -1, "rescues": -1, "fails more": 1, "hurts": 1}  # -1: the arm is better than base, 1: worse
 
 
 class Evidence(NamedTuple):

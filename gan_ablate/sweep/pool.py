@@ -102,6 +102,10 @@ class Summary:
     spent: bool = False  # the budget ended it, as it was asked to
 
     @property
+    def in_words(self) -> str:
+        return f"{self.done} done, {self.failed} crashed, {self.skipped} done before, {self.left} left"
+
+    @property
     def exit_code(self) -> int:
         """For the shell: 130 after Ctrl-C (128 + signal), 1 if a run failed, or is left for all the budget, else 0."""
         left = 0 if self.spent else self.left

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.findings.looks import Looked, Place, look_everywhere, mean_seconds, outcomes_of
@@ -19,20 +20,40 @@ from gan_ablate.study.cells import Expansion, ties
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 
 
+class FinishedRuns:
+    """Reads runs of a root, each that is finished once. Called with a recipe, and what its cell says beyond it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.finished: dict[str, Run] = {}  # by run id
+
+    def __call__(self, recipe: Recipe, **cell: Any) -> Run:
+        run_id = recipe.run_id
+        if run_id in self.finished:
+            return self.finished[run_id]
+        run = read_run(
+            self.root / "runs" / run_id,
+            Cell(run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, **cell),
+        )
+        if run.outcome != MISSING:
+            self.finished[run_id] = run
+        return run
+
+
 class Releases:
     """The runs of a study, released look by look, the first budget before the second. What is released depends on the
     results alone."""
 
     def __init__(self, root: Path, expansion: Expansion, plan: SeedPlan, budgets: Budgets | None = None) -> None:
-        self.root, self.expansion, self.plan, self.budgets = root, expansion, plan, budgets
+        self.expansion, self.plan, self.budgets = expansion, plan, budgets
         tied = ties(expansion.recipes) | ties(expansion.longer)
         self._by_construction = {run_id for run_id, tie in tied.items() if tie.same_as_base}
-        self._known: dict[str, Run] = {}  # by run id: finished runs, each read once
+        self._read = FinishedRuns(root)
 
     def looks(self) -> dict[Place, Looked]:
         """(model, dataset, budget) -> what its looks have found. Arms that are base by construction are no tests."""
         tested = [
-            self._run(r, budget) for budget, recipes in self._each().items() for r in recipes
+            self._read(r, budget=budget) for budget, recipes in self._each().items() for r in recipes
             if r.run_id not in self._by_construction
         ]  # fmt: skip
         return look_everywhere(outcomes_of(tested), self.plan, self.budgets)
@@ -62,18 +83,9 @@ class Releases:
     def _cost(self, place: Place, looked: Looked) -> float:
         """Seconds until the next look, for each arm that it may decide; 0 where they are not known."""
         asked = self._asked(place, looked)
-        missing = [r for r in asked if r.arm in looked.seeds and r.run_id not in self._known]
-        own = (run for run in self._known.values() if (run.model, run.dataset, run.budget) == place)
+        missing = [r for r in asked if r.arm in looked.seeds and r.run_id not in self._read.finished]
+        own = (run for run in self._read.finished.values() if (run.model, run.dataset, run.budget) == place)
         return len(missing) * (mean_seconds(own) or 0.0) / max(1, len(looked.open))
-
-    def _run(self, recipe: Recipe, budget: str) -> Run:
-        if recipe.run_id in self._known:
-            return self._known[recipe.run_id]
-        cell = Cell(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, budget=budget)
-        run = read_run(self.root / "runs" / recipe.run_id, cell)
-        if run.outcome != MISSING:
-            self._known[recipe.run_id] = run
-        return run
 
 
 def refuse_other_plan(root: Path, plan: SeedPlan) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from gan_ablate.errors import InputError
 from gan_ablate.findings.tuning import Choice, choices, ready
 from gan_ablate.recipe import Recipe
-from gan_ablate.results.runs import MISSING, Run, read_run
-from gan_ablate.results.study_file import NAME, Cell, read_study
+from gan_ablate.results.runs import Run
+from gan_ablate.results.study_file import NAME, read_study
 from gan_ablate.study.cells import Expansion
 from gan_ablate.study.seed_plan import SeedPlan
 from gan_ablate.study.tuning import Tune, settings, tune_of
-from gan_ablate.sweep.releases import Releases
+from gan_ablate.sweep.releases import FinishedRuns, Releases
 
 
 class TunedReleases:
@@ -25,7 +25,7 @@ class TunedReleases:
         self.trials = tuple(r for r in expansion.recipes if r.run_id in expansion.tuning)
         self._as_written = tuple(r for r in expansion.recipes if r.run_id not in expansion.tuning)
         self._settings: dict[tuple[str, str, str], dict[str, Recipe]] = {}
-        self._known: dict[str, Run] = {}  # by run id: finished tuning runs, each read once
+        self._read = FinishedRuns(root)
         self._looks: Releases | None = None
 
     def wanted(self) -> Expansion:
@@ -64,17 +64,8 @@ class TunedReleases:
         return replace(self._settings[arm][choice.chosen.setting], seed=recipe.seed)
 
     def _run(self, recipe: Recipe) -> Run:
-        run_id = recipe.run_id
-        if run_id in self._known:
-            return self._known[run_id]
-        setting, own = self.expansion.tuning[run_id]
-        cell = Cell(
-            run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, tuning=setting, own_setting=own
-        )  # fmt: skip
-        run = read_run(self.root / "runs" / run_id, cell)
-        if run.outcome != MISSING:
-            self._known[run_id] = run
-        return run
+        setting, own = self.expansion.tuning[recipe.run_id]
+        return self._read(recipe, tuning=setting, own_setting=own)
 
 
 def refuse_other_tune(root: Path, tune: Tune) -> None:
