@@ -48,7 +48,7 @@ class Run:
     def recipe(self) -> Mapping[str, Any]:
         return mapping(self.record.get("recipe"))
 
-    @property
+    @cached_property
     def tricks(self) -> dict[str, Mapping[str, Any]]:
         """Name -> parameters of the tricks that it was trained with."""
         listed = self.recipe.get("tricks")

@@ -19,7 +19,7 @@ LEAST = 1e-5  # of the median variance: smaller ones count as this (as in limma)
 CAUTION = 0.2  # of the prior: the most, of what was simulated, with which tables of few arms keep their level
 POINTS, DEPTH = 200, 46.0  # of the quadrature: points, and the logarithm of the least weight (1e-20)
 MANY = 1e12  # degrees of freedom that stand for infinitely many
-BISECTIONS = 45  # to 13 digits
+STEPS, ENOUGH = 200, 1e-14  # of Newton's method: at the most, and the relative step that is none
 
 
 class Prior(NamedTuple):
@@ -102,24 +102,34 @@ class Difference(NamedTuple):
         return self.beyond(margin - self.mean), self.beyond(margin + self.mean)
 
     def bounds(self, level: float | np.ndarray = 0.95) -> tuple[np.ndarray, np.ndarray]:
-        """The interval (n,), (n,) that inverts the test, by bisection. level: one, or (n,)."""
+        """The interval (n,), (n,) that inverts the test. level: one, or (n,).
+
+        By Newton's method from 0: over it the tail is convex and falls, so no step goes too far.
+        """
         tail = (1 - np.broadcast_to(level, self.mean.shape)) / 2
-        wide = np.hypot(self.error, self.other_error)
-        low, high = np.zeros_like(wide), wide.copy()
-        for _ in range(BISECTIONS):  # until it is wide enough
-            short = self.beyond(high) > tail
-            if not short.any():
+        mixture = self._mixture()
+        half = np.where(np.isnan(np.hypot(self.error, self.other_error)), np.nan, 0.0)
+        for _ in range(STEPS):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step = (mixture.beyond(half) - tail) / mixture.density(half)
+            step = np.where((step > 0) & ~self._exact, step, 0.0)
+            if not (step > ENOUGH * half).any():
                 break
-            high = np.where(short, 2 * high, high)
-        for _ in range(BISECTIONS):
-            middle = (low + high) / 2
-            short = self.beyond(middle) > tail
-            low, high = np.where(short, middle, low), np.where(short, high, middle)
-        half = np.where(np.isnan(wide), np.nan, high)
+            half = half + step
         return self.mean - half, self.mean + half
 
     def beyond(self, x: np.ndarray) -> np.ndarray:
-        """P(error T(dof) + other_error T(other_dof) >= x) for x (n,).
+        """P(error T(dof) + other_error T(other_dof) >= x) for x (n,)."""
+        exact = self._exact & ~np.isnan(x)
+        return np.where(exact, np.where(x > 0, 0.0, 1.0), self._mixture().beyond(x))
+
+    @property
+    def _exact(self) -> np.ndarray:
+        """Where nothing varies."""
+        return (self.error == 0) & (self.other_error == 0)
+
+    def _mixture(self) -> _Mixture:
+        """The sum of the two T's as a mixture of scaled ones.
 
         Given how the two chi-squared variables under the T's divide their sum, which is independent of that sum, the
         whole is one T with the degrees of freedom of both, scaled (Ruben 1960). The mean over that division is taken
@@ -136,12 +146,33 @@ class Difference(NamedTuple):
             weight, share = np.exp(-_depth(s, own[:, None], total[:, None])), own[:, None]
             up, down = np.exp(np.minimum(s, 700)), np.exp(np.minimum(-s, 700))
             scale = a[:, None] ** 2 * (share + (1 - share) * down) + b[:, None] ** 2 * (1 - share + share * up)
-            z = -x[:, None] / np.sqrt(scale)
-            tail, many = special.stdtr(total[:, None], z), total > MANY
+            return _Mixture(total, np.sqrt(scale), weight)
+
+
+class _Mixture(NamedTuple):
+    """T's with `total` (n,) degrees of freedom, times `scale` (n, m), with probabilities in proportion to `weight`."""
+
+    total: np.ndarray
+    scale: np.ndarray
+    weight: np.ndarray
+
+    def beyond(self, x: np.ndarray) -> np.ndarray:
+        """P(>= x) for x (n,)."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            z = -x[:, None] / self.scale
+            tail, many = special.stdtr(self.total[:, None], z), self.total > MANY
             tail[many] = special.ndtr(z[many])
-            found = (tail * weight).sum(1) / weight.sum(1)
-        exact = (self.error == 0) & (self.other_error == 0) & ~np.isnan(x)
-        return np.where(exact, np.where(x > 0, 0.0, 1.0), found)
+            return (tail * self.weight).sum(1) / self.weight.sum(1)
+
+    def density(self, x: np.ndarray) -> np.ndarray:
+        """At x (n,)."""
+        n = self.total[:, None]
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            # the logarithm of the gamma function's quotient by beta, which keeps its digits for large n
+            height = np.exp(-special.betaln(n / 2, 0.5)) / np.sqrt(n)
+            square = (x[:, None] / self.scale) ** 2
+            at = height * np.exp(-(n + 1) / 2 * np.log1p(square / n)) / self.scale
+            return (at * self.weight).sum(1) / self.weight.sum(1)
 
 
 def _depth(s: np.ndarray, own: np.ndarray, total: np.ndarray) -> np.ndarray:
