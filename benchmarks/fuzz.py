@@ -34,7 +34,7 @@ MIX = {"worker": 0.7, "sweeper": 0.2, "server": 0.1}  # who is killed, by how of
 ENDS = [word for word in MEANINGS if word != "crashed"]  # of a run that was carried out
 LULL = 0.8  # seconds between kills, on average
 ARMS = ["generator_ema", "generator_dropout", "experience_replay:size=32,kept=8", "n_critic:n=3"]
-BASE = {"dataset": "ring", "size": 1, "channels": 2, "width": 8, "steps": 52, "batch_size": 8, "precision": "fp32"}
+BASE = {"dataset": "ring", "size": 1, "channels": 2, "width": 8, "steps": 156, "batch_size": 8, "precision": "fp32"}
 BASE |= {"evaluation": {"samples": 64, "points": 2}}
 
 
@@ -78,6 +78,12 @@ class Fuzz:
     starts: int = 0
     alive: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.kind = self.next_kind()  # of the process that is killed next
+
+    def next_kind(self) -> str:
+        return self.draw.choices(list(MIX), list(MIX.values()))[0]
+
     def keep_up(self) -> None:
         """A sweeper for each that died or left."""
         self.alive = [s for s in self.alive if s.poll() is None]
@@ -86,26 +92,30 @@ class Fuzz:
             self.alive.append(sweeper(self.plan, self.root, "--workers", "1", "--retry-crashed"))
 
     def strike(self) -> None:
-        """Kills one process of a kind, drawn first; the draw is lost where there is none just now."""
-        kind = self.draw.choices(list(MIX), list(MIX.values()))[0]
-        victims = [s.pid for s in self.alive if s.poll() is None]
-        for _ in range(["sweeper", "server", "worker"].index(kind)):
-            victims = [child for pid in victims for child in children(pid)]
-        if victims:
+        """Kills one process of the kind that was drawn, or waits: a sweeper's server and workers come up after it."""
+        victims = {"sweeper": [s.pid for s in self.alive if s.poll() is None]}
+        victims["server"] = [child for pid in victims["sweeper"] for child in children(pid)]
+        victims["worker"] = [child for pid in victims["server"] for child in children(pid)]
+        if victims[self.kind]:
             with suppress(ProcessLookupError):
-                os.kill(self.draw.choice(victims), signal.SIGKILL)
-                self.killed[kind] += 1
+                os.kill(self.draw.choice(victims[self.kind]), signal.SIGKILL)
+                self.killed[self.kind] += 1
+                self.kind = self.next_kind()
 
     def finished(self) -> int:
         return sum(1 for _ in self.root.glob("runs/*/result.json"))
 
     def run(self, total: int, kills: int, deadline: float) -> None:
-        """Kills spread over the whole sweep: the k-th comes when k / kills of nine tenths of it are done."""
+        """Kills spread over the whole sweep: the k-th comes when k / kills of three fifths of it are done.
+
+        The more kills are due, the shorter the lull before the next: a fast machine gets as many as a slow one.
+        """
         try:
             while (done := self.finished()) < total and time.monotonic() < deadline:
                 self.keep_up()
-                time.sleep(self.draw.expovariate(1 / LULL))
-                if sum(self.killed.values()) < kills * min(1.0, done / total / 0.9 + 0.02):
+                due = kills * min(1.0, done / total / 0.6 + 0.02) - sum(self.killed.values())
+                time.sleep(self.draw.expovariate((1 + max(0.0, due)) / LULL))
+                if due > 0:
                     self.strike()
         finally:
             for each in self.alive:
