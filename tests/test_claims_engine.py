@@ -22,7 +22,7 @@ from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import load, run_tables
 from gan_ablate.stats.corrections import benjamini_hochberg
 from gan_ablate.stats.failures import boschloo_p
-from gan_ablate.stats.parts import Runs, differences, parts, prior_of
+from gan_ablate.stats.parts import MARGIN, Runs, differences, parts, prior_of
 from gan_ablate.stats.two_part import over_looks, weigh
 
 BASE_SEEDS, LOOKS = 12, (3, 6, 12)
@@ -72,7 +72,12 @@ def test_a_claim_about_an_arm_says_what_the_arms_own_verdict_says(root):
             counts = table.verdicts.runs[arm].finished, table.verdicts.base.finished
             assert e.n == (counts[::-1] if treatment == BASE else counts)
             assert e.p_holm >= e.q >= e.p
-            if e.expects == "lower":
+            if e.expects == "lower" and e.says == "same":
+                assert (e.p, e.p_same) == (own.p, own.p_same)
+                assert e.q >= 0.05 > e.q_same
+                assert e.effect.low > 1 / MARGIN
+                assert e.effect.high < MARGIN
+            elif e.expects == "lower":
                 assert e.p == own.p
                 way = WAY[own.direction] * (-1 if treatment == BASE else 1)
                 assert e.says in ("open", "supports" if way < 0 else "contradicts"), claim.id
@@ -108,6 +113,23 @@ def test_two_arms_are_compared_with_the_prior_of_all_at_the_looks_they_share(roo
     expected = over_looks(found, THIRDS if table.plan else (1.0,))
     assert e.p == pytest.approx(expected.p)
     assert [*e.effect] == pytest.approx([*expected.ratio])
+
+
+def test_no_difference_is_a_family_of_its_own_that_a_failing_arm_is_no_part_of(tmp_path):
+    """FIDs that are equal decide a claim of a lower one; where the arm fails more they do not."""
+    found = {}
+    for name, effect, outcome in (("same", 0.0, "ok"), ("other", 0.2, "ok"), ("fails", 0.0, lambda s: "diverged" if s < 3 else "ok")):  # fmt: skip
+        root = Root(tmp_path / name, "claims").arm("dcgan", BASE, seeds=12, noise=0.1)
+        root.arm("dcgan", "uniform_latents", effect, 12, 0.1, outcome=outcome)
+        (table,) = tables(load(write(root, tmp_path / name)))
+        (claim,) = [v for v in judge([load(tmp_path / name)]) if v.id == "latent.gaussian"]
+        (e,) = claim.evidence
+        own = table.verdicts.arms["uniform_latents"].evidence
+        found[name] = claim.verdict, e.says
+        assert (e.p, e.p_same) == (own.p, own.p_same)
+    assert found == {
+        "same": ("no difference", "same"), "other": ("supported", "supports"), "fails": ("inconclusive", "open")
+    }  # fmt: skip
 
 
 def test_swapped_sides_are_one_test(root):
@@ -174,7 +196,7 @@ def test_an_open_claim_of_an_adaptive_study_is_settled_by_its_looks(tmp_path):
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory):
-    """One claim that holds on mnist, is contradicted on fashion and open on shapes; others that differ less."""
+    """One claim that holds on mnist, is contradicted on fashion and open on shapes; another that makes no difference there."""
     path = tmp_path_factory.mktemp("three")
     root = Root(path, "claims")
     for dataset, pooling, soft, beta in (
@@ -183,7 +205,8 @@ def three(tmp_path_factory):
         ("fashion", -0.8, -0.5, 0.7),
     ):
         for arm, effect in ((BASE, 0.0), ("max_pooling", pooling), ("soft_labels", soft), ("adam_lr:lr=0.001", beta)):
-            root.arm("dcgan", arm, effect, seeds=6, noise=0.1, dataset=dataset)
+            noise = 0.5 if (dataset, arm) == ("shapes", "max_pooling") else 0.1
+            root.arm("dcgan", arm, effect, seeds=6, noise=noise, dataset=dataset)
     return write(root, path)
 
 
@@ -198,10 +221,10 @@ def test_a_claim_is_judged_on_each_dataset_and_over_all(three):
     assert found["arch.strided"].summary.startswith(
         "Supported on mnist only (dcgan), contradicted on fashion (dcgan), not decided on shapes: "
     )
-    assert each("label.soft") == {"shapes": "inconclusive", "mnist": "supported", "fashion": "supported"}
+    assert each("label.soft") == {"shapes": "no difference", "mnist": "supported", "fashion": "supported"}
     assert found["label.soft"].verdict == "supported"
     assert found["label.soft"].summary.startswith(
-        "Supported on mnist and fashion only (dcgan), not decided on shapes: "
+        "Supported on mnist and fashion only (dcgan), no difference on shapes (dcgan): "
     )
     assert found["label.soft"].certain
     assert set(each("arch.no_fc").values()) == {"not tested"}
@@ -210,6 +233,8 @@ def test_a_claim_is_judged_on_each_dataset_and_over_all(three):
 @pytest.mark.parametrize(("each", "whole"), [
     (["supported", "inconclusive", "not tested"], "supported"), (["supported", "contradicted"], "mixed"),
     (["contradicted", "inconclusive"], "contradicted"), (["mixed", "supported"], "mixed"),
+    (["no difference", "inconclusive"], "no difference"), (["no difference", "supported"], "supported"),
+    (["contradicted", "no difference"], "contradicted"), (["no difference", "mixed"], "mixed"),
     (["inconclusive", "not tested"], "inconclusive"), (["not tested"], "not tested"), ([], "not tested"),
 ])  # fmt: skip
 def test_the_rule_over_datasets(each, whole):

@@ -11,9 +11,11 @@ from gan_ablate.stats.parts import MARGIN
 Expectation = Literal["lower", "higher", "equivalent", "not worse", "equal", "always", "near"]
 Rule = Literal["any", "all", "some"]
 RULES = {
-    "any": "supported if some test supports it and none contradicts it; contradicted the other way round",
+    "any": "supported if some test supports it and none contradicts it, contradicted the other way round; no "
+    "difference if every test calls the two the same",
     "all": "each of its contrasts must be supported; one contradicted contrast contradicts it",
-    "some": "it says 'sometimes': supported if any test supports it, contradicted if every one contradicts it",
+    "some": "it says 'sometimes': supported if any test supports it, contradicted if every one contradicts it, no "
+    "difference if every one contradicts it or calls the two the same",
 }
 
 

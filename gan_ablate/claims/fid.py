@@ -51,14 +51,16 @@ def compare_fid(test: PlannedTest, alpha: float) -> Finding:
         ahead, side, better = _answer(parts, contrast, mirrored)
         for_treatment = better < 0 or (contrast.is_margin and side > 0)
         mine, other = (s.failures.rate for s in (sides if for_treatment else sides[::-1]))
-        return 1.0 if fails_too_often(mine, other, control == BASE) else ahead
+        apart = 1.0 if fails_too_often(mine, other, control == BASE) else ahead
+        return apart if contrast.is_margin or not parts.p_same < apart else parts.p_same
 
     def more(threshold: float) -> tuple[int, int] | None:
         offer = held.more_seeds(arm, control, threshold, p_ahead)
         return offer and ((offer.base, offer.seeds) if mirrored else (offer.seeds, offer.base))
 
     return Finding(
-        p=p, supports=supports, effect=ratio, smallest_missed=_reach(ratio, contrast), bound=True,
+        p=p, p_same=math.nan if contrast.is_margin else 0.0 if found.identical else found.p_same,
+        supports=supports, effect=ratio, smallest_missed=_reach(ratio, contrast), bound=True,
         told=told, note=f"margin: a ratio of {MARGIN:g}" if contrast.is_margin else "", n=n, favours=favours,
         counts_failures=control == BASE, more=more,
         failures=(wilson(sides[0].failed, n[0]), wilson(sides[1].failed, n[1])),

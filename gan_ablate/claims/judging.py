@@ -2,14 +2,15 @@
 
 The family is the whole registry, whatever claims are asked for: it was declared before the data. As in the report's
 tables Benjamini and Hochberg's correction gives what a test says, and Holm's marks it as certain. Two claims may share
-a test, each expecting the opposite of the other: the corrections count it once.
+a test, each expecting the opposite of the other: the corrections count it once. Whether two FIDs are the same within
+the margin is a family of its own, as in the tables.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.looks import at_each_look
@@ -27,17 +28,32 @@ from gan_ablate.study.budgets import at
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
 
 
+class Corrected(NamedTuple):
+    """The p of one test: its own, q of Benjamini and Hochberg, and p of Holm."""
+
+    p: float = math.nan
+    q: float = math.nan
+    p_holm: float = math.nan
+
+
 class Family(NamedTuple):
     """All tests of the registry, corrected together."""
 
-    p: Mapping[tuple[object, ...], tuple[float, float]]  # by key: q of Benjamini and Hochberg, p of Holm
+    p: Mapping[tuple[object, ...], Corrected]  # by key
     tests: int
     alpha: float
 
     @property
     def threshold(self) -> float:
         """What one more test alone would have to pass now."""
-        return self.alpha * (1 + sum(q < self.alpha for q, _ in self.p.values())) / max(1, self.tests)
+        return self.alpha * (1 + sum(p.q < self.alpha for p in self.p.values())) / max(1, self.tests)
+
+
+class Families(NamedTuple):
+    """Tests of a difference, and of FIDs that are the same within the margin."""
+
+    apart: Family
+    same: Family
 
 
 def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
@@ -48,10 +64,11 @@ def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     share = alpha / max(1, len(asked))  # of one test, after the stricter correction
     findings = {t: _find(t, share) for row in rows for t in row if not t.missing}
     rows = [_where_it_is_asked(_without_fallbacks(row, findings)) for row in rows]
-    family = _corrected([t for row in rows for t in row], findings, alpha)
+    whole = [t for row in rows for t in row]
+    families = Families(*(_corrected(whole, findings, alpha, kind) for kind in ("p", "p_same")))  # type: ignore[arg-type]
     datasets = [*dict.fromkeys(table.dataset for table in found)]
     return [
-        conclude(claim, tuple(_evidence(t, findings.get(t), family) for t in row), family.tests, datasets)
+        conclude(claim, tuple(_evidence(t, findings.get(t), families) for t in row), families.apart.tests, datasets)
         for claim, row in zip(claims, rows)
     ]
 
@@ -73,15 +90,19 @@ def _without_fallbacks(row: Sequence[PlannedTest], findings: Findings) -> list[P
     return [t for t in row if not (t.contrast.fallback and t.model in told)]
 
 
-def _corrected(planned: Sequence[PlannedTest], findings: Findings, alpha: float) -> Family:
+def _corrected(
+    planned: Sequence[PlannedTest], findings: Findings, alpha: float, kind: Literal["p", "p_same"]
+) -> Family:
     """Tests of an unfinished sweep that wait for their runs count too, as p = 1."""
-    p = {t.key: findings[t].p for t in planned if t in findings}
+    p: dict[tuple[object, ...], float] = {t.key: getattr(findings[t], kind) for t in planned if t in findings}
     tested = {key for key, value in p.items() if not math.isnan(value)}
     may_come = (t for t in planned if not t.contrast.fallback and not t.contrast.is_rule)
+    if kind == "p_same":
+        may_come = (t for t in may_come if t.measure.has_margin and not t.contrast.is_margin)
     to_come = len({t.key for t in may_come if _waits(t, findings)} - tested)
     whole = [*p.values(), *[1.0] * to_come]
-    both = zip(map(float, benjamini_hochberg(whole)), map(float, holm(whole)))
-    return Family(dict(zip(p, both)), to_come + len(tested), alpha)
+    each = map(Corrected, whole, map(float, benjamini_hochberg(whole)), map(float, holm(whole)))
+    return Family(dict(zip(p, each)), to_come + len(tested), alpha)
 
 
 def _waits(test: PlannedTest, findings: Findings) -> bool:
@@ -89,7 +110,7 @@ def _waits(test: PlannedTest, findings: Findings) -> bool:
     return test.awaited or (test in findings and any(findings[test].n) and test.progress != "")
 
 
-def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evidence:
+def _evidence(test: PlannedTest, finding: Finding | None, families: Families) -> Evidence:
     contrast, measure, table = test.contrast, test.measure, test.table
     crossed = test.model != test.control_model
     model = (f"{test.model} v {test.control_model}" if crossed else test.model) + at(table.budget)
@@ -97,9 +118,12 @@ def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evi
     if finding is None:
         return Evidence(*place, says="not tested", note=_joined(test.missing, test.progress if test.awaited else ""))
     a, b = ([r for arm in side for r in table.side(*arm).values()] for side in measure.sides(test))
-    q, p_holm = family.p.get(test.key, (math.nan, math.nan))
     failures = finding.failures or (_rate(a), _rate(b))
-    says, note = _says(test, finding, q < family.alpha, failures)
+    apart, same = (family.p.get(test.key, Corrected()) for family in families)
+    says, note = _says(test, finding, apart.q < families.apart.alpha, failures)
+    if says == "open" and same.q < families.same.alpha:
+        says, note = "same", ""
+    p_holm, family = (same.p_holm, families.same) if says == "same" else (apart.p_holm, families.apart)
     if says == "not tested" and measure.needs and not any(finding.n):
         note = f"needs {measure.needs}"
     return Evidence(
@@ -110,9 +134,12 @@ def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evi
         scale=finding.scale,
         effect=finding.effect,
         p=finding.p,
-        q=q,
-        p_holm=p_holm,
-        certain=says in ("supports", "contradicts") and (finding.by_rule or p_holm < family.alpha),
+        q=apart.q,
+        p_holm=apart.p_holm,
+        p_same=same.p,
+        q_same=same.q,
+        tests=family.tests,
+        certain=says in ("supports", "contradicts", "same") and (finding.by_rule or p_holm < family.alpha),
         smallest_missed=math.nan if says == "open" and note else finding.smallest_missed,
         bound=finding.bound,
         failures=failures,
@@ -120,7 +147,7 @@ def _evidence(test: PlannedTest, finding: Finding | None, family: Family) -> Evi
         volatility=_means(a, b, MEASURES["volatility"].read),
         told=finding.told,
         note=_joined(finding.note, note, test.progress),
-        **settling(test, finding, family.threshold, note) if says == "open" else {},
+        **settling(test, finding, families.apart.threshold, note) if says == "open" else {},
     )
 
 

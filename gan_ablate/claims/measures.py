@@ -61,7 +61,7 @@ def _late(label: str, key: str) -> ModelMeasure:
 
 
 MEASURES: dict[str, Measure] = {
-    "fid": Measure("FID", "lower", compare_fid, read=fid, always=True, by_look=False),
+    "fid": Measure("FID", "lower", compare_fid, read=fid, always=True, by_look=False, has_margin=True),
     "modes": Measure(
         "modes reached", "higher", compare_scores, "linear", modes, needs="a dataset of known modes"
     ),

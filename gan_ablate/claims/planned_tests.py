@@ -77,6 +77,7 @@ class Measure:
     always: bool = False  # whether every run that did not fail has it
     quality: bool = True  # whether a better figure is worth nothing where more runs fail
     by_look: bool = True  # whether an adaptive study is asked at each of its looks; else it sees to them itself
+    has_margin: bool = False  # whether two sides can be the same within the margin of all verdicts
     unit: str = "seeds"  # of what more would settle it
     needs: str = ""  # what a root must hold for it
     measured_by: str = ""  # the metric of `gan-ablate measure` that reads it off a checkpoint

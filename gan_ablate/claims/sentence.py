@@ -7,10 +7,18 @@ from collections.abc import Iterable, Sequence
 
 from gan_ablate.claims.claim import Claim
 from gan_ablate.claims.settling import settles
-from gan_ablate.claims.verdict import Decision, Evidence, OnDataset, Says, Verdict, decide
+from gan_ablate.claims.verdict import VERDICTS, Decision, Evidence, OnDataset, Says, Verdict, decide
 from gan_ablate.formatting import interval, number, p_value
+from gan_ablate.stats.parts import MARGIN
 
-WORDS = {"supported": "supported", "contradicted": "contradicted", "mixed": "mixed", "inconclusive": "not decided"}
+WORDS = {d: "not decided" if d == "inconclusive" else d for d in VERDICTS}
+SIDES: dict[Decision, tuple[Says, ...]] = {
+    "supported": ("supports",),
+    "contradicted": ("contradicts",),
+    "mixed": ("supports", "contradicts", "same"),
+    "no difference": ("same",),
+}
+VERBS: dict[Says, str] = {"supports": "supports it", "contradicts": "contradicts it", "same": "makes no difference"}
 
 
 def conclude(claim: Claim, evidence: tuple[Evidence, ...], tests: int, datasets: Sequence[str]) -> Verdict:
@@ -24,7 +32,7 @@ def conclude(claim: Claim, evidence: tuple[Evidence, ...], tests: int, datasets:
         statement=claim.statement,
         source=claim.cited,
         verdict=decision,
-        summary=_sentence(claim, decision, evidence, told, tests, each),
+        summary=_sentence(claim, decision, evidence, told, each),
         evidence=evidence,
         smallest_missed=told[0].smallest_missed if open_ else math.nan,
         tests=tests,
@@ -39,8 +47,7 @@ def _told(decision: Decision, evidence: Sequence[Evidence]) -> list[Evidence]:
     if decision == "inconclusive":
         tested = [e for e in evidence if e.says != "not tested"]
         return [_strongest([e for e in tested if e.says == "open"] or tested)] if tested else []
-    says = {"supported": ("supports",), "contradicted": ("contradicts",), "mixed": ("supports", "contradicts")}
-    sides = [[e for e in evidence if e.says == s] for s in says.get(decision, ())]
+    sides = [[e for e in evidence if e.says == s] for s in SIDES.get(decision, ())]
     return [_strongest(side) for side in sides if side]
 
 
@@ -49,10 +56,9 @@ def _strongest(evidence: Sequence[Evidence]) -> Evidence:
     return min(evidence, key=lambda e: -1.0 if math.isnan(e.p) else e.p)
 
 
-def _sentence(  # noqa: PLR0917
-    claim: Claim, decision: Decision, evidence: Sequence[Evidence], told: Sequence[Evidence], tests: int,
-    each: Sequence[OnDataset],
-) -> str:  # fmt: skip
+def _sentence(
+    claim: Claim, decision: Decision, evidence: Sequence[Evidence], told: Sequence[Evidence], each: Sequence[OnDataset]
+) -> str:
     if decision == "not tested":
         reasons = list(dict.fromkeys(f"{e.model}: {e.note}" for e in evidence))
         more = f" (and {len(reasons) - 2} more)" if len(reasons) > 2 else ""
@@ -60,19 +66,18 @@ def _sentence(  # noqa: PLR0917
         return f"Not tested: {'; '.join(reasons[:2]) or 'no data'}{more}{proof}."
     several = sum(d.verdict != "not tested" for d in each) > 1
     head = _over(each, evidence) if several and decision != "inconclusive" else _head(decision, evidence)
-    decided = [f"{e.measure} on {e.model} {e.says} it" for e in evidence if e.says in ("supports", "contradicts")]
+    decided = [f"{e.measure} on {e.model} {VERBS[e.says]}" for e in evidence if e.says in VERBS]
     if decision == "inconclusive" and decided:
         head += f" as a whole ({', '.join(dict.fromkeys(decided))})"
-    return f"{head}: {'; '.join(phrase(e, tests, several) for e in told)}."
+    return f"{head}: {'; '.join(phrase(e, several) for e in told)}."
 
 
 def _head(decision: Decision, evidence: Sequence[Evidence]) -> str:
-    return {
-        "supported": f"Supported on {_where(evidence, 'supports')}",
-        "contradicted": f"Contradicted on {_where(evidence, 'contradicts')}",
-        "mixed": f"Supported on {_where(evidence, 'supports')}, contradicted on {_where(evidence, 'contradicts')}",
-        "inconclusive": "Not decided",
-    }[decision]
+    if decision == "inconclusive":
+        return "Not decided"
+    words: dict[Says, str] = {"supports": "supported", "contradicts": "contradicted", "same": "no difference"}
+    parts = [f"{words[says]} on {where}" for says in SIDES[decision] if (where := _where(evidence, says))]
+    return _capital(", ".join(parts))
 
 
 def _over(each: Sequence[OnDataset], evidence: Sequence[Evidence]) -> str:
@@ -81,11 +86,14 @@ def _over(each: Sequence[OnDataset], evidence: Sequence[Evidence]) -> str:
     texts: list[str] = []
     for word in dict.fromkeys(sorted((d.verdict for d in tested), key=[*WORDS].index)):
         own = [d.dataset for d in tested if d.verdict == word]
-        says: tuple[Says, ...] = {"supported": ("supports",), "contradicted": ("contradicts",)}.get(word, ())  # type: ignore[assignment]
+        says = () if word == "mixed" else SIDES.get(word, ())
         models = " and ".join(dict.fromkeys(e.model for e in evidence if e.dataset in own and e.says in says))
-        only = " only" * (word in ("supported", "contradicted") and len(own) < len(tested) and not texts)
+        only = " only" * (bool(says) and len(own) < len(tested) and not texts)
         texts.append(f"{WORDS[word]} on {' and '.join(own)}{only}" + f" ({models})" * bool(models))
-    text = ", ".join(texts)
+    return _capital(", ".join(texts))
+
+
+def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
@@ -93,16 +101,16 @@ def _where(evidence: Iterable[Evidence], says: Says) -> str:
     return " and ".join(dict.fromkeys(e.model for e in evidence if e.says == says))
 
 
-def phrase(e: Evidence, tests: int, with_dataset: bool = False) -> str:
+def phrase(e: Evidence, with_dataset: bool = False) -> str:
     """One test in words and numbers."""
     contrast = "" if e.contrast.lower() in e.measure.lower() else f"{e.contrast}, "
     place = f"{e.measure}, {contrast}{e.model}" + f" on {e.dataset}" * with_dataset
     if math.isnan(e.p):
         return f"{place}: {e.note}"
     effect = "" if math.isnan(e.effect.point) else f"{e.scale} {interval(e.effect)}, "
-    text = (
-        f"{place}: {e.told}{', ' * bool(e.told)}{effect}q {p_value(e.q)} over {tests} tests" + ", certain" * e.certain
-    )
+    told = f"{e.told}{', ' * bool(e.told)}{effect}" + f"the same within x{MARGIN:g}, " * (e.says == "same")
+    q = e.q_same if e.says == "same" else e.q
+    text = f"{place}: {told}q {p_value(q)} over {e.tests} tests" + ", certain" * e.certain
     if e.says == "open":
         why = missed(e) if not math.isnan(e.smallest_missed) else e.note if e.note not in text else ""
         text += f"; {why}" * bool(why)

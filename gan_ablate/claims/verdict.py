@@ -11,10 +11,12 @@ from gan_ablate.claims.claim import Claim
 from gan_ablate.stats.intervals import NONE, Interval
 from gan_ablate.stats.two_part import BASE_FAILS
 
-Says = Literal["supports", "contradicts", "open", "not tested"]
-Decision = Literal["supported", "contradicted", "mixed", "inconclusive", "not tested"]
-VERDICTS: tuple[Decision, ...] = ("supported", "contradicted", "mixed", "inconclusive", "not tested")
-DECIDED = VERDICTS[:3]
+Says = Literal["supports", "contradicts", "same", "open", "not tested"]  # same: FIDs equal within the margin
+Decision = Literal["supported", "contradicted", "mixed", "no difference", "inconclusive", "not tested"]
+VERDICTS: tuple[Decision, ...] = (
+    "supported", "contradicted", "mixed", "no difference", "inconclusive", "not tested"
+)  # fmt: skip
+DECIDED = VERDICTS[:4]
 Scale = Literal["ratio", "difference", "area", "correlation", "value"]  # area: under the ROC curve
 Pair = tuple[float, float]  # treatment, control
 More = tuple[int, int]  # more seeds of the treatment, and of the control
@@ -37,6 +39,7 @@ class Finding:
     favours: int = 0  # -1: the treatment's figure is the lower one, 1: the higher
     failures: tuple[Interval, Interval] | None = None  # rates of the runs that p rests on; `None`: of all
     counts_failures: bool = False  # they have a part in p, as in the verdict of an arm
+    p_same: float = math.nan  # of "FIDs differ by the margin or more, or one side fails more"; NaN: not asked
     more: Callable[[float], More | None] | None = (
         None  # what would bring p under a threshold; `None`: as p's size tells
     )
@@ -63,6 +66,9 @@ class Evidence:
     p: float = math.nan
     q: float = math.nan  # p by Benjamini and Hochberg, over the registry's tests
     p_holm: float = math.nan
+    p_same: float = math.nan  # of "not the same within the margin", a family of its own
+    q_same: float = math.nan
+    tests: int = 0  # size of the family that `says` rests on
     certain: bool = False  # by Holm's correction too, or by a rule
     smallest_missed: float = math.nan  # the smallest effect found with 80 % power after the correction
     bound: bool = False  # `smallest_missed` is the far end of the 95 % interval instead, which is not corrected
@@ -103,7 +109,7 @@ class Verdict:
     summary: str  # one sentence with numbers
     evidence: tuple[Evidence, ...]
     smallest_missed: float  # of the open test that the sentence tells, on its scale; NaN where unknown
-    tests: int = 0  # size of the family that the corrections are over
+    tests: int = 0  # size of the family of differences
     certain: bool = False  # by Holm's correction alone the verdict would be the same
     datasets: tuple[OnDataset, ...] = field(default=())  # each dataset of the roots
     settles: str = ""  # what would decide it; empty where it is decided
@@ -128,11 +134,12 @@ def decide(
 
 def over_datasets(found: Iterable[Decision]) -> Decision:
     """Supported where some dataset supports it and none contradicts it, contradicted the other way round; mixed where
-    datasets disagree, or one of them is."""
+    datasets disagree, or one of them is; no difference where some dataset says so and none of these."""
     held = set(found)
     if "mixed" in held or {"supported", "contradicted"} <= held:
         return "mixed"
-    return next((d for d in ("supported", "contradicted", "inconclusive") if d in held), "not tested")  # type: ignore[return-value]
+    order = ("supported", "contradicted", "no difference", "inconclusive")
+    return next((d for d in order if d in held), "not tested")  # type: ignore[return-value]
 
 
 def combine(claim: Claim, evidence: Sequence[Evidence]) -> Decision:
@@ -141,15 +148,18 @@ def combine(claim: Claim, evidence: Sequence[Evidence]) -> Decision:
     if claim.rule == "any" or not tested:
         return _any(tested)
     if claim.rule == "some":
-        contradicted = tested == {"contradicts"}
-        return "supported" if "supports" in tested else "contradicted" if contradicted else "inconclusive"
+        return "contradicted" if tested == {"contradicts"} else _any(tested - {"contradicts"})
     parts: dict[tuple[str, str, str], set[Says]] = {}
     for e in evidence:
         parts.setdefault((e.measure, e.contrast, e.expects), set()).add(e.says)
     found = {_any(says) for says in parts.values()}
     if found == {"supported"}:
         return "supported"
-    return "contradicted" if "contradicted" in found else "mixed" if "mixed" in found else "inconclusive"
+    if "contradicted" in found:
+        return "contradicted"
+    if "mixed" in found or found == {"supported", "no difference"}:
+        return "mixed"
+    return "no difference" if found == {"no difference"} else "inconclusive"
 
 
 def _any(says: set[Says]) -> Decision:
@@ -157,4 +167,8 @@ def _any(says: set[Says]) -> Decision:
         return "not tested"
     if {"supports", "contradicts"} <= says:
         return "mixed"
-    return "supported" if "supports" in says else "contradicted" if "contradicts" in says else "inconclusive"
+    if "supports" in says:
+        return "supported"
+    if "contradicts" in says:
+        return "contradicted"
+    return "no difference" if says <= {"same", "not tested"} else "inconclusive"

@@ -142,6 +142,7 @@ def _evidence(e: Evidence) -> Iterator[str]:
     yield f"{head}: {e.contrast}, {e.measure}, claimed {e.expects}: {e.says}" + ", certain" * e.certain
     if not math.isnan(e.effect.point):
         tested = f", p {p_value(e.p)}, q {p_value(e.q)}" if not math.isnan(e.p) else ""
+        tested += f", of the same q {p_value(e.q_same)}" if e.says == "same" else ""
         yield f"    {e.scale} {interval(e.effect)}{tested}, n {e.n[0]}" + (f" and {e.n[1]}" if e.n[1] else "")
     if e.says == "open" and not math.isnan(e.smallest_missed):
         yield f"    {missed(e)}"

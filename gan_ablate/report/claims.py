@@ -14,10 +14,11 @@ from gan_ablate.report.section import Column, Document, Fold, Name, Only, Part, 
 CLAIMS = (
     "Published claims put to the test on these runs, each with its evidence. Of what their tests say at most 5 % are "
     "expected to be wrong; those marked certain hold all together with a probability of 95 %. Mixed: one part or one "
-    "dataset supports it and another contradicts it. Inconclusive names the smallest effect that it could have missed, "
-    "or how far the data still allow it to go."
+    "dataset supports it and another contradicts it. No difference: the FIDs are the same within the margin wherever "
+    "the claim was tested. Inconclusive names the smallest effect that it could have missed, or how far the data still "
+    "allow it to go."
 )
-CLEAREST = VERDICTS[:4]
+CLEAREST = VERDICTS[:5]
 
 
 def _word(v: Verdict | OnDataset) -> str:
@@ -52,6 +53,7 @@ EVIDENCE = (
     Column("measure, expected", lambda e: f"{e.measure}, {e.expects}"),
     Column("effect [95 %]", lambda e: f"{interval(e.effect)} ({e.scale})"),
     Column("q", lambda e: p_value(e.q)),
+    Column("q of the same", lambda e: p_value(e.q_same)),
     Column("says", lambda e: e.says + ", certain" * e.certain),
     Column("runs", lambda e: f"{e.n[0]}, {e.n[1]}" if e.n[1] else str(e.n[0])),
     Column(
