@@ -29,11 +29,12 @@ from benchmarks.verdicts.tables import (
     print_looks,
     print_stopping,
 )
+from benchmarks.verdicts.worlds import WORLDS
 
 
 def main() -> None:
     tables: dict[str, Callable[[np.random.Generator, int], None]] = {
-        "errors": lambda rng, n: print_engine_errors(rng, n, rule),
+        "errors": lambda rng, n: print_engine_errors(rng, n, rule, args.worlds),
         "collapsed": print_collapsed,
         "looks": print_looks,
         "stopping": print_stopping,
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--base", type=int, help="of `errors`: seeds of base, with --looks")
     parser.add_argument("--looks", type=int, nargs="+", help="of `errors`: seeds of an arm at each look, weights equal")
+    parser.add_argument(
+        "--worlds", nargs="+", default=(), choices=WORLDS, metavar="WORLD", help="of `errors`: some only"
+    )
     parser.add_argument("--tables", help="tables/runs.csv of a report: print the spread of its log FID")
     args = parser.parse_args()
     looks = tuple(args.looks or LOOKS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -14,12 +16,13 @@ from gan_ablate.stats.parts import Runs
 from gan_ablate.stats.two_part import decide, weigh
 
 
-def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule()) -> None:
-    """False verdicts, were the sweep to end after each look."""
+def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule(), worlds: Sequence[str] = ()) -> None:
+    """False verdicts, were the sweep to end after each look; in all worlds, or in some."""
     print(f"\nFalse verdicts, were the sweep to end after each look: {rule}, {n} studies")
     print('| world | false verdicts | false "same" | any false "certain" | any false certain "same" |')
     print("| --- | --- | --- | --- | --- |")
-    for name, w in WORLDS.items():
+    for name in worlds or WORLDS:
+        w = WORLDS[name]
         found = simulate(rng, w, rule, n)
         looks = [errors(found, w, look) for look in range(len(rule.looks))]
         cells = [", ".join(with_error(e[k]) for e in looks) for k in range(4)]
@@ -105,7 +108,7 @@ def print_few(rng: np.random.Generator, n: int) -> None:
 def print_kept(rng: np.random.Generator, n: int) -> None:
     """The kept report's own runs under the engine: 5 seeds of base, one look."""
     print("\nThe kept report's runs\n| model | arms | decided | certain | verdicts |\n| --- | --- | --- | --- | --- |")
-    for model, part in pd.read_csv(KEPT).groupby("model"):
+    for model, part in pd.read_csv(KEPT["kept"][0]).groupby("model"):
         sides = {}
         for arm, own in part.groupby("arm"):
             good = own["fid"][(own["outcome"] == "ok") & own["fid"].notna()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,10 @@ from gan_ablate.stats.moderated import Prior, fit_prior, squeeze
 NEW_SD, COLLAPSED = 0.11, 1.2  # of the kept report's dcgan; how much higher the log FID of collapsed runs is
 
 
-KEPT = Path(__file__).with_name("kept-runs.csv")  # of the first kept report: `shapes`, 5 seeds, 1,195 runs
+KEPT = {  # runs of dcgan whose noise is drawn again, and how many seeds all arms of them have
+    "kept": (Path(__file__).with_name("kept-runs.csv"), 5),  # of the first kept report: `shapes`, 1,195 runs
+    "digits": (Path(__file__).parents[2] / "reports" / "ablation" / "tables" / "runs.csv", 4),  # its first look
+}
 
 
 class World(NamedTuple):
@@ -28,7 +31,7 @@ class World(NamedTuple):
     base_rate: float = 0.0
     shared: float = 0.1  # share of the variance that all arms of a seed have in common
     tails: str = "normal"  # or "t4"; "flat": uniform; "inverse": normal with variances as the prior has them, d0 = 6.3;
-    # "kept": spread and residuals of the kept report's runs, nothing shared
+    # "kept", "digits": spread and residuals of those runs, nothing shared
     scored: float = 0.7  # share of failed runs that have a FID, e^COLLAPSED times as high
 
 
@@ -55,15 +58,18 @@ WORLDS = {
     "nothing, t4": world([(90, 1, 0)], tails="t4"),
     "nothing, flat": world([(90, 1, 0)], tails="flat"),
     "nothing, kept runs": world([(90, 1, 0)], tails="kept"),
+    "nothing, digits runs": world([(90, 1, 0)], tails="digits"),
     "nothing, all fail 0.05": world([(90, 1, 0.05)], base_rate=0.05),
     "mixed": world(MIXED),
     "mixed, shared 0.3": world(MIXED, shared=0.3),
     "mixed, t4": world(MIXED, tails="t4"),
     "mixed, kept runs": world(MIXED, tails="kept"),
+    "mixed, digits runs": world(MIXED, tails="digits"),
     "edge": world(EDGE),
     "edge, shared 0": world(EDGE, shared=0.0),
     "edge, t4": world(EDGE, tails="t4"),
     "edge, kept runs": world(EDGE, tails="kept"),
+    "edge, digits runs": world(EDGE, tails="digits"),
     "edge among others": world([(45, 1, 0), (15, 1.25, 0), (15, 0.8, 0), (15, 3, 0)]),
     "failures, base 0": world([(45, 1, 0), (10, 0.75, 0), *FAILING]),
     "failures, base 0.05": world([(45, 1, 0.05), (10, 0.75, 0.05), *FAILING], base_rate=0.05),
@@ -84,8 +90,8 @@ def draw(rng: np.random.Generator, w: World, studies: int, seeds: int) -> tuple[
         flat = math.sqrt(3)
         own = rng.standard_t(4, size) / math.sqrt(2) if w.tails == "t4" else rng.uniform(-flat, flat, size)
     x = sd * (math.sqrt(w.shared) * rng.normal(size=(studies, 1, seeds)) + math.sqrt(1 - w.shared) * own)
-    if w.tails == "kept":
-        prior, residuals = kept()
+    if w.tails in KEPT:
+        prior, residuals = kept(*KEPT[w.tails])
         sd = np.sqrt(prior.dof * prior.variance / rng.chisquare(prior.dof, (*size[:2], 1)))
         x = sd * residuals[rng.integers(0, len(residuals), size)]
     failed = rng.random(size) < rate[:, None]
@@ -93,16 +99,16 @@ def draw(rng: np.random.Generator, w: World, studies: int, seeds: int) -> tuple[
     return np.where(failed & (rng.random(size) > w.scored), np.nan, x), failed
 
 
-@lru_cache(maxsize=1)
-def kept() -> tuple[Prior, np.ndarray]:
-    """How variances of log FID are spread over the kept report's dcgan arms in which every run went well, and the
-    residuals of all their runs in sds.
+@cache
+def kept(path: Path, seeds: int) -> tuple[Prior, np.ndarray]:
+    """How variances of log FID are spread over the dcgan arms of a kept study in which each of the first seeds went
+    well, and the residuals of all their runs in sds.
 
-    A residual is drawn from all arms, since four draws of one arm's five values tie, as no FIDs do; the sd is the
-    moderated one, since five values over their own sd have no tails.
+    A residual is drawn from all arms, since four draws of one arm's few values tie, as no FIDs do; the sd is the
+    moderated one, since few values over their own sd have no tails.
     """
-    runs = pd.read_csv(KEPT)
-    runs = runs[runs["model"] == "dcgan"]
+    runs = pd.read_csv(path)
+    runs = runs[(runs["model"] == "dcgan") & (runs["seed"] < seeds)]
     table = np.log(runs.pivot(index="arm", columns="seed", values="fid"))
     table = table[runs.groupby("arm")["outcome"].apply(lambda o: (o == "ok").all())].dropna().to_numpy()
     variance, dof = table.var(1, ddof=1), np.full(len(table), table.shape[1] - 1.0)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 LEAST = 1e-5  # of the median variance: smaller ones count as this (as in limma), so that a logarithm exists
-CAUTION = 0.2  # of the prior: the most, of what was simulated, with which tables of few arms keep their level
+CAUTION = 0.1  # of the prior: the most, of what was simulated, with which tables without any effect keep their level
 POINTS, DEPTH = 200, 46.0  # of the quadrature: points, and the logarithm of the least weight (1e-20)
 MANY = 1e12  # degrees of freedom that stand for infinitely many
 STEPS, ENOUGH = 200, 1e-14  # of Newton's method: at the most, and the relative step that is none
