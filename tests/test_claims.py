@@ -349,7 +349,7 @@ def test_inconclusive_names_what_could_have_been_missed(planted):
     assert verdict.smallest_missed == e.smallest_missed > 1.2
     assert f"the data still allow a ratio of {number(e.smallest_missed)}" in verdict.summary
     # that many until the two are called the same; a difference would take over 200
-    assert verdict.settles == "about 4 more seeds of uniform_latents on dcgan (study planted)"
+    assert verdict.settles == "about 6 more seeds of uniform_latents on dcgan (study planted)"
 
 
 def test_two_models_that_disagree_are_called_mixed(tmp_path):

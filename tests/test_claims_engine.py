@@ -186,8 +186,8 @@ def test_an_open_claim_of_an_adaptive_study_is_settled_by_its_looks(tmp_path):
         told[name] = (verdict.seeds_to_decide, verdict.base_to_decide, claim.settles)
         assert claim.verdict == "inconclusive"
     assert told["early"] == (37, 0, "about 37 more seeds of uniform_latents on dcgan (sweeps/ablation.yaml)")
-    both = "about 32 more seeds of base and 37 more seeds of uniform_latents on dcgan (sweeps/ablation.yaml)"
-    assert told["spent"] == (37, 32, both)  # with what is left of the error base's own is the limit
+    both = "about 24 more seeds of base and 37 more seeds of uniform_latents on dcgan (sweeps/ablation.yaml)"
+    assert told["spent"] == (37, 24, both)  # with what is left of the error base's own is the limit
     assert told["over"] == (None, 0, "no look is left that would (sweeps/ablation.yaml)")
 
 

@@ -469,6 +469,19 @@ def test_where_mps_runs_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert workers.gpus() == ("0", "1")  # it left its files behind
 
 
+def test_in_line_until_near_the_end_then_the_longest_run_first(tmp_path: Path) -> None:
+    """So that no place stands idle for long while a look's last run ends; seed by seed until then."""
+    jobs = [pool._Job(Recipe(seed=k, steps=100 * (k + 1)), str(k)) for k in range(10)]
+    places = [workers.Slot(0), workers.Slot(1)]
+    setup = pool.Way().setup(tmp_path, places, [])
+    sweep = pool._Sweep(Store(tmp_path), (), places, setup, Display(), pool.Way())
+    sweep.waiting.extend(jobs)
+    sweep.estimate.add("dcgan", "base", 10.0, 100)
+    order = [job.recipe.seed for _ in jobs if (job := sweep._next())]
+    assert order == [0, 1, 2, 3, 9, 8, 7, 6, 5, 4]
+    assert sweep._next() is None
+
+
 def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = expansion()
     assert "6 runs, 0 finished, 6 to do: time not known" in matrix(plan, tmp_path, workers=2)

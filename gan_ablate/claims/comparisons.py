@@ -119,7 +119,9 @@ def _compared(test: PlannedTest, sides: tuple[Scores, Scores], alpha: float, *no
     reached = {*a.values(), *b.values()}
     if measure.scale == "linear" and len(reached) == 1 and min(len(a), len(b)) > 1:  # a count at its ceiling, or at 0
         (value,) = reached
-        return Finding(note=f"every run of both sides has {value:g}: nothing here could tell them apart", n=(len(a), len(b)))
+        return Finding(
+            note=f"every run of both sides has {value:g}: nothing here could tell them apart", n=(len(a), len(b))
+        )
     found = compare(a, b, alpha=alpha, pooled=pooled, scale=measure.scale, better=measure.better)
     if not found.test:
         notes = too_few(len(a), len(b)), *notes

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
 FORKS = 10  # failed forks in a row, and no run at work, after which a sweep gives up
 PAUSE = 1.0  # seconds between them
+TAIL = 3  # runs in line for each place, from which on the longest goes first
 POLL = 0.2  # seconds between redraws and looks at runs that others hold
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -283,10 +285,18 @@ class _Sweep:
         return (job for job in self.waiting if not self._is_spent or job.run_id in self.begun)
 
     def _next(self) -> _Job | None:
-        job = next(self._allowed(), None)
-        if job is not None:
-            self.waiting.remove(job)
+        """The first in line; near the end the longest, so that a look or the sweep does not wait long for its last."""
+        near = list(islice(self._allowed(), TAIL * len(self.places) + 1))
+        if not near:
+            return None
+        job = near[0] if len(near) > TAIL * len(self.places) else max(near, key=self._seconds_of)
+        self.waiting.remove(job)
         return job
+
+    def _seconds_of(self, job: _Job) -> float:
+        """How long it will take; 0 where no run has ended yet."""
+        recipe = job.recipe
+        return self.estimate.expect(recipe.model, recipe.arm, recipe.steps) or 0.0
 
     def _start(self, server: Server) -> None:
         if not server.ready or time.monotonic() < self.start_again:
