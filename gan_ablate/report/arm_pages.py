@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from operator import itemgetter
@@ -13,7 +12,6 @@ from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ArmSummary
 from gan_ablate.formatting import number, one_line
 from gan_ablate.recipe import BASE, Recipe
-from gan_ablate.report.figures import samples
 from gan_ablate.report.figures.curves import PANEL
 from gan_ablate.report.protocol import repeat_arm
 from gan_ablate.report.section import (
@@ -34,7 +32,6 @@ from gan_ablate.report.sections import panel_anchor
 from gan_ablate.report.study import Model, ReportedStudy
 from gan_ablate.report.verdict_columns import change, verdict
 from gan_ablate.results.files import UNREADABLE
-from gan_ablate.stats.two_part import FAVOURS
 from gan_ablate.store.show import against_base
 from gan_ablate.tricks import trick_names
 
@@ -51,7 +48,7 @@ RUN = ("seed", "outcome", "fid", "best_fid", "seconds", "run_id")
 
 def arms(study: ReportedStudy) -> Section:
     """A fold per arm. Only on the page: of hundreds of arms the text would be too long."""
-    grids, groups = _grids(study), []
+    grids, groups = study.grids, []
     for m in study.models:
         recipes = {a.arm: _recipe(m, a.arm) for a in m.table.arms}
         pages = [_page(m, a, recipes, grids.get(m.anchors[a.arm], ())) for a in m.table.arms]
@@ -60,23 +57,9 @@ def arms(study: ReportedStudy) -> Section:
     return Section(anchor, "Arms and samples", "Arm by arm, with samples", INTRO, (Only("page", groups),), key=True)
 
 
-def _grids(study: ReportedStudy) -> dict[Any, list[samples.Grid]]:
-    """Grids by the arm's anchor. Where not all fit, base comes first, then arms that differ from it, then the others,
-    each from the clearest result on: a rule that no one's taste enters."""
-    queue = []
-    for place, m in enumerate(study.models):
-        for k, a in enumerate(m.table.arms):
-            rank = 0 if a.arm == BASE else 1 if a.verdict in FAVOURS else 2
-            q = 1.0 if math.isnan(a.q) else a.q
-            queue.append(((rank, q, k, place), m.anchors[a.arm], m.table.groups[a.arm]))
-    queue.sort(key=lambda entry: entry[0])
-    found = samples.grids(study.loaded, [rows for *_, rows in queue])
-    return {anchor: grids for (_, anchor, _), grids in zip(queue, found, strict=True)}
-
-
 def pictures(study: ReportedStudy) -> dict[str, bytes]:
     """The pictures that the page of this root shows, by run id: what an archive keeps of its samples."""
-    return {grid.run_id: grid.picture for grids in _grids(study).values() for grid in grids}
+    return {grid.run_id: grid.picture for grids in study.grids.values() for grid in grids}
 
 
 def _page(m: Model, a: ArmSummary, recipes: Mapping[str, dict[str, Any]], grids: Any) -> Fold:

@@ -127,7 +127,7 @@ class _Writer:
         if isinstance(part, data.Cards):
             return f"<div class='cards'>{self.parts(part.parts, depth)}</div>"
         if isinstance(part, data.Pictures):
-            return f"<div class='grids'>{''.join(map(self.picture, part.pictures))}</div>"
+            return f"<div class='{part.kind}'>{''.join(map(self.picture, part.pictures))}</div>"
         panels = (f"<a href='#{self.names(to)}'>{drawn.marked(self.names(own))}</a>" for to, own, drawn in part.panels)
         return f"<div class='panels'>{''.join(panels)}</div>"
 

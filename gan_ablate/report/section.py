@@ -130,6 +130,7 @@ class Pictures(NamedTuple):
     """Pictures side by side."""
 
     pictures: Sequence[Picture]
+    kind: str = "grids"  # or glance: three to a row, small
 
 
 class Text(NamedTuple):

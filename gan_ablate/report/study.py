@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,10 +10,12 @@ from typing import NamedTuple
 
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.findings.tables import tables
-from gan_ablate.report.figures import curves
+from gan_ablate.recipe import BASE
+from gan_ablate.report.figures import curves, samples
 from gan_ablate.report.figures.svg import Drawing
 from gan_ablate.report.section import Name, Scope
 from gan_ablate.results.frames import Results
+from gan_ablate.stats.two_part import FAVOURS
 
 
 class ArmRow(NamedTuple):
@@ -66,6 +69,20 @@ class ReportedStudy:
     @property
     def rows(self) -> Iterator[ArmRow]:
         return (row for m in self.models for row in m.rows)
+
+    @cached_property
+    def grids(self) -> dict[Name, list[samples.Grid]]:
+        """Samples by the arm's anchor. Where not all fit, base comes first, then arms that differ from it, then the
+        others, each from the clearest result on: a rule that no one's taste enters."""
+        queue = []
+        for place, m in enumerate(self.models):
+            for k, a in enumerate(m.table.arms):
+                rank = 0 if a.arm == BASE else 1 if a.verdict in FAVOURS else 2
+                q = 1.0 if math.isnan(a.q) else a.q
+                queue.append(((rank, q, k, place), m.anchors[a.arm], m.table.groups[a.arm]))
+        queue.sort(key=lambda entry: entry[0])
+        found = samples.grids(self.loaded, [rows for *_, rows in queue])
+        return {anchor: grids for (_, anchor, _), grids in zip(queue, found, strict=True)}
 
     @property
     def left(self) -> int:

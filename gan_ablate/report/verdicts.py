@@ -12,6 +12,7 @@ from gan_ablate.formatting import number
 from gan_ablate.recipe import BASE
 from gan_ablate.report.section import Card, Cards, Column, Part, Section, Strip, Table, Text
 from gan_ablate.report.study import ReportedStudy
+from gan_ablate.report.summary import at_a_glance
 from gan_ablate.report.verdict_columns import ARM, FAILED_SHORT, IMPROVING, RATIO, TO_DECIDE, VERDICT, rank
 from gan_ablate.stats.two_part import VERDICTS
 from gan_ablate.study.seed_plan import plan_of
@@ -28,10 +29,11 @@ MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
 def verdicts(study: ReportedStudy) -> Section:
-    """Three sentences of findings, a card of counts per model, then every arm of every model in one list."""
+    """Three sentences of findings, a card of counts per model, the study at a glance, then every arm in one list."""
     cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
     findings = (Text(sentence) for sentence in sentences(study.tables))
-    parts: tuple[Part, ...] = (*findings, cards, *([listed] if (listed := _listed(study)) else []))
+    listed = [table] if (table := _listed(study)) else []
+    parts: tuple[Part, ...] = (*findings, cards, *at_a_glance(study), *listed)
     anchor = study.scope.name("verdicts")
     stopped = f" {STOPPED}" if plan_of(study.loaded.source) else ""
     return Section(anchor, "Verdicts", "Verdicts", summary(study.tables) + stopped, parts, key=True, kind="verdicts")

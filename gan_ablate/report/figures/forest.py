@@ -52,12 +52,12 @@ class Axes(NamedTuple):
     label: str  # of the FID
 
 
-def forest(table: ModelTable) -> tuple[Drawing, ...]:
-    """In blocks that repeat base and the axes; none without arms that were judged."""
+def forest(table: ModelTable, arms: Sequence[ArmSummary] | None = None) -> tuple[Drawing, ...]:
+    """In blocks that repeat base and the axes; none without arms that were judged. arms: some of the table's."""
     found, base = table.verdicts, table.base
     if found is None or base is None:
         return ()
-    lines = [Line(a, a.rests_on) for a in table.arms if a.rests_on]
+    lines = [Line(a, a.rests_on) for a in (table.arms if arms is None else arms) if a.rests_on]
     if not lines:
         return ()
     first = Line(base, found.base)
