@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planted_runs import plant
 
 from gan_ablate.findings.summaries import ArmSummary
+from gan_ablate.report.arm_columns import numbers
 from gan_ablate.report.section import Figure, Group, Items, Only, Pictures
 from gan_ablate.report.study import ReportedStudy, study
 from gan_ablate.report.summary import ROWS, at_a_glance, ends
@@ -46,6 +49,17 @@ def test_the_scope_says_what_was_trained_and_tuned(tmp_path):
     assert said["training"].startswith("dcgan: ")
     assert "fixed beforehand" in said["tuned"]
     assert "other data" in said["cannot say"]
+
+
+def test_shares_that_no_arm_raises_from_the_floor_are_left_to_the_csv_file(tmp_path):
+    (table,) = study(load(plant(tmp_path, models=("dcgan",))), "planted", 0, False).tables
+
+    def heads(precision: float) -> list[str]:
+        arms = tuple(replace(a, means={**a.means, "precision": precision, "recall": 0.5}) for a in table.arms)
+        return [c.heading for c in numbers(replace(table, arms=arms)) if c.csv in (("precision",), ("recall",))]
+
+    assert heads(0.3) == ["prec.", "recall"]
+    assert heads(0.003) == heads(float("nan")) == ["", "recall"]
 
 
 def test_the_ends_are_the_first_and_the_last_that_were_judged(tmp_path):

@@ -16,6 +16,7 @@ from gan_ablate.stats.intervals import Interval
 BUDGET = Column("", lambda r: r.table.budget, csv=("budget",))  # in files of a study with two
 ALL = "all-arms"  # the CSV file of every arm
 FID = "FID"  # stands for the label of what was measured
+SHARES, FLOOR = ("precision", "recall", "density", "coverage"), 0.02  # all under it: they tell no arms apart
 SIGN_WORDS = {
     "d_loss_near_zero": "D loss near 0",
     "gradient_over_100": "gradient over 100",
@@ -190,8 +191,10 @@ STABILITY: tuple[Column, ...] = (
 
 
 def numbers(table: ModelTable) -> Sequence[Column]:
-    """`NUMBERS`, the FID under its label."""
-    return [replace(c, heading=table.label) if c.heading == FID else c for c in NUMBERS]
+    """`NUMBERS`, the FID under its label; shares that no arm raises from the floor stand in the CSV file alone."""
+    low = {(name,) for name in SHARES if all(not a.means[name] >= FLOOR for a in table.arms)}
+    heads = {FID: table.label}
+    return [replace(c, heading="" if c.csv in low else heads.get(c.heading, c.heading)) for c in NUMBERS]
 
 
 def all_arms(rows: Iterable[ArmRow]) -> Table:
