@@ -143,6 +143,7 @@ def _train(run: _Run, progress: bool) -> float:
         logger=[run.log, *run.loggers],
         callbacks=[Untrained(run.evaluation), run.evaluation, run.checkpoints, *bars],
         plugins=[SealedCheckpoints()],
+        limit_val_batches=0,  # its evaluations come at the G steps of its plan
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=progress,

@@ -257,6 +257,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
         devices=1,
         max_epochs=1,
         logger=False,
+        limit_val_batches=0,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
