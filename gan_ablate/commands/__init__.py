@@ -75,7 +75,7 @@ def add_files(command: ArgumentParser) -> None:
 def add_run_options(command: ArgumentParser, logger: str) -> None:
     """The options of commands that carry out runs."""
     add_files(command)
-    command.add_argument("--accelerator", default="auto", help="auto or cpu")
+    command.add_argument("--accelerator", default="auto", help="auto, cpu or gpu")
     command.add_argument(
         "--step", default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a check "
         "passes (results do not depend on it)",
@@ -88,7 +88,7 @@ def run_options(args: Namespace) -> dict[str, Any]:
     """The arguments of `run.carry_out` from these options. Raises `InputError` for a choice that does not exist."""
     from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
-    choices = {"wandb": WANDB_MODES, "logger": LOGGERS, "accelerator": ("auto", "cpu"), "step": STEP_MODES}
+    choices = {"wandb": WANDB_MODES, "logger": LOGGERS, "accelerator": ("auto", "cpu", "gpu"), "step": STEP_MODES}
     for name, options in choices.items():
         if args[name] not in options:
             raise unknown(f"--{name}", args[name], options)

@@ -1,5 +1,6 @@
-"""The three models as LightningModules."""
+"""The three models as LightningModules, and those of one's own."""
 
+from gan_ablate import presets
 from gan_ablate.models.base import GANModule
 
 
@@ -7,20 +8,31 @@ class DCGAN(GANModule):
     """Strided convolutions, batch norm, N(0, 0.02) weights, Adam(2e-4, 0.5): see `presets.dcgan` (Radford et al.)."""
 
     model = "dcgan"
+    preset = staticmethod(presets.dcgan)
 
 
 class NSGAN(GANModule):
     """The plain game without DCGAN's guidelines: see `presets.nsgan` (Goodfellow et al. 2014, non-saturating loss)."""
 
     model = "nsgan"
+    preset = staticmethod(presets.nsgan)
 
 
 class WGANGP(GANModule):
     """Wasserstein loss, gradient penalty, five critic steps: see `presets.wgan_gp` (Gulrajani et al. 2017)."""
 
     model = "wgan_gp"
+    preset = staticmethod(presets.wgan_gp)
 
 
 BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP)}
 
-__all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule"]
+__all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule", "module_class"]
+
+
+def module_class(model: str) -> type[GANModule]:
+    """The class that plays a recipe's model. Raises `InputError` as `presets.own_model` does."""
+    if model in BY_NAME:
+        return BY_NAME[model]
+    found = presets.own_model(model)
+    return found if isinstance(found, type) else GANModule

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import lightning
 import torch
 from torch import Tensor, nn
 
+from gan_ablate.blueprint import Blueprint
 from gan_ablate.data.module import Batches, one_device
 from gan_ablate.data.torch_sets import batch_of, lowest
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
 from gan_ablate.optim import make_capturable
-from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.presets import dcgan, path_of
+from gan_ablate.recipe import Recipe, TrickSpec, seed_for
 from gan_ablate.step import Game
-from gan_ablate.tricks import assemble
+from gan_ablate.tricks import OWN_NETWORKS, assemble
 
 COUNTERS = ("g_steps", "d_steps", "round_d_steps", "diverged_at", "total_steps")  # numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
@@ -28,20 +31,42 @@ class GANModule(Training):
     Args:
         tricks: registered names, `name:key=value` or `TrickSpec`s.
         steps: G steps in all; training stops there. `None`: the Trainer's own limits decide. A trick may change it.
+        generator, discriminator: networks of one's own, classes or import paths (`presets.with_own_networks`).
         fields: any other field of `Recipe` (size, channels, width, lr, seed, ...).
 
     Raises:
         InputError: a field, trick or parameter that cannot be used.
+
+    A subclass at the top of a module is a model of its own by its import path; its `preset` makes its blueprint.
     """
 
     model: ClassVar[str] = "dcgan"
+    preset: ClassVar[Callable[[Recipe], Blueprint]] = staticmethod(dcgan)
 
-    def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "model" not in cls.__dict__ and "<locals>" not in cls.__qualname__:
+            cls.model = f"{cls.__module__}.{cls.__qualname__}"
+
+    def __init__(
+        self,
+        *,
+        tricks: Any = (),
+        steps: int | None = None,
+        generator: Any = None,
+        discriminator: Any = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
-        data = {"model": self.model, "tricks": list(tricks), **fields}
+        given = {"generator": generator, "discriminator": discriminator}
+        own = {k: v if isinstance(v, str) else path_of(v, k) for k, v in given.items() if v is not None}
+        tricks = [*([TrickSpec(OWN_NETWORKS, own)] if own else []), *tricks]
+        data = {"model": self.model, "tricks": tricks, **fields}
         if data["model"] != self.model and type(self) is not GANModule:
             name = type(self).__name__
-            raise InputError(f"{name} plays {self.model}, not {data['model']}: take GANModule or that model's own class")
+            raise InputError(
+                f"{name} plays {self.model}, not {data['model']}: take GANModule or that model's own class"
+            )
         recipe = Recipe.from_dict(data if steps is None else {**data, "steps": steps}, type(self).__name__)
         self._build(recipe, limit=steps)
 

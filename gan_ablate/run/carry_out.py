@@ -17,9 +17,10 @@ import torch
 
 from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
+from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.models import GANModule, module_class
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
 from gan_ablate.run.log import RunLog, StepBar, quiet_lightning
@@ -52,6 +53,7 @@ def carry_out(
     Args:
         data_root: where torchvision's dataset files lie.
         weights: path of Inception's weights file.
+        accelerator: auto | cpu | gpu; `auto` is a GPU where there is one.
         threads: for torch in this process; `None` leaves torch's choice.
         step: captured | eager | auto, how rounds are played (see `models.rounds`); results do not depend on it.
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
@@ -110,8 +112,10 @@ def _prepare(  # noqa: PLR0917
     recipe = recipe.resolved()
     source = _source(recipe.dataset)  # before they are read: what is swapped meanwhile then shows as other data
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
-    module = BY_NAME[recipe.model].from_recipe(replace(recipe, classes=len(images.classes)))
+    module = module_class(recipe.model).from_recipe(replace(recipe, classes=len(images.classes)))
     recipe, bp = module.recipe, module.blueprint
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("accelerator gpu: no CUDA device is visible here: take auto or cpu")
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, device)
 
