@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_ablate.data.module import GANDataModule
+    from gan_ablate.evaluate.metric_objects import PRDC, FrechetDistance, ModeCoverage
     from gan_ablate.evaluate.validation import GANEvaluation
     from gan_ablate.models import DCGAN, NSGAN, WGANGP, GANModule
 
@@ -20,8 +21,21 @@ _HOMES = {
     "GANModule": "models",
     "GANDataModule": "data.module",
     "GANEvaluation": "evaluate.validation",
+    "FrechetDistance": "evaluate.metric_objects",
+    "ModeCoverage": "evaluate.metric_objects",
+    "PRDC": "evaluate.metric_objects",
 }
-__all__ = ["DCGAN", "NSGAN", "WGANGP", "GANDataModule", "GANEvaluation", "GANModule"]
+__all__ = [
+    "DCGAN",
+    "NSGAN",
+    "PRDC",
+    "WGANGP",
+    "FrechetDistance",
+    "GANDataModule",
+    "GANEvaluation",
+    "GANModule",
+    "ModeCoverage",
+]
 
 
 def __getattr__(name: str) -> Any:

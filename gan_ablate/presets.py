@@ -1,4 +1,4 @@
-"""Models as blueprints: three whose numbers come from a recipe and guidelines from their papers, and those of one's own.
+"""Models as blueprints: three that take numbers from a recipe and guidelines from their papers, and one's own.
 
 A model of one's own is a function from a recipe to a blueprint, or a subclass of `GANModule` whose `preset` is one, by
 its import path: `mymodels.my_gan`.
@@ -146,15 +146,20 @@ def with_own_networks(bp: Blueprint, generator: Any = None, discriminator: Any =
     (N, C, H, W) in [-1, 1]; D maps images to logits (N,) or (N, 1), or to a `nets.Critique`. Both may take the batch's
     labels (N,) as a second argument. Raises `InputError` for what is no such class.
     """
-    for player, network in (("generator", generator), ("discriminator", discriminator)):
-        if network is not None:
-            path = network if isinstance(network, str) else path_of(network, player)
-            module, _, attribute = path.rpartition(".")
-            found = trust.load(f"{module}:{attribute}", f"{player} {path!r}")
-            if not is_class_of(found, "torch.nn.modules.module", "Module"):
-                raise InputError(f"{player} {path!r}: is no class of torch.nn.Module")
-            bp = replace(bp, **{player: Factory(f"gan_ablate.nets.own:{player}", {"network": path})})
+    if generator is not None:
+        bp = replace(bp, generator=_own_network("generator", generator))
+    if discriminator is not None:
+        bp = replace(bp, discriminator=_own_network("discriminator", discriminator))
     return bp
+
+
+def _own_network(player: str, network: object) -> Factory:
+    path = network if isinstance(network, str) else path_of(network, player)
+    module, _, attribute = path.rpartition(".")
+    found = trust.load(f"{module}:{attribute}", f"{player} {path!r}")
+    if not is_class_of(found, "torch.nn.modules.module", "Module"):
+        raise InputError(f"{player} {path!r}: is no class of torch.nn.Module")
+    return Factory(f"gan_ablate.nets.own:{player}", {"network": path})
 
 
 def path_of(network: object, player: str) -> str:

@@ -63,7 +63,7 @@ def _train(args: Namespace) -> int:
     if own:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
     usual = usual_shape(args.dataset)
-    fields = {name: usual.get(name) if args[name] is None else args[name] for name in RECIPE_HELP}
+    fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
     evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
     recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
     recipe = complete(recipe)

@@ -18,9 +18,9 @@ from gan_ablate.errors import InputError
 from gan_ablate.recipe import seed_for
 
 ONE_DEVICE = (
-    "a run trains on one: two players with optimisers of their own, norms over the batch and data drawn by index on the "
-    "device are not what DDP averages. Use Trainer(devices=1), and the other devices for other runs: gan-ablate sweep "
-    "gives every GPU its own"
+    "a run trains on one: two players with optimisers of their own, norms over the batch and data drawn by index on "
+    "the device are not what DDP averages. Use Trainer(devices=1), and the other devices for other runs: gan-ablate "
+    "sweep gives every GPU its own"
 )
 Batch = tuple[Tensor, Tensor]  # images uint8 (B, C, H, W), labels int64 (B,), or (0,) where there are none
 
@@ -153,7 +153,7 @@ class GANDataModule(lightning.LightningDataModule):
                 self.dataset, size=size, channels=channels, split=self.split, data_root=self.data_root
             )  # fmt: skip
         elif self._images is None:
-            assert not isinstance(self.dataset, ImageSet)
+            assert not isinstance(self.dataset, str | Path | ImageSet)
             self._images = image_set(self.dataset, size=self.size, channels=self.channels)
         assert self._images is not None
         return self._images

@@ -1,28 +1,35 @@
 """The three models as LightningModules, and those of one's own."""
 
 from gan_ablate import presets
+from gan_ablate.blueprint import Blueprint
 from gan_ablate.models.base import GANModule
+from gan_ablate.recipe import Recipe
 
 
 class DCGAN(GANModule):
     """Strided convolutions, batch norm, N(0, 0.02) weights, Adam(2e-4, 0.5): see `presets.dcgan` (Radford et al.)."""
 
     model = "dcgan"
-    preset = staticmethod(presets.dcgan)
 
 
 class NSGAN(GANModule):
     """The plain game without DCGAN's guidelines: see `presets.nsgan` (Goodfellow et al. 2014, non-saturating loss)."""
 
     model = "nsgan"
-    preset = staticmethod(presets.nsgan)
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.nsgan(recipe)
 
 
 class WGANGP(GANModule):
     """Wasserstein loss, gradient penalty, five critic steps: see `presets.wgan_gp` (Gulrajani et al. 2017)."""
 
     model = "wgan_gp"
-    preset = staticmethod(presets.wgan_gp)
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.wgan_gp(recipe)
 
 
 BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP)}

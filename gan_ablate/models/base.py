@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import lightning
@@ -41,7 +40,6 @@ class GANModule(Training):
     """
 
     model: ClassVar[str] = "dcgan"
-    preset: ClassVar[Callable[[Recipe], Blueprint]] = staticmethod(dcgan)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -69,6 +67,11 @@ class GANModule(Training):
             )
         recipe = Recipe.from_dict(data if steps is None else {**data, "steps": steps}, type(self).__name__)
         self._build(recipe, limit=steps)
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        """What the game is before any trick; a subclass has its own."""
+        return dcgan(recipe)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> GANModule:
