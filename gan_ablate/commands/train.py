@@ -57,7 +57,8 @@ def _train(args: Namespace) -> int:
 
     specs = [TrickSpec.parse(text) for text in args.trick]
     own = {name: args[name] for name in OWN_HELP if args[name]}
-    for name in (args.extractor, args.model, *own.values(), *(spec.name for spec in specs)):
+    networks = [path for spec in specs if spec.name == OWN_NETWORKS for path in map(str, spec.params.values())]
+    for name in (args.extractor, args.model, *own.values(), *networks, *(spec.name for spec in specs)):
         trust_typed(name)
     arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
     if own:

@@ -43,6 +43,7 @@ def carry_out(
     accelerator: str = "auto",
     step: str = "auto",
     wandb: str = "disabled",
+    wandb_artifacts: bool = False,
     logger: str = "none",
     group: str = "gan_ablate",
     progress: bool = False,
@@ -57,6 +58,7 @@ def carry_out(
         threads: for torch in this process; `None` leaves torch's choice.
         step: captured | eager | auto, how rounds are played (see `models.rounds`); results do not depend on it.
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
+        wandb_artifacts: whether checkpoint and sample grids are uploaded at the end.
         logger: csv | tensorboard | none, in `folder`.
         should_stop: asked after every step; once true, a checkpoint is written and `Stopped` raised.
 
@@ -72,7 +74,7 @@ def carry_out(
     started = time.perf_counter()
     run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress)
     run.module.step = step
-    run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group)
+    run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group, wandb_artifacts)
     fit_seconds = _train(run, progress)
     seconds = time.perf_counter() - started  # without the last upload, which is no part of the run
     if run.checkpoints.stopped:
