@@ -95,4 +95,5 @@ class GANEvaluation(lightning.Callback):
         self._evaluation.total_steps = int(getattr(module, "total_steps", 0))  # known once training has started
         point = self._evaluation.evaluate(module)
         found = {k: float(v) for k, v in point.items() if v is not None and k != "seconds"}
-        module.log_dict({"fid": math.nan, **found}, on_step=False, on_epoch=True, batch_size=1)
+        module.log("fid", found.pop("fid", math.nan), prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
+        module.log_dict(found, on_step=False, on_epoch=True, batch_size=1)
