@@ -104,6 +104,16 @@ def answers_nothing(recipe):
     raise AssertionError("called")
 
 
+class TwoLogits(torch.nn.Sequential):
+    def __init__(self, bp):
+        super().__init__(torch.nn.Flatten(), torch.nn.Linear(bp.channels * bp.size**2, 2))
+
+
+class TwoNumbers(torch.nn.Linear):
+    def __init__(self, bp):
+        super().__init__(bp.latent_dim, 2)
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
@@ -115,7 +125,9 @@ def answers_nothing(recipe):
         ("--model dcgna", "unknown model 'dcgna': did you mean 'dcgan'?"),
         ("--generator my_gan.MyH", "generator 'my_gan.MyH': cannot import MyH from my_gan"),
         ("--generator json.dumps", "generator 'json.dumps': is no class of torch.nn.Module"),
-        ("--discriminator torch.nn.Identity", "returns a tensor"),
+        ("--discriminator torch.nn.Identity", "discriminator 'torch.nn.Identity': has no parameters to train"),
+        (f"--discriminator {__name__}.TwoLogits", "returns a tensor (8, 2), needs logits (8,) or a Critique"),
+        (f"--generator {__name__}.TwoNumbers", "needs images (8, 2, 1, 1)"),
         ("--discriminator torch.nn.Bilinear", "is made with one argument, the blueprint"),
         ("--generator my_gan.MyG --trick conditional", "a conditional game needs forward(x, labels)"),
     ],

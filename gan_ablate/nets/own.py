@@ -38,6 +38,8 @@ class _Own(nn.Module):
                 f"{self.says}: is made with one argument, the blueprint: needs __init__(self, bp)"
             ) from None
         self.network: nn.Module = made(bp)
+        if not any(p.requires_grad for p in self.network.parameters()):
+            raise InputError(f"{self.says}: has no parameters to train")
         try:
             inspect.signature(self.network.forward).bind(None, None)
             self.takes_labels = True
