@@ -127,7 +127,7 @@ class TwoNumbers(torch.nn.Linear):
         ("--generator json.dumps", "generator 'json.dumps': is no class of torch.nn.Module"),
         ("--discriminator torch.nn.Identity", "discriminator 'torch.nn.Identity': has no parameters to train"),
         (f"--discriminator {__name__}.TwoLogits", "returns a tensor (8, 2), needs logits (8,) or a Critique"),
-        (f"--generator {__name__}.TwoNumbers", "needs images (8, 2, 1, 1)"),
+        (f"--generator {__name__}.TwoNumbers", "(16, 2), needs images (16, 2, 1, 1)"),
         ("--discriminator torch.nn.Bilinear", "is made with one argument, the blueprint"),
         ("--generator my_gan.MyG --trick conditional", "a conditional game needs forward(x, labels)"),
     ],
