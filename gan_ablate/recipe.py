@@ -19,6 +19,7 @@ SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then r
 LARGEST_WHOLE = 2**63 - 1  # a seed has 63 bits
 LONGEST_TRICK = 200  # characters of its name
 PRECISIONS = ("fp32", "bf16")
+LIGHTNINGS = {"32": "fp32", "32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's words for them
 EXTRACTORS = ("classifier", "inception")
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
@@ -29,9 +30,20 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
 }
 MODELS = tuple(MODEL_DEFAULTS)
+OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
 ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
+USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none are given
+    "digits": (16, 1),
+    "shapes": (16, 3),
+    "mnist": (28, 1),
+    "fashion_mnist": (28, 1),
+    "stacked_mnist": (28, 3),
+    "ring": (1, 2),
+    "grid": (1, 2),
+}
+OTHER_SHAPE = (32, 3)
 CLASSES = {  # of datasets, known before loading
     "digits": {1: 10, 3: 1000},
     "shapes": {1: 8, 3: 64},
@@ -46,6 +58,17 @@ CLASSES = {  # of datasets, known before loading
 BY_FACTORS = ("lr",)
 BY_VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")
 TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
+
+
+def usual_shape(dataset: object) -> dict[str, int]:
+    """Size and channels of a dataset where none are given, as recipe fields."""
+    size, channels = USUAL_SHAPES.get(str(dataset), OTHER_SHAPE)
+    return {"size": size, "channels": channels}
+
+
+def is_own_model(name: str) -> bool:
+    """Whether a model is one's own, named by its import path, as in `mymodels.MyGAN`."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
 def seed_for(seed: int, *purpose: object) -> int:
@@ -132,7 +155,7 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # dcgan | nsgan | wgan_gp
+    model: str = "dcgan"  # dcgan | nsgan | wgan_gp | the import path of one's own (`presets.preset`)
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
@@ -159,6 +182,8 @@ class Recipe:
         object.__setattr__(
             self, "tricks", tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in self.tricks)
         )
+        if isinstance(self.precision, str):
+            object.__setattr__(self, "precision", LIGHTNINGS.get(self.precision, self.precision))
         if not self.arm:
             object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or BASE)
 
@@ -167,9 +192,9 @@ class Recipe:
         for names that are no text."""
         for name in ("model", "dataset", "arm"):
             _text(name, getattr(self, name))
-        if self.model not in MODEL_DEFAULTS:
+        if self.model not in MODEL_DEFAULTS and not is_own_model(self.model):
             raise unknown("model", self.model, MODEL_DEFAULTS)
-        own = MODEL_DEFAULTS[self.model]
+        own = MODEL_DEFAULTS.get(self.model, MODEL_DEFAULTS[OWN_MODEL])
         known = CLASSES.get(self.dataset)
         if isinstance(known, dict):
             known = known.get(self.channels) if isinstance(self.channels, int) else None

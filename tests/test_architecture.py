@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "outcomes": set(),
     "recipe": {"errors"},
     "blueprint": PLAIN,
-    "presets": PLAIN | {"blueprint"},
+    "presets": PLAIN | {"blueprint", "trust"},
     "trust": {"errors"},
     "untrusted": {"errors"},
     "publishing": {"errors"},
@@ -52,7 +52,7 @@ MAY_IMPORT = {
     # a game and its training
     "trick": PLAIN | {"blueprint", "nets", "trust"},
     "tricks": BUILD | {"nets"},
-    "nets": {"blueprint"},
+    "nets": {"blueprint", "errors", "trust"},
     "losses": {"trick"},
     "penalties": {"trick"},
     "optim": set(),
@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "report": JUDGE | {"findings", "claims", "store"},
     "commands": JUDGE | {"findings", "claims", "report", "store", "sweep", "uplink", "run"},
     "cli": {"__init__", "errors", "trust", "untrusted", "commands"},
-    "__init__": {"models", "data"},
+    "__init__": {"models", "data", "evaluate"},
 }
 
 

@@ -6,6 +6,7 @@ Nothing here imports torch at module level: only the functions of commands that 
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
 STEP_MODES = ("auto", "captured", "eager")
-RUN_OPTIONS = ("data_root", "weights", "accelerator", "step", "wandb", "logger")
+RUN_OPTIONS = ("data_root", "weights", "accelerator", "step", "wandb", "wandb_artifacts", "logger")
+WANDBS_WORDS = {"run": "online", "dryrun": "offline"}  # older ones, which WANDB_MODE may still have
 
 
 class Parser(ArgumentParser):
@@ -72,24 +74,47 @@ def add_files(command: ArgumentParser) -> None:
     command.add_argument("--weights", default=None, help="path of Inception's weights file")
 
 
-def add_run_options(command: ArgumentParser, logger: str) -> None:
+def add_run_options(command: ArgumentParser, logger: str, wandb: str = "disabled") -> None:
     """The options of commands that carry out runs."""
     add_files(command)
-    command.add_argument("--accelerator", default="auto", help="auto or cpu")
+    command.add_argument("--accelerator", default="auto", help="auto, cpu or gpu")
     command.add_argument(
         "--step", default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a check "
         "passes (results do not depend on it)",
     )  # fmt: skip
-    command.add_argument("--wandb", default="disabled", help="online, offline or disabled")
+    command.add_argument("--wandb", default="", help=f"online, offline or disabled (default: WANDB_MODE, or {wandb})")
+    command.add_argument(
+        "--wandb-artifacts", default="none", help="all: checkpoint and sample grids are uploaded too; or none"
+    )
     command.add_argument("--logger", default=logger, help="csv, tensorboard or none")
 
 
-def run_options(args: Namespace) -> dict[str, Any]:
-    """The arguments of `run.carry_out` from these options. Raises `InputError` for a choice that does not exist."""
+def wandb_mode(given: str, usual: str) -> str:
+    """The mode that an option gives, else WANDB_MODE, else the usual one. An option wins, as in `wandb.init`."""
+    told = os.environ.get("WANDB_MODE", "")
+    return given or WANDBS_WORDS.get(told, told) or usual
+
+
+def read_artifacts(word: str, option: str) -> bool:
+    """Whether artifacts are wanted. Raises `InputError` for another word than all or none."""
+    if word not in ("none", "all"):
+        raise unknown(option, word, ("none", "all"))
+    return word == "all"
+
+
+def run_options(args: Namespace, wandb: str = "disabled", environment: bool = True) -> dict[str, Any]:
+    """The arguments of `run.carry_out` from these options. Raises `InputError` for a choice that does not exist.
+
+    wandb: the mode where neither `--wandb` nor, if `environment` counts, WANDB_MODE says one.
+    """
     from gan_ablate.run.loggers import LOGGERS, WANDB_MODES
 
-    choices = {"wandb": WANDB_MODES, "logger": LOGGERS, "accelerator": ("auto", "cpu"), "step": STEP_MODES}
+    mode = wandb_mode(args.wandb, wandb) if environment else args.wandb or wandb
+    if mode not in WANDB_MODES:
+        raise unknown("--wandb" if args.wandb else "WANDB_MODE", mode, WANDB_MODES)
+    choices = {"logger": LOGGERS, "accelerator": ("auto", "cpu", "gpu"), "step": STEP_MODES}
     for name, options in choices.items():
         if args[name] not in options:
             raise unknown(f"--{name}", args[name], options)
-    return {name: args[name] for name in RUN_OPTIONS}
+    artifacts = read_artifacts(args.wandb_artifacts, "--wandb-artifacts")
+    return {**{name: args[name] for name in RUN_OPTIONS}, "wandb": mode, "wandb_artifacts": artifacts}

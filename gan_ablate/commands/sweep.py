@@ -114,8 +114,8 @@ def _sweep(args: Namespace) -> int:
     for name in ("models", "arms"):
         if args[name]:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
-    for arm in changes.get("arms", ()):
-        trust_typed(arm.partition(":")[0])
+    for name in (*changes.get("models", ()), *(arm.partition(":")[0] for arm in changes.get("arms", ()))):
+        trust_typed(name)
     study = load_study(args.study)
     study = override(study, **changes) if changes else study
     root = args.root or f"runs/{study.name}"

@@ -16,7 +16,7 @@ from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": "dcgan, nsgan or wgan_gp",
+    "model": "dcgan, nsgan, wgan_gp, or the import path of your own: mymodels.MyGAN",
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
@@ -30,22 +30,17 @@ RECIPE_HELP = {
     "lr": "Adam's learning rate (default: the model's own)",
     "beta1": "Adam's first beta (default: the model's own)",
     "beta2": "Adam's second beta (default: the model's own)",
-    "precision": "fp32 or bf16",
+    "precision": "fp32 or bf16 (Lightning's 32-true and bf16-mixed mean the same)",
     "seed": "of everything random",
+}
+OWN_HELP = {
+    "generator": "import path of a G of your own, in place of the model's: mymodels.MyG",
+    "discriminator": "the same for D",
 }
 EVALUATION_HELP = {
     "extractor": "classifier, inception or module:attribute of your own",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
-}
-SHAPES = {  # dataset -> its usual size and channels
-    "digits": (16, 1),
-    "shapes": (16, 3),
-    "mnist": (28, 1),
-    "fashion_mnist": (28, 1),
-    "stacked_mnist": (28, 3),
-    "ring": (1, 2),
-    "grid": (1, 2),
 }
 TYPES = {"str": str, "int": int, "float": float}  # of a recipe's fields, by their annotations
 MODES = {
@@ -55,19 +50,23 @@ MODES = {
 
 
 def _train(args: Namespace) -> int:
-    from gan_ablate.recipe import TrickSpec
+    from gan_ablate.recipe import TrickSpec, usual_shape
     from gan_ablate.sources import Sources
     from gan_ablate.store.store import Store
-    from gan_ablate.tricks import complete, not_applicable
+    from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
 
     specs = [TrickSpec.parse(text) for text in args.trick]
-    for name in (args.extractor, *(spec.name for spec in specs)):
+    own = {name: args[name] for name in OWN_HELP if args[name]}
+    networks = [path for spec in specs if spec.name == OWN_NETWORKS for path in map(str, spec.params.values())]
+    for name in (args.extractor, args.model, *own.values(), *networks, *(spec.name for spec in specs)):
         trust_typed(name)
-    fields = {name: args[name] for name in RECIPE_HELP}
-    for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
-        fields[name] = usual if fields[name] is None else fields[name]
+    arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
+    if own:
+        specs.insert(0, TrickSpec(OWN_NETWORKS, own))
+    usual = usual_shape(args.dataset)
+    fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
     evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
-    recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, **fields)
+    recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
         raise InputError(reason)
@@ -156,6 +155,8 @@ def add(subcommands: Any) -> None:
         default = None if name in ("size", "channels") else getattr(Recipe, name)
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
+    for name, text in OWN_HELP.items():
+        train.add_argument(f"--{name}", default="", help=text)
     for name, text in EVALUATION_HELP.items():
         default = getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)

@@ -26,7 +26,7 @@ from gan_ablate.evaluate import Extractor, load_extractor
 from gan_ablate.evaluate.metrics import METRICS, checkerboard_energy, evaluate_images, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid
-from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.models import GANModule, module_class
 from gan_ablate.models.networks import gradient_norm
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.run.log import quiet_lightning
@@ -57,7 +57,7 @@ def open_checkpoint(path: Path) -> GANModule:
     except Exception as error:
         raise _not_a_checkpoint(path, error) from error
     try:
-        module = BY_NAME[recipe.model].from_recipe(recipe)
+        module = module_class(recipe.model).from_recipe(recipe)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     try:
@@ -257,6 +257,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
         devices=1,
         max_epochs=1,
         logger=False,
+        limit_val_batches=0,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
