@@ -6,15 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HOME = Path(__file__).parents[1]
 TEXT = (HOME / "CONTRIBUTING.md").read_text()
-EDIT = re.compile(r"^(New file|At the end of|In) `([^`]+)`(?:, below `([^`]+)`)?:\n\n```python\n(.*?)^```", re.M | re.S)
+EDIT = re.compile(
+    r"^(New file|At the end of|In) `([^`]+)`(?:, below `([^`]+)`)?:\n\n(?:<!-- fmt: off -->\n)?```python\n(.*?)^```",
+    re.M | re.S,
+)
 # the commands in one process: torch is imported once; and a classifier of stripes is good after few images
 RUN = """
 import shlex, sys
 from gan_ablate.cli import main
 import gan_ablate.evaluate.classifier as classifier
-classifier.BUDGET = 6400
+classifier.BUDGET = 3200
 for line in sys.stdin.read().splitlines():
     print("$", line, flush=True)
     if code := main(shlex.split(line)[1:]):
@@ -33,10 +38,11 @@ def edited(home):
             assert lines.count(f"{anchor}\n") == 1, f"{path}: {anchor}"
             file.write_text(file.read_text().replace(f"{anchor}\n", f"{anchor}\n{block}"))
         else:
-            file.write_text(file.read_text() + block)
+            file.write_text(f"{file.read_text()}\n\n{block}")
     return home
 
 
+@pytest.mark.slow
 def test_a_trick_a_claim_and_a_dataset_by_the_book(tmp_path):
     shutil.copytree(HOME / "gan_ablate", tmp_path / "gan_ablate", ignore=shutil.ignore_patterns("__pycache__"))
     assert len(EDIT.findall(TEXT)) == TEXT.count("```python") == 6
