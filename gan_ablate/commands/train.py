@@ -9,7 +9,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, importing, run_options, say
+from gan_ablate.commands import add_run_options, add_trust, command, importing, run_options, say
+from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
@@ -60,9 +61,10 @@ def _train(args: Namespace) -> int:
     from gan_ablate.store.store import Store
     from gan_ablate.tricks import complete, not_applicable
 
-    specs = [TrickSpec.parse(text) for text in args.trick]
+    specs = [TrickSpec.parse(text) for text in (args.trick if isinstance(args.trick, list) else [args.trick])]
     for name in (args.extractor, *(spec.name for spec in specs)):
-        trust_typed(name)
+        if not args.config:  # else the name may be the file's
+            trust_typed(name)
     fields = {name: args[name] for name in RECIPE_HELP}
     for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
         fields[name] = usual if fields[name] is None else fields[name]
@@ -160,7 +162,9 @@ def add(subcommands: Any) -> None:
         default = getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)
     train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
-    train.add_argument("--root", default="runs/train", help="where runs are kept")
+    add_config(train)
+    add_trust(train, "a --config")
+    train.add_argument("--root", type=str, default="runs/train", help="where runs are kept")
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all cores)")
     add_run_options(train, logger="csv")
 
