@@ -1,5 +1,6 @@
 """What a user installs: a wheel that works alone, shipped studies by name, and the commit of the code in each result."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,17 +20,12 @@ BUILD = "import setuptools.build_meta as b, sys; print(b.build_wheel(sys.argv[1]
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory):
-    """The wheel, built from a copy of what git has, unpacked: what an installer puts into an environment."""
+    """The wheel, built from a copy, unpacked: what an installer puts into an environment."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "gan_ablate", "sweeps", "*.toml", "*.in",
-         "setup.py", "README.md", "LICENSE"],
-        cwd=HOME, capture_output=True, text=True, check=True,
-    ).stdout.splitlines()  # fmt: skip
-    for name in listed:
-        if (HOME / name).exists():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((HOME / name).read_bytes())
+    for folder in ("gan_ablate", "sweeps"):
+        shutil.copytree(HOME / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):
+        shutil.copy(HOME / name, source)
     made = subprocess.run(
         [sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True, check=False
     )
@@ -103,6 +99,7 @@ def test_the_commit_is_that_of_the_packages_own_checkout(tmp_path):
     assert commit_of(installed) == ""  # a wheel within somebody's checkout
 
 
+@pytest.mark.skipif(not (HOME / ".git").exists(), reason="not a checkout")
 def test_each_result_says_the_commit():
     expected = commit_of(HOME / "gan_ablate")
     assert expected
