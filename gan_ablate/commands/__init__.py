@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import gc
 import os
+import re
+from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 
-from gan_ablate.errors import InputError, unknown
+from gan_ablate.errors import InputError, in_one_line, unknown
 from gan_ablate.untrusted import printable
 
 STEP_MODES = ("auto", "captured", "eager")
@@ -21,11 +23,43 @@ RUN_OPTIONS = ("data_root", "weights", "accelerator", "step", "wandb", "wandb_ar
 WANDBS_WORDS = {"run": "online", "dryrun": "offline"}  # older ones, which WANDB_MODE may still have
 
 
+KINDS = {"int": "a whole number", "float": "a number", "str": "a text"}
+WRONG_TYPE = re.compile(r"""Parser key "([\w.]+)": Expected an? <class '(int|float|str)'>\. Got value: (.*)""", re.S)
+
+
+class Help(DefaultHelpFormatter):
+    """Names a default where there is one to name, and no types: the text and the error line say what is right."""
+
+    def _get_help_string(self, action: Action) -> str:
+        text = action.help or ""
+        if action.default is SUPPRESS:
+            return str(super()._get_help_string(action))
+        if (
+            action.default is False
+            or action.default in (None, "", [])
+            or not action.option_strings
+            or "default" in text
+        ):
+            return text
+        return f"{text} (default: %(default)s)"
+
+
 class Parser(ArgumentParser):
     """Bad arguments raise `InputError`: one line, and exit code 2."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, formatter_class=Help, **kwargs)
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        raise InputError(" ".join(str(message).split()))
+        raise InputError(in_words(message))
+
+
+def in_words(error: object) -> str:
+    """The parser's message on one line; of a value of the wrong type in terms of the command line."""
+    if found := WRONG_TYPE.search(str(error)):
+        name, kind, value = found.groups()
+        return in_one_line(f"--{name.replace('_', '-')} {value}: needs {KINDS[kind]}")
+    return in_one_line(error)
 
 
 def command(subcommands: Any, name: str, help: str, example: str) -> ArgumentParser:
@@ -70,23 +104,25 @@ def add_trust(command: ArgumentParser, where: str) -> None:
 
 def add_files(command: ArgumentParser) -> None:
     """Options for the places of files that do not come with the suite."""
-    command.add_argument("--data-root", default=None, help="where torchvision's dataset files lie")
-    command.add_argument("--weights", default=None, help="path of Inception's weights file")
+    command.add_argument("--data-root", type=str, default=None, help="where torchvision's dataset files lie")
+    command.add_argument("--weights", type=str, default=None, help="path of Inception's weights file")
 
 
 def add_run_options(command: ArgumentParser, logger: str, wandb: str = "disabled") -> None:
     """The options of commands that carry out runs."""
     add_files(command)
-    command.add_argument("--accelerator", default="auto", help="auto, cpu or gpu")
+    command.add_argument("--accelerator", type=str, default="auto", help="auto, cpu or gpu")
     command.add_argument(
-        "--step", default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a check "
-        "passes (results do not depend on it)",
+        "--step", type=str, default="auto", help="captured: as CUDA graphs; eager: one by one; auto: captured where a "
+        "check passes (results do not depend on it)",
     )  # fmt: skip
-    command.add_argument("--wandb", default="", help=f"online, offline or disabled (default: WANDB_MODE, or {wandb})")
     command.add_argument(
-        "--wandb-artifacts", default="none", help="all: checkpoint and sample grids are uploaded too; or none"
+        "--wandb", type=str, default="", help=f"online, offline or disabled (default: WANDB_MODE, or {wandb})"
     )
-    command.add_argument("--logger", default=logger, help="csv, tensorboard or none")
+    command.add_argument(
+        "--wandb-artifacts", type=str, default="none", help="all: checkpoint and sample grids are uploaded too; or none"
+    )
+    command.add_argument("--logger", type=str, default=logger, help="csv, tensorboard or none")
 
 
 def wandb_mode(given: str, usual: str) -> str:

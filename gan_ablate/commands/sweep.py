@@ -252,7 +252,7 @@ def add(subcommands: Any) -> None:
         "Train every cell of a study that is not done yet.",
         "gan-ablate sweep sweeps/smoke.yaml --root runs/smoke",
     )
-    sweep.add_argument("study", help="a YAML file, see sweeps/")
+    sweep.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
     sweep.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     add_way_options(sweep)
     sweep.add_argument(

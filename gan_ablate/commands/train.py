@@ -9,7 +9,8 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, importing, run_options, say
+from gan_ablate.commands import add_run_options, add_trust, command, importing, run_options, say
+from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
@@ -55,11 +56,12 @@ def _train(args: Namespace) -> int:
     from gan_ablate.store.store import Store
     from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
 
-    specs = [TrickSpec.parse(text) for text in args.trick]
+    specs = [TrickSpec.parse(text) for text in (args.trick if isinstance(args.trick, list) else [args.trick])]
     own = {name: args[name] for name in OWN_HELP if args[name]}
     networks = [path for spec in specs if spec.name == OWN_NETWORKS for path in map(str, spec.params.values())]
     for name in (args.extractor, args.model, *own.values(), *networks, *(spec.name for spec in specs)):
-        trust_typed(name)
+        if not args.config:  # else the name may be the file's
+            trust_typed(name)
     arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
     if own:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
@@ -156,12 +158,14 @@ def add(subcommands: Any) -> None:
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in OWN_HELP.items():
-        train.add_argument(f"--{name}", default="", help=text)
+        train.add_argument(f"--{name}", type=str, default="", help=text)
     for name, text in EVALUATION_HELP.items():
         default = getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)
     train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
-    train.add_argument("--root", default="runs/train", help="where runs are kept")
+    add_config(train)
+    add_trust(train, "a --config")
+    train.add_argument("--root", type=str, default="runs/train", help="where runs are kept")
     train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all cores)")
     add_run_options(train, logger="csv")
 
