@@ -19,7 +19,8 @@ SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then r
 LARGEST_WHOLE = 2**63 - 1  # a seed has 63 bits
 LONGEST_TRICK = 200  # characters of its name
 PRECISIONS = ("fp32", "bf16")
-EXTRACTORS = ("classifier", "inception")
+AUTO = "auto"  # the classifier where the data have classes, else rotation
+EXTRACTORS = ("classifier", "rotation", "inception", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
@@ -113,7 +114,7 @@ def _scalar(text: str) -> Any:
 class Evaluation:
     """When and how a run is measured."""
 
-    extractor: str = "classifier"  # classifier | inception
+    extractor: str = "classifier"  # classifier | rotation | inception | auto | module:attribute
     samples: int = 2048  # generated images per evaluation, part of the metric's name: FID@2048
     points: int = 4  # evaluations spread evenly over training; the last is at the final step
     split: str = "train"  # the real images that the statistics come from
@@ -176,6 +177,8 @@ class Recipe:
         own = {**own, "classes": known}
         if self.dataset in TOYS:
             own["architecture"] = "mlp"
+        if self.evaluation.extractor == AUTO and self.dataset in CLASSES:  # all named sets have classes
+            return replace(self, evaluation=replace(self.evaluation, extractor="classifier")).resolved()
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def validate(self) -> Recipe:

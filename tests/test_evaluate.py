@@ -535,7 +535,7 @@ def test_a_diverged_generator_gives_nulls_and_no_exception(callback, where, monk
 
 
 def test_only_the_literatures_extractor_gives_the_bare_name(callback):
-    names = {"fid": "FID", "kid": "KID", "is_mean": "IS"}
+    names = {"fid": "FID", "kid": "KID", "nn_ratio": "NN ratio", "is_mean": "IS"}
     prdc = metrics.METRICS["prdc"]
     assert callback.labels() == {k: f"{name}@300 (shapes classifier)" for k, name in names.items()} | {
         **{k: f"{k}@300 (random CNN)" for k in prdc},

@@ -11,7 +11,8 @@ from jsonargparse import Namespace
 
 from gan_ablate.commands import add_run_options, command, importing, run_options, say
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.layout import extractor_for
+from gan_ablate.recipe import AUTO, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
@@ -34,7 +35,8 @@ RECIPE_HELP = {
     "seed": "of everything random",
 }
 EVALUATION_HELP = {
-    "extractor": "classifier, inception or module:attribute of your own",
+    "extractor": "classifier, rotation (needs no classes), inception or module:attribute of your own; auto: classifier "
+    "where the images have classes, else rotation",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
@@ -66,7 +68,8 @@ def _train(args: Namespace) -> int:
     fields = {name: args[name] for name in RECIPE_HELP}
     for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
         fields[name] = usual if fields[name] is None else fields[name]
-    evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
+    plan = {name: args[name] for name in EVALUATION_HELP}
+    evaluation = Evaluation(**plan | {"extractor": extractor_for(args.dataset, args.extractor)})
     recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
@@ -157,7 +160,7 @@ def add(subcommands: Any) -> None:
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in EVALUATION_HELP.items():
-        default = getattr(Evaluation, name)
+        default = AUTO if name == "extractor" else getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)
     train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
     train.add_argument("--root", default="runs/train", help="where runs are kept")

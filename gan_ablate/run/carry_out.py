@@ -19,6 +19,7 @@ from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
+from gan_ablate.evaluate.memorisation import HeldOut, held_out_of, neighbours_of
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
@@ -124,7 +125,14 @@ def _prepare(  # noqa: PLR0917
             each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
 
     evaluation = EvaluationCallback(
-        recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
+        recipe.evaluation,
+        bp.steps,
+        real,
+        extractor,
+        record,
+        folder / "samples",
+        recipe.seed,
+        lambda: neighbours_of(images, _held_out(recipe, data_root), extractor),
     )
     data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
     belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
@@ -169,6 +177,10 @@ def _measure(
         real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
     return _extractor(plan.extractor, images, str(device), weights), real
+
+
+def _held_out(recipe: Recipe, data_root: str | None) -> HeldOut | None:
+    return held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
 
 def _source(dataset: str) -> dict[str, Any]:
