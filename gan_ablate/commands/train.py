@@ -21,8 +21,8 @@ RECIPE_HELP = {
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for digits and shapes, 1 for "
-    "ring and grid, else 32)",
+    "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
+    "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
@@ -35,7 +35,8 @@ RECIPE_HELP = {
     "seed": "of everything random",
 }
 EVALUATION_HELP = {
-    "extractor": "classifier, rotation (needs no classes), inception or module:attribute of your own; auto: classifier "
+    "extractor": "classifier, rotation (needs no classes), inception, inception_clean (clean-fid's resizing) or "
+    "module:attribute of your own; auto: classifier "
     "where the images have classes, else rotation",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",

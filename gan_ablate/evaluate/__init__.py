@@ -15,7 +15,7 @@ __all__ = ["Extractor", "Features", "load_extractor"]
 def load_extractor(
     name: str, *, dataset: ImageSet, device: torch.device | str = "cpu", weights: str | None = None
 ) -> Extractor:
-    """The extractor `classifier` or `rotation`, of `dataset`, or `inception` (`weights`: path of its file).
+    """The extractor `classifier` or `rotation` of `dataset`, or `inception` or `inception_clean` (`weights`: their file).
 
     `auto` is `classifier` where the dataset has two classes or more, else `rotation`: there is no other fallback.
 
@@ -46,10 +46,11 @@ def load_extractor(
         from gan_ablate.evaluate.rotation import rotation_for
 
         return rotation_for(dataset, device)
-    if name == "inception":
+    if name in ("inception", "inception_clean"):
         from gan_ablate.evaluate.inception import inception_for
 
-        return inception_for(weights, channels=dataset.images.shape[1], device=device)
+        clean = name == "inception_clean"
+        return inception_for(weights, channels=dataset.images.shape[1], device=device, clean=clean)
     if ":" in name:
         from gan_ablate.evaluate.extractors import custom_extractor
 
