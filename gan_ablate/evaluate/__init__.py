@@ -15,7 +15,7 @@ __all__ = ["Extractor", "Features", "load_extractor"]
 def load_extractor(
     name: str, *, dataset: ImageSet, device: torch.device | str = "cpu", weights: str | None = None
 ) -> Extractor:
-    """The extractor `classifier` or `rotation` of `dataset`, or `inception` or `inception_clean` (`weights`: their file).
+    """The extractor `classifier` or `rotation`, of `dataset`, or `inception` or `inception_clean`, of a weights file.
 
     `auto` is `classifier` where the dataset has two classes or more, else `rotation`: there is no other fallback.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gan_ablate.errors import InputError
@@ -80,7 +80,7 @@ def clean_resize(images: Tensor) -> Tensor:
     return F.interpolate(x, (SIDE, SIDE), mode="bicubic", align_corners=False, antialias=True).float()
 
 
-def at_299(network: nn.Module, x: Tensor) -> Features:
+def at_299(network: Any, x: Tensor) -> Features:
     """What torch-fidelity's network gives for images of its own size, float (N, 3, 299, 299) from 0 to 255."""
     x = (x - 128) / 128
     for name in LAYERS:

@@ -70,6 +70,11 @@ def rotation_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Rotat
         dataset = load(dataset.name, size=dataset.images.shape[-1], channels=dataset.images.shape[1], split="train")
     if len(dataset) < 8:
         raise InputError(f"{dataset.name}: {len(dataset)} images are too few to learn features from: needs 8 or more")
+    return RotationExtractor(checkpoint_for(dataset, device)).to(device)
+
+
+def checkpoint_for(dataset: ImageSet, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The whole network's weights and what is known of them, from the cache or trained now; see `train`."""
     size, channels = dataset.images.shape[-1], dataset.images.shape[1]
     checkpoint = read_or_make(
         "rotation",
@@ -80,8 +85,7 @@ def rotation_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Rotat
         write=torch.save,
     )
     # the name is the dataset's as it is called now: the cache knows it by its content
-    checkpoint["meta"]["dataset"] = dataset.name
-    return RotationExtractor(checkpoint).to(device)
+    return {**checkpoint, "meta": {**checkpoint["meta"], "dataset": dataset.name}}
 
 
 def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int = BUDGET) -> dict[str, Any]:
