@@ -146,6 +146,8 @@ def _tell(result: dict[str, Any]) -> None:
     for key, words in (*result["labels"].items(), *MODES.items()):
         if (value := result["metrics"].get(key)) is not None:
             say(f"  {words}: {value:.4g}")
+    if note := (result.get("evaluation") or {}).get("note"):
+        say(f"  note: {note}")
 
 
 def add(subcommands: Any) -> None:

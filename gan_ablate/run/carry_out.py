@@ -19,7 +19,7 @@ from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.evaluate.memorisation import HeldOut, held_out_of, neighbours_of
+from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
@@ -115,6 +115,8 @@ def _prepare(  # noqa: PLR0917
     recipe, bp = module.recipe, module.blueprint
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, device)
+    # now, since an image that cannot be read has to end a run before it trains
+    held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
     folder.mkdir(parents=True, exist_ok=True)
     log, loggers = RunLog(folder / "metrics.jsonl", bp.probabilities), list[Any]()
@@ -132,7 +134,7 @@ def _prepare(  # noqa: PLR0917
         record,
         folder / "samples",
         recipe.seed,
-        lambda: neighbours_of(images, _held_out(recipe, data_root), extractor),
+        lambda: neighbours_of(images, held_out, extractor),
     )
     data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
     belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
@@ -177,10 +179,6 @@ def _measure(
         real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
     return _extractor(plan.extractor, images, str(device), weights), real
-
-
-def _held_out(recipe: Recipe, data_root: str | None) -> HeldOut | None:
-    return held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
 
 def _source(dataset: str) -> dict[str, Any]:
