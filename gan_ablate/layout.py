@@ -104,5 +104,5 @@ def _classes(path: str) -> int:
     source = Path(path).expanduser()
     try:
         return len(arrange(list_entries(source), "train", source)[1])
-    except (InputError, OSError):
+    except (InputError, OSError, ValueError):  # ValueError: a name that can be no path
         return 2

@@ -21,6 +21,7 @@ from gan_ablate.data.images import ImageSet, convert, fingerprint
 from gan_ablate.data.module import Batches, GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.layout import Entry, list_entries
+from gan_ablate.sources import SUFFIXES
 
 SHARED = Path(os.environ.get("GAN_ABLATE_SHARED") or Path(__file__).parents[2] / "shared" / "data")
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -416,7 +417,7 @@ def test_a_picture_by_name_that_is_a_program_is_not_run(tmp_path, monkeypatch):
         load(tmp_path / "e", size=8, channels=3)
 
 
-@pytest.mark.parametrize("suffix", sorted(folders.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_that_is_listed_can_be_read(tmp_path, suffix):
     folder = _write_images(tmp_path / "f", (f"a{suffix}",))
     assert load(folder, size=8, channels=3).images.shape == (1, 3, 8, 8)
