@@ -18,9 +18,11 @@ from gan_ablate.errors import InputError, unknown
 SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then refused by name
 LARGEST_WHOLE = 2**63 - 1  # a seed has 63 bits
 LONGEST_TRICK = 200  # characters of its name
+SMALLEST, LARGEST, EACH = 8, 1024, 4  # pixels: sizes that G and D halve at least once, and what they are multiples of
 PRECISIONS = ("fp32", "bf16")
 LIGHTNINGS = {"32": "fp32", "32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's words for them
-EXTRACTORS = ("classifier", "inception")
+AUTO = "auto"  # the classifier where the data have classes, else rotation
+EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
@@ -136,7 +138,7 @@ def _scalar(text: str) -> Any:
 class Evaluation:
     """When and how a run is measured."""
 
-    extractor: str = "classifier"  # classifier | inception
+    extractor: str = "classifier"  # one of `EXTRACTORS`, or module:attribute
     samples: int = 2048  # generated images per evaluation, part of the metric's name: FID@2048
     points: int = 4  # evaluations spread evenly over training; the last is at the final step
     split: str = "train"  # the real images that the statistics come from
@@ -159,7 +161,7 @@ class Recipe:
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
-    size: int = 16  # pixels, height = width: 16, 28, 32 or 64; ring and grid: 1
+    size: int = 16  # pixels, height = width: a multiple of 4 from 8 on; ring and grid: 1
     channels: int = 3  # 1 or 3; images are converted; ring and grid: 2
     latent_dim: int = 64
     width: int = 16  # channels of the widest-resolution feature map; each halving doubles it
@@ -201,6 +203,8 @@ class Recipe:
         own = {**own, "classes": known}
         if self.dataset in TOYS:
             own["architecture"] = "mlp"
+        if self.evaluation.extractor == AUTO and self.dataset in CLASSES:  # all named sets have classes
+            return replace(self, evaluation=replace(self.evaluation, extractor="classifier")).resolved()
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def validate(self) -> Recipe:
@@ -236,12 +240,15 @@ class Recipe:
                 if given != only:
                     raise InputError(f"{field_}={given!r}: {self.dataset} has points, not images, which need {only}")
             return
+        only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
+        if not _is_size(self.size):
+            nearest = " or ".join(map(str, _nearest_sizes(self.size)))
+            needed = f"needs a multiple of {EACH} from {SMALLEST} to {LARGEST}"
+            raise InputError(f"size={self.size!r}: {needed}" + (f", such as {nearest}" if nearest else "") + only)
         channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
-        for name, value, options in (("size", self.size, (16, 28, 32, 64)), ("channels", self.channels, channels)):
-            if value not in options or isinstance(value, bool):
-                allowed = f"choose one of {', '.join(map(str, options))}" if len(options) > 1 else f"needs {options[0]}"
-                only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
-                raise InputError(f"{name}={value!r}: {allowed}{only}")
+        if self.channels not in channels or isinstance(self.channels, bool):
+            allowed = f"choose one of {', '.join(map(str, channels))}" if len(channels) > 1 else f"needs {channels[0]}"
+            raise InputError(f"channels={self.channels!r}: {allowed}{only}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, defaults filled in: what `recipe.json` holds."""
@@ -301,6 +308,19 @@ def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:
     for key in data:
         if key not in names:
             raise unknown("field", key, names, where)
+
+
+def _is_size(value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and SMALLEST <= value <= LARGEST and value % EACH == 0  # type: ignore[operator]
+
+
+def _nearest_sizes(value: object) -> list[int]:
+    """The sizes below and above a number; one of them where it is out of bounds, none for what is no number."""
+    if not _is_number(value):
+        return []
+    low = math.floor(value / EACH) * EACH  # type: ignore[operator]
+    return sorted({min(max(near, SMALLEST), LARGEST) for near in (low, low + EACH)})
 
 
 def _is_number(value: object) -> bool:

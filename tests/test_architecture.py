@@ -32,8 +32,8 @@ FREE_OF_TORCH = [
 PLAIN = {"errors", "outcomes", "recipe", "__init__"}
 BUILD = PLAIN | {"blueprint", "trick", "presets"}
 MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
-FILES = {"untrusted", "publishing", "trust", "sources"}
-EXPAND = BUILD | {"tricks", "study", "trust"}
+FILES = {"untrusted", "publishing", "trust", "sources", "layout"}
+EXPAND = BUILD | {"tricks", "study", "trust", "layout"}
 READ = EXPAND | FILES | {"results"}
 JUDGE = READ | {"stats", "formatting"}
 MAY_IMPORT = {
@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "untrusted": {"errors"},
     "publishing": {"errors"},
     "sources": {"errors", "publishing"},
+    "layout": PLAIN | {"sources"},
     "stats": set(),
     "formatting": {"stats"},
     # a game and its training
@@ -58,9 +59,9 @@ MAY_IMPORT = {
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},
-    "data": PLAIN | {"publishing", "sources", "untrusted"},
+    "data": PLAIN | {"publishing", "layout", "untrusted"},
     "models": MODELS,
-    "evaluate": PLAIN | {"data", "publishing", "trust", "untrusted"},
+    "evaluate": PLAIN | {"data", "layout", "publishing", "trust", "untrusted"},
     # from a study to verdicts: data flows down this list, imports go up
     "study": EXPAND,
     "results": READ,

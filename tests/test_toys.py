@@ -116,7 +116,7 @@ def test_recipes_of_points_know_their_network_and_classes(name):
         ({"dataset": "ring", "architecture": "conv"}, "architecture='conv': ring has points, not images.*mlp"),
         ({"dataset": "grid", "architecture": "resnet"}, "architecture='resnet': grid has points, not images.*mlp"),
         ({"dataset": "ring", "evaluation": Evaluation(extractor="inception")}, "inception.*points, not images"),
-        ({"dataset": "shapes"}, "size=1: choose one of 16, 28, 32, 64.*ring, grid"),
+        ({"dataset": "shapes"}, "size=1: needs a multiple of 4 from 8 to 1024, such as 8.*ring, grid"),
         ({"dataset": "mnist", "size": 28}, "channels=2: choose one of 1, 3"),
         ({"dataset": "stacked_mnist", "size": 28, "channels": 1}, "channels=1: needs 3"),
     ],

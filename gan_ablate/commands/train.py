@@ -12,7 +12,8 @@ from jsonargparse import Namespace
 from gan_ablate.commands import add_run_options, add_trust, command, importing, run_options, say
 from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.layout import extractor_for
+from gan_ablate.recipe import AUTO, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
@@ -21,8 +22,8 @@ RECIPE_HELP = {
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for digits and shapes, 1 for "
-    "ring and grid, else 32)",
+    "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
+    "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
@@ -39,7 +40,9 @@ OWN_HELP = {
     "discriminator": "the same for D",
 }
 EVALUATION_HELP = {
-    "extractor": "classifier, inception or module:attribute of your own",
+    "extractor": "classifier, rotation (needs no classes), inception, inception_clean (clean-fid's resizing) or "
+    "module:attribute of your own; auto: classifier "
+    "where the images have classes, else rotation",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
@@ -67,7 +70,8 @@ def _train(args: Namespace) -> int:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
     usual = usual_shape(args.dataset)
     fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
-    evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
+    plan = {name: args[name] for name in EVALUATION_HELP}
+    evaluation = Evaluation(**plan | {"extractor": extractor_for(args.dataset, args.extractor)})
     recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
@@ -143,6 +147,8 @@ def _tell(result: dict[str, Any]) -> None:
     for key, words in (*result["labels"].items(), *MODES.items()):
         if (value := result["metrics"].get(key)) is not None:
             say(f"  {words}: {value:.4g}")
+    if note := (result.get("evaluation") or {}).get("note"):
+        say(f"  note: {note}")
 
 
 def add(subcommands: Any) -> None:
@@ -160,7 +166,7 @@ def add(subcommands: Any) -> None:
     for name, text in OWN_HELP.items():
         train.add_argument(f"--{name}", type=str, default="", help=text)
     for name, text in EVALUATION_HELP.items():
-        default = getattr(Evaluation, name)
+        default = AUTO if name == "extractor" else getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)
     train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
     add_config(train)

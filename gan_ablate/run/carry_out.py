@@ -20,6 +20,7 @@ from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
+from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
 from gan_ablate.models import GANModule, module_class
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
@@ -120,6 +121,8 @@ def _prepare(  # noqa: PLR0917
         raise InputError("accelerator gpu: no CUDA device is visible here: take auto or cpu")
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, device)
+    # now, since an image that cannot be read has to end a run before it trains
+    held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
     folder.mkdir(parents=True, exist_ok=True)
     log, loggers = RunLog(folder / "metrics.jsonl", bp.probabilities), list[Any]()
@@ -130,7 +133,14 @@ def _prepare(  # noqa: PLR0917
             each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
 
     evaluation = EvaluationCallback(
-        recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
+        recipe.evaluation,
+        bp.steps,
+        real,
+        extractor,
+        record,
+        folder / "samples",
+        recipe.seed,
+        lambda: neighbours_of(images, held_out, extractor),
     )
     data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
     belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
