@@ -46,6 +46,9 @@ EVALUATION_HELP = {
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
+SMALL = (
+    1_000_000  # numbers in a batch's first feature maps: at 16 px, width 24, batch 32 two threads took six times one
+)
 TYPES = {"str": str, "int": int, "float": float}  # of a recipe's fields, by their annotations
 MODES = {
     "assigned_modes": "modes reached",
@@ -88,7 +91,7 @@ def _train(args: Namespace) -> int:
             sources.look(done, claim.folder)
             sources.check()
             print(f"already done: {Store(root).folder(recipe.run_id)}")
-            _tell(done)
+            _tell(done, Store(root).folder(recipe.run_id))
             return 0
         claim.forget_failure()
         folder = claim.prepare(recipe)
@@ -107,8 +110,8 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
         asked.append(number)
         print("stopping at the next step; once more: now", file=sys.stderr)
 
-    threads = args.threads or len(os.sched_getaffinity(0))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    threads = args.threads or threads_for(recipe, os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0)))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     with importing():
         from gan_ablate.run.carry_out import Stopped, carry_out
     from gan_ablate.publishing import refusing
@@ -138,15 +141,26 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
     # not before: bad input must leave nothing behind for `status` to wait for
     Store.add(args.root, SINGLE_RUNS, recipe)
     claim.publish_result(result)
-    _tell(result)
+    _tell(result, folder)
     return 0
 
 
-def _tell(result: dict[str, Any]) -> None:
+def threads_for(recipe: Recipe, told: str, cores: int) -> int:
+    """CPU threads of a run: what OMP_NUM_THREADS tells, else one for a small net, which more of them slow down."""
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    full = recipe.resolved()
+    assert full.batch_size is not None
+    return 1 if full.size**2 * full.width * full.batch_size < SMALL else cores
+
+
+def _tell(result: dict[str, Any], folder: Path) -> None:
     say(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
     for key, words in (*result["labels"].items(), *MODES.items()):
         if (value := result["metrics"].get(key)) is not None:
             say(f"  {words}: {value:.4g}")
+    if (grid := folder / "samples" / "final.png").exists():
+        say(f"  samples: {grid}")
     if note := (result.get("evaluation") or {}).get("note"):
         say(f"  note: {note}")
 
@@ -172,7 +186,10 @@ def add(subcommands: Any) -> None:
     add_config(train)
     add_trust(train, "a --config")
     train.add_argument("--root", type=str, default="runs/train", help="where runs are kept")
-    train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all cores)")
+    train.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (0: OMP_NUM_THREADS, else 1 for small nets and all cores "
+        "for others)",
+    )  # fmt: skip
     add_run_options(train, logger="csv")
 
 

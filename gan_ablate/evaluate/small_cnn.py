@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -77,11 +79,14 @@ def fit(  # noqa: PLR0917
         network = network.to(memory_format=torch.channels_last)
     rows_per_step = min(rows_per_step, len(order))
     steps = max(50, budget // BATCH)
-    print(f"training {what}, {steps} steps)", end=" ... ", file=sys.stderr, flush=True)
+    said, on_screen = f"training {what}, {steps} steps)", sys.stderr.isatty()
+    if not on_screen:
+        print(said, end=" ... ", file=sys.stderr, flush=True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps, pct_start=0.2)
     at = len(order)
-    for _ in range(steps):
+    bar = Console(stderr=True)
+    for _ in track(range(steps), f"{said} ..", console=bar, transient=True, disable=not on_screen):
         if at + rows_per_step > len(order):  # the next epoch
             order, at = order[torch.randperm(len(order), generator=generator)], 0
         rows = order[at : at + rows_per_step]
@@ -93,7 +98,11 @@ def fit(  # noqa: PLR0917
         optimizer.step()
         schedule.step()
     accuracy = measure(network.eval(), held_out)
-    print(f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    print(
+        f"{said} ... " * on_screen + f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
     return {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, accuracy
 
 
