@@ -150,7 +150,7 @@ def test_paper_hides_nothing_but_the_arms_own_pages(page):
     assert "details:not(.arm)::details-content{content-visibility:visible;block-size:auto}" in paper
     assert "tr[hidden]{display:table-row!important}" in paper
     section = claims.claims([Verdict("c1", "s", "src", "supported", "sum", (), 1.0)])
-    assert "<details class='claim'>" in html._Writer(str).section(section)
+    assert "<details class='claim'>" in html.Writer(str).section(section)
 
 
 def test_only_the_table_of_verdicts_marks_its_second_column(page):
@@ -161,7 +161,7 @@ def test_only_the_table_of_verdicts_marks_its_second_column(page):
     assert numbers.count("<tr class='helps'>") == 2
     assert set(re.findall("<tr class='([^']+)'", stability)) == {"base"}
     table = Table("", [Column("a", str)], ["a"], kind=lambda _: "x' onclick='y")
-    assert "<tr class='x&#x27; onclick=&#x27;y'>" in html._Writer(str).table(table)
+    assert "<tr class='x&#x27; onclick=&#x27;y'>" in html.Writer(str).table(table)
 
 
 def test_nothing_can_be_loaded_or_run_but_our_own(page):

@@ -11,7 +11,7 @@ from html import escape
 from importlib.resources import files
 
 from gan_ablate.report import section as data
-from gan_ablate.report.figures.svg import FIGURE, NOT_XML, variables
+from gan_ablate.report.figures.svg import FIGURE, NOT_XML, Drawing, variables
 
 BREAKS = re.compile(r"([_:=,+])(?=\S)")  # a long name may go on in the next line here; no entity has any of them
 ENLARGED = 1.35  # a panel that is drawn again
@@ -20,25 +20,42 @@ ENLARGED = 1.35  # a panel that is drawn again
 def page(document: data.Document, names: Callable[[data.Name], str]) -> str:
     """The whole page: its own style and script inside, nothing else allowed to run or load."""
     home = files("gan_ablate.report")
-    css = variables() + home.joinpath("page.css").read_text(encoding="utf-8") + FIGURE
-    script = home.joinpath("page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    notes = "".join(f"<p class='note' role='note'>{escape(note)}</p>" for note in document.notes)
+    css, script = style(), home.joinpath("page.js").read_text(encoding="utf-8")
+    policy = content_policy(script)
     facts = _definitions(document.facts) if document.facts else ""
-    links = "".join(f"<li><a href='#{names(s.anchor)}'>{escape(s.nav)}</a></li>" for s in document.sections if s.nav)
+    notes, links = notes_of(document), links_to(document.sections, names)
     said = {name: escape(getattr(document, name)) for name in ("title", "kicker", "heading", "lead")}
-    sections = "".join(map(_Writer(names).section, document.sections))
+    sections = "".join(map(Writer(names).section, document.sections))
     whole = home.joinpath("page.html").read_text(encoding="utf-8")
     return whole.format(
         policy=policy, css=css, notes=notes, facts=facts, links=links, script=script, sections=sections, **said
     )
 
 
-class _Writer:
+def style() -> str:
+    """The style of pages and of the figures in them, light and dark."""
+    return variables() + files("gan_ablate.report").joinpath("page.css").read_text(encoding="utf-8") + FIGURE
+
+
+def content_policy(script: str) -> str:
+    """A Content-Security-Policy: the page's own style, this one script and pictures that stand in the page."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def notes_of(document: data.Document) -> str:
+    return "".join(f"<p class='note' role='note'>{escape(note)}</p>" for note in document.notes)
+
+
+def links_to(sections: Sequence[data.Section], names: Callable[[data.Name], str]) -> str:
+    """The navigation's items."""
+    return "".join(f"<li><a href='#{names(s.anchor)}'>{escape(s.nav)}</a></li>" for s in sections if s.nav)
+
+
+class Writer:
     """Parts as HTML. `depth` is the level of the next heading."""
 
     def __init__(self, names: Callable[[data.Name], str]) -> None:
@@ -128,8 +145,11 @@ class _Writer:
             return f"<div class='cards'>{self.parts(part.parts, depth)}</div>"
         if isinstance(part, data.Pictures):
             return f"<div class='{part.kind}'>{''.join(map(self.picture, part.pictures))}</div>"
-        panels = (f"<a href='#{self.names(to)}'>{drawn.marked(self.names(own))}</a>" for to, own, drawn in part.panels)
-        return f"<div class='panels'>{''.join(panels)}</div>"
+        return f"<div class='panels'>{''.join(self.panel(*panel) for panel in part.panels)}</div>"
+
+    def panel(self, to: data.Name | None, own: data.Name, drawn: Drawing) -> str:
+        marked = drawn.marked(self.names(own))
+        return f"<a href='#{self.names(to)}'>{marked}</a>" if to else f"<div>{marked}</div>"
 
     def picture(self, p: data.Picture) -> str:
         if isinstance(p.source, str):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
     @property
     def uri(self) -> str:
         """A data URI."""
-        return "data:image/webp;base64," + base64.b64encode(self.picture).decode()
+        return uri(self.picture)
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -80,13 +80,22 @@ def _grids(loaded: Results, rows: Rows) -> list[Grid]:
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])
         record = loaded.records.get(run_id, {})
-        folder = loaded.files / "runs" / run_id
-        path = _inside(folder, str(record.get("sample_grid", "samples/final.png")))
-        shown = _drawn(path, whole=rows["dataset"][k] in TOYS) if path else _ready(folder / PAGE_PICTURE)
+        shown = picture(loaded.files / "runs" / run_id, record, str(rows["dataset"][k]))
         if shown:
             fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
             found.append(Grid(str(rows["arm"][k]), which, seed, fid, run_id, *shown))
     return found
+
+
+def uri(picture: bytes) -> str:
+    """A data URI of a WebP."""
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()
+
+
+def picture(folder: Path, record: Mapping[str, Any], dataset: str) -> tuple[bytes, tuple[int, int]] | None:
+    """(WebP, its pixels) of a finished run's samples, as pages show them; `None` where it has none."""
+    path = _inside(folder, str(record.get("sample_grid", "samples/final.png")))
+    return _drawn(path, whole=dataset in TOYS) if path else _ready(folder / PAGE_PICTURE)
 
 
 def _inside(folder: Path, name: str) -> Path | None:
