@@ -1,4 +1,4 @@
-"""Studies that go on by what they have found: tuned ones, and those with looks or a second budget. Where each stands."""
+"""Where a study stands that goes on by what it has found: a tuned one, one with looks or with a second budget."""
 
 from __future__ import annotations
 

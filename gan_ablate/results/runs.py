@@ -158,7 +158,7 @@ class RunCache:
 
 
 def _facts(folder: Path) -> tuple[object, ...]:
-    """What differs once a folder's record does: whether it is a link, and of each file that ends a run inode, size, times."""
+    """What differs once a folder's record does: is it a link; inode, size, times of the files that end a run."""
     found: list[object] = []
     for path in (folder, folder / RESULT, folder / FAILURE):
         try:

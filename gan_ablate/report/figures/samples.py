@@ -80,7 +80,7 @@ def _grids(loaded: Results, rows: Rows) -> list[Grid]:
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])
         record = loaded.records.get(run_id, {})
-        shown = picture(loaded.files / "runs" / run_id, record, str(rows["dataset"][k]))
+        shown = picture(loaded.files / "runs" / run_id, grid_name(record), str(rows["dataset"][k]))
         if shown:
             fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
             found.append(Grid(str(rows["arm"][k]), which, seed, fid, run_id, *shown))
@@ -92,9 +92,14 @@ def uri(picture: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(picture).decode()
 
 
-def picture(folder: Path, record: Mapping[str, Any], dataset: str) -> tuple[bytes, tuple[int, int]] | None:
-    """(WebP, its pixels) of a finished run's samples, as pages show them; `None` where it has none."""
-    path = _inside(folder, str(record.get("sample_grid", "samples/final.png")))
+def grid_name(record: Mapping[str, Any]) -> str:
+    """Where in its folder a run says that its grid lies."""
+    return str(record.get("sample_grid", "samples/final.png"))
+
+
+def picture(folder: Path, name: str, dataset: str) -> tuple[bytes, tuple[int, int]] | None:
+    """(WebP, its pixels) of a run's grid, as pages show it; `None` where it has none. name: `grid_name`'s."""
+    path = _inside(folder, name)
     return _drawn(path, whole=dataset in TOYS) if path else _ready(folder / PAGE_PICTURE)
 
 
