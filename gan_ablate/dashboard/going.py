@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gan_ablate.report.figures.svg import short
 from gan_ablate.results.files import json_lines, number, read_recipe
 from gan_ablate.results.runs import Run, mapping
 from gan_ablate.results.study_file import Cell
@@ -56,6 +55,9 @@ def _attempts(folder: Path) -> tuple[float, int]:
 
 
 def called(run: Cell | Run, most: int = 200) -> str:
-    """`label_smoothing, seed 3`, with its budget or the setting that it tries. most: letters of all before the seed."""
+    """`label_smoothing, seed 3`, with its budget or the setting that it tries. most: letters before the comma; a longer
+    text loses its middle, since arms of one trick differ at their end."""
     setting = f" at {run.tuning}" if run.tuning else ""
-    return f"{short(run.arm + at(run.budget) + setting, most)}, seed {run.seed}"
+    text = run.arm + at(run.budget) + setting
+    half = (most - 1) // 2
+    return f"{text if len(text) <= most else f'{text[:half]}…{text[half + 1 - most :]}'}, seed {run.seed}"

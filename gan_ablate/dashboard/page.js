@@ -4,7 +4,7 @@
 (function () {
   const EVERY = 3000; // ms between two questions
   const main = document.getElementById("main");
-  const line = document.getElementById("line");
+  const line = document.getElementById("live.line");
   const tags = JSON.parse(main.dataset.tags); // section -> what stands there
   const FOCUSABLE = "a,button,input,summary,[tabindex]";
 
@@ -78,10 +78,10 @@
     document.title = found.title + " · gan_ablate";
     line.classList.remove("lost");
     put(line, found.line);
-    put(document.getElementById("asof"), found.as_of);
-    const bar = document.getElementById("bar");
+    put(document.getElementById("live.asof"), found.as_of);
+    const bar = document.getElementById("live.bar");
     [bar.max, bar.value] = [found.runs, found.done];
-    const notes = document.getElementById("notes");
+    const notes = document.getElementById("live.notes");
     if (notes.innerHTML !== found.notes) notes.innerHTML = found.notes;
     // what stands at the top of the window stays there, whatever grows above it
     const first = [...main.children].find((section) => section.getBoundingClientRect().bottom > 0);

@@ -53,7 +53,7 @@ def listed_runs(look: Look, going: Sequence[Going]) -> list[Part]:
         Column("FID", lambda r: r.fid),
         Column("time", lambda r: r.seconds, text=lambda r: NOTHING if math.isnan(r.seconds) else clock(r.seconds)),
     )
-    table = Table("FID is that of the last evaluation", columns, rows, style="runs")
+    table = Table("FID is that of the last evaluation", columns, rows, style="")
     more = len(look.going) - len(going)
     return [table, *[Text(f"{more} more are being trained.", "sub")] * (more > 0)]
 
@@ -76,11 +76,11 @@ def _steps(r: Row) -> str:
 
 
 def curves_of(look: Look, going: Sequence[Going]) -> list[Part]:
-    """A group per model: cards of verdicts lead to it."""
-    return [
-        Group(m.table.title, _panels(m, k, going, look.newest) or (Text(NONE_HERE, "sub"),), m.scope.name("{}"))
-        for k, m in enumerate(look.found.study.models if look.found else ())
-    ]
+    """A group per model, those with curves first: cards of verdicts lead to it."""
+    models = look.found.study.models if look.found else ()
+    drawn = [(m, _panels(m, k, going, look.newest)) for k, m in enumerate(models)]
+    drawn.sort(key=lambda pair: not pair[1])
+    return [Group(m.table.title, parts or [Text(NONE_HERE, "sub")], m.scope.name("{}")) for m, parts in drawn]
 
 
 def _panels(m: Model, place: int, going: Sequence[Going], newest: Sequence[Run]) -> list[Part]:

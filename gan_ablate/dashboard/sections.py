@@ -151,7 +151,7 @@ def _progress(look: Look) -> list[Part]:
         counts = {n: getattr(row, n) + getattr(held, n) for n in COUNTS}
         totals[place] = Status(row.model, row.dataset, "", **counts, budget=row.budget)
     columns = [Column(n, attrgetter(n)) for n in (*names, *COUNTS)]
-    each = Table("Runs of each model", columns, list(totals.values()), style="runs")
+    each = Table("Runs of each model", columns, list(totals.values()), style="")
     return [each, Fold("Every arm", (Table("Runs of each arm", [Column("arm", attrgetter("arm")), *columns], rows),))]
 
 

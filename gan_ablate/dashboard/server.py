@@ -82,6 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         except (InputError, OSError) as error:
             self._answer(503, PLAIN, f"{printable(in_one_line(error))}\n")
             return
+        except Exception as error:  # whatever lies in the root: the server goes on, and says so
+            self._answer(500, PLAIN, f"this cannot be shown: {printable(in_one_line(error))}\n")
+            raise
         self._answer(200, kind, body)
 
     def _refuse(self) -> None:
