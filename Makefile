@@ -1,4 +1,4 @@
-# make ablation | smoke | test | lint | report. Each installs what it needs into .venv first.
+# make ablation | smoke | test | lint | report | docs. Each installs what it needs into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= sweeps/ablation.yaml
@@ -6,7 +6,7 @@ ROOT ?= runs/$(basename $(notdir $(STUDY)))
 WORKERS ?= 0
 BUDGET ?= 2h
 
-.PHONY: install ablation smoke report test lint clean
+.PHONY: install ablation smoke report test lint docs clean
 export OMP_NUM_THREADS ?= 1
 # uv compiles nothing, and where this is set Python keeps nothing: each of the tests' processes would compile torch anew
 export PYTHONDONTWRITEBYTECODE :=
@@ -43,6 +43,11 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: install
+	$(BIN)/mkdocs build -q --strict
+	@echo build/site/index.html
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -1,6 +1,6 @@
 """gan_ablate: which GAN stability tricks really help, on my data, and how sure am I?
 
-`DCGAN`, `NSGAN`, `WGANGP` and `GANDataModule` are imported on first use: torch and lightning take
+The names of `__all__` are imported on first use: torch and lightning take
 seconds to load, and commands that train nothing do without them.
 """
 
@@ -9,13 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gan_ablate.data.module import GANDataModule
-    from gan_ablate.models import DCGAN, NSGAN, WGANGP
+    from gan_ablate.evaluate.metric_objects import PRDC, FrechetDistance, ModeCoverage
+    from gan_ablate.evaluate.validation import GANEvaluation
+    from gan_ablate.models import DCGAN, NSGAN, WGANGP, GANModule
 
 __version__ = "0.1.0"
-__all__ = ["DCGAN", "NSGAN", "WGANGP", "GANDataModule"]
+_HOMES = {
+    "DCGAN": "models",
+    "NSGAN": "models",
+    "WGANGP": "models",
+    "GANModule": "models",
+    "GANDataModule": "data.module",
+    "GANEvaluation": "evaluate.validation",
+    "FrechetDistance": "evaluate.metric_objects",
+    "ModeCoverage": "evaluate.metric_objects",
+    "PRDC": "evaluate.metric_objects",
+}
+__all__ = [
+    "DCGAN",
+    "NSGAN",
+    "PRDC",
+    "WGANGP",
+    "FrechetDistance",
+    "GANDataModule",
+    "GANEvaluation",
+    "GANModule",
+    "ModeCoverage",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'gan_ablate' has no attribute {name!r}")
-    return getattr(import_module("gan_ablate.data.module" if name == "GANDataModule" else "gan_ablate.models"), name)
+    return getattr(import_module(f"gan_ablate.{_HOMES[name]}"), name)

@@ -8,12 +8,24 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace"]
+__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace", "stages"]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
 STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
 # Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
 PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
+
+
+def stages(size: int) -> tuple[int, int]:
+    """How often an image is halved, and the height that remains: of sizes that are a multiple of 4, 8 or more.
+
+    >>> stages(8), stages(12), stages(16), stages(20), stages(28), stages(128)
+    ((1, 4), (2, 3), (2, 4), (2, 5), (2, 7), (5, 4))
+    """
+    count = 0
+    while size % 2 == 0 and size > 4:
+        size, count = size // 2, count + 1
+    return count, size
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from gan_ablate.commands import (
     archives,
     claims,
     dashboard,
+    in_words,
     measure,
     replicate,
     report,
@@ -23,7 +24,7 @@ from gan_ablate.commands import (
     verdicts,
     wandb,
 )
-from gan_ablate.errors import InputError, in_one_line
+from gan_ablate.errors import InputError
 from gan_ablate.untrusted import printable
 
 FAMILIES = (train, sweep, store, dashboard, archives, replicate, report, claims, measure, verdicts, wandb)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             trust.trust(*args[args.command].get("trust", ()))
             return COMMANDS[args.command](args[args.command])
     except (InputError, ArgumentError) as error:
-        print(printable(f"gan-ablate: {in_one_line(error)}"), file=sys.stderr)
+        print(printable(f"gan-ablate: {in_words(error)}"), file=sys.stderr)
         return 2
     except BrokenPipeError:
         return 0

@@ -25,6 +25,7 @@ METRICS = {  # of each evaluation, as results record them: which of two values i
     "assigned_modes": "higher",
     "high_quality": "higher",
     "mode_kl": "lower",
+    "nn_ratio": "higher",
 }
 SIGNS = {  # of failure, in the log of a run (Chintala et al. 2016, tip 10); the rules are in `evaluate.health`
     "d_loss_near_zero": "D wins every time, so G has nothing left to learn from",

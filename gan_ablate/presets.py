@@ -1,10 +1,19 @@
-"""The three models as blueprints. Each takes its numbers from a recipe and its guidelines from its paper."""
+"""Models as blueprints: three that take numbers from a recipe and guidelines from their papers, and one's own.
+
+A model of one's own is a function from a recipe to a blueprint, or a subclass of `GANModule` whose `preset` is one, by
+its import path: `mymodels.my_gan`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from types import FunctionType
+from typing import Any
 
+from gan_ablate import trust
 from gan_ablate.blueprint import Blueprint, Factory
+from gan_ablate.errors import InputError
 from gan_ablate.recipe import Recipe
 
 LAYERS, NORMS, INITS = "gan_ablate.nets.layers", "gan_ablate.nets.norms", "gan_ablate.nets.weights"
@@ -98,6 +107,63 @@ PRESETS = {"dcgan": dcgan, "nsgan": nsgan, "wgan_gp": wgan_gp}
 
 
 def preset(recipe: Recipe) -> Blueprint:
-    """The blueprint of a recipe's model before any trick."""
+    """The blueprint of a recipe's model before any trick. Raises `InputError`, also for a model that is none."""
     full = recipe.validate()
-    return PRESETS[full.model](full)
+    if full.model in PRESETS:
+        return PRESETS[full.model](full)
+    found = own_model(full.model)
+    made = (found.preset if isinstance(found, type) else found)(full)  # type: ignore[attr-defined]
+    if not isinstance(made, Blueprint):
+        raise InputError(f"model {full.model!r}: its preset returns {type(made).__name__}, not a Blueprint")
+    return made
+
+
+def own_model(name: str) -> Callable[[Recipe], Blueprint] | type:
+    """What lies at a model's import path: a function, or a subclass of `GANModule`.
+
+    Raises `InputError` for a module that may not or cannot be imported (`trust.load`), and for anything else there.
+    """
+    module, _, attribute = name.rpartition(".")
+    found = trust.load(f"{module}:{attribute}", f"model {name!r}")
+    if is_class_of(found, "gan_ablate.models.base", "GANModule"):
+        return found
+    # a stranger's file may name any function: only one that says so itself is called
+    if not isinstance(found, FunctionType) or found.__annotations__.get("return") not in (Blueprint, "Blueprint"):
+        wanted = "a function (recipe: Recipe) -> Blueprint, annotated so, nor a class of GANModule"
+        raise InputError(f"model {name!r}: is neither {wanted}")
+    return found
+
+
+def is_class_of(found: object, module: str, name: str) -> bool:
+    """Whether something is a class, or a subclass of one, without importing where that one lies (torch is heavy)."""
+    return isinstance(found, type) and any((c.__module__, c.__qualname__) == (module, name) for c in found.__mro__)
+
+
+def with_own_networks(bp: Blueprint, generator: Any = None, discriminator: Any = None) -> Blueprint:
+    """The blueprint with networks of one's own in place of its own: classes of `torch.nn.Module`, or import paths.
+
+    Each is made with the blueprint (`bp.latent_dim`, `bp.size`, `bp.channels`, ..). G maps z (N, latent_dim) to images
+    (N, C, H, W) in [-1, 1]; D maps images to logits (N,) or (N, 1), or to a `nets.Critique`. Both may take the batch's
+    labels (N,) as a second argument. Raises `InputError` for what is no such class.
+    """
+    if generator is not None:
+        bp = replace(bp, generator=_own_network("generator", generator))
+    if discriminator is not None:
+        bp = replace(bp, discriminator=_own_network("discriminator", discriminator))
+    return bp
+
+
+def _own_network(player: str, network: object) -> Factory:
+    path = network if isinstance(network, str) else path_of(network, player)
+    module, _, attribute = path.rpartition(".")
+    found = trust.load(f"{module}:{attribute}", f"{player} {path!r}")
+    if not is_class_of(found, "torch.nn.modules.module", "Module"):
+        raise InputError(f"{player} {path!r}: is no class of torch.nn.Module")
+    return Factory(f"gan_ablate.nets.own:{player}", {"network": path})
+
+
+def path_of(network: object, player: str) -> str:
+    """The import path of a class. Raises `InputError` for one that no other process can find."""
+    if not isinstance(network, type) or "<locals>" in network.__qualname__:
+        raise InputError(f"{player}={network!r}: give a class at the top of a module, or its path: mymodels.MyG")
+    return f"{network.__module__}.{network.__qualname__}"

@@ -18,8 +18,11 @@ from gan_ablate.errors import InputError, unknown
 SCHEMA = 2  # raise it when the meaning of a field changes: old roots are then refused by name
 LARGEST_WHOLE = 2**63 - 1  # a seed has 63 bits
 LONGEST_TRICK = 200  # characters of its name
+SMALLEST, LARGEST, EACH = 8, 1024, 4  # pixels: sizes that G and D halve at least once, and what they are multiples of
 PRECISIONS = ("fp32", "bf16")
-EXTRACTORS = ("classifier", "inception")
+LIGHTNINGS = {"32": "fp32", "32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's words for them
+AUTO = "auto"  # the classifier where the data have classes, else rotation
+EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
@@ -29,9 +32,20 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
 }
 MODELS = tuple(MODEL_DEFAULTS)
+OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
 ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
+USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none are given
+    "digits": (16, 1),
+    "shapes": (16, 3),
+    "mnist": (28, 1),
+    "fashion_mnist": (28, 1),
+    "stacked_mnist": (28, 3),
+    "ring": (1, 2),
+    "grid": (1, 2),
+}
+OTHER_SHAPE = (32, 3)
 CLASSES = {  # of datasets, known before loading
     "digits": {1: 10, 3: 1000},
     "shapes": {1: 8, 3: 64},
@@ -46,6 +60,17 @@ CLASSES = {  # of datasets, known before loading
 BY_FACTORS = ("lr",)
 BY_VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")
 TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
+
+
+def usual_shape(dataset: object) -> dict[str, int]:
+    """Size and channels of a dataset where none are given, as recipe fields."""
+    size, channels = USUAL_SHAPES.get(str(dataset), OTHER_SHAPE)
+    return {"size": size, "channels": channels}
+
+
+def is_own_model(name: str) -> bool:
+    """Whether a model is one's own, named by its import path, as in `mymodels.MyGAN`."""
+    return "." in name and all(part.isidentifier() for part in name.split("."))
 
 
 def seed_for(seed: int, *purpose: object) -> int:
@@ -113,7 +138,7 @@ def _scalar(text: str) -> Any:
 class Evaluation:
     """When and how a run is measured."""
 
-    extractor: str = "classifier"  # classifier | inception
+    extractor: str = "classifier"  # one of `EXTRACTORS`, or module:attribute
     samples: int = 2048  # generated images per evaluation, part of the metric's name: FID@2048
     points: int = 4  # evaluations spread evenly over training; the last is at the final step
     split: str = "train"  # the real images that the statistics come from
@@ -132,11 +157,11 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # dcgan | nsgan | wgan_gp
+    model: str = "dcgan"  # dcgan | nsgan | wgan_gp | the import path of one's own (`presets.preset`)
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
-    size: int = 16  # pixels, height = width: 16, 28, 32 or 64; ring and grid: 1
+    size: int = 16  # pixels, height = width: a multiple of 4 from 8 on; ring and grid: 1
     channels: int = 3  # 1 or 3; images are converted; ring and grid: 2
     latent_dim: int = 64
     width: int = 16  # channels of the widest-resolution feature map; each halving doubles it
@@ -159,6 +184,8 @@ class Recipe:
         object.__setattr__(
             self, "tricks", tuple(t if isinstance(t, TrickSpec) else TrickSpec.parse(t) for t in self.tricks)
         )
+        if isinstance(self.precision, str):
+            object.__setattr__(self, "precision", LIGHTNINGS.get(self.precision, self.precision))
         if not self.arm:
             object.__setattr__(self, "arm", "+".join(map(str, self.tricks)) or BASE)
 
@@ -167,15 +194,17 @@ class Recipe:
         for names that are no text."""
         for name in ("model", "dataset", "arm"):
             _text(name, getattr(self, name))
-        if self.model not in MODEL_DEFAULTS:
+        if self.model not in MODEL_DEFAULTS and not is_own_model(self.model):
             raise unknown("model", self.model, MODEL_DEFAULTS)
-        own = MODEL_DEFAULTS[self.model]
+        own = MODEL_DEFAULTS.get(self.model, MODEL_DEFAULTS[OWN_MODEL])
         known = CLASSES.get(self.dataset)
         if isinstance(known, dict):
             known = known.get(self.channels) if isinstance(self.channels, int) else None
         own = {**own, "classes": known}
         if self.dataset in TOYS:
             own["architecture"] = "mlp"
+        if self.evaluation.extractor == AUTO and self.dataset in CLASSES:  # all named sets have classes
+            return replace(self, evaluation=replace(self.evaluation, extractor="classifier")).resolved()
         return replace(self, **{k: v for k, v in own.items() if getattr(self, k) is None})
 
     def validate(self) -> Recipe:
@@ -211,12 +240,15 @@ class Recipe:
                 if given != only:
                     raise InputError(f"{field_}={given!r}: {self.dataset} has points, not images, which need {only}")
             return
+        only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
+        if not _is_size(self.size):
+            nearest = " or ".join(map(str, _nearest_sizes(self.size)))
+            needed = f"needs a multiple of {EACH} from {SMALLEST} to {LARGEST}"
+            raise InputError(f"size={self.size!r}: {needed}" + (f", such as {nearest}" if nearest else "") + only)
         channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
-        for name, value, options in (("size", self.size, (16, 28, 32, 64)), ("channels", self.channels, channels)):
-            if value not in options or isinstance(value, bool):
-                allowed = f"choose one of {', '.join(map(str, options))}" if len(options) > 1 else f"needs {options[0]}"
-                only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
-                raise InputError(f"{name}={value!r}: {allowed}{only}")
+        if self.channels not in channels or isinstance(self.channels, bool):
+            allowed = f"choose one of {', '.join(map(str, channels))}" if len(channels) > 1 else f"needs {channels[0]}"
+            raise InputError(f"channels={self.channels!r}: {allowed}{only}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, defaults filled in: what `recipe.json` holds."""
@@ -276,6 +308,19 @@ def _known_fields(data: Mapping[str, Any], cls: type, where: str) -> None:
     for key in data:
         if key not in names:
             raise unknown("field", key, names, where)
+
+
+def _is_size(value: object) -> bool:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole and SMALLEST <= value <= LARGEST and value % EACH == 0  # type: ignore[operator]
+
+
+def _nearest_sizes(value: object) -> list[int]:
+    """The sizes below and above a number; one of them where it is out of bounds, none for what is no number."""
+    if not _is_number(value):
+        return []
+    low = math.floor(value / EACH) * EACH  # type: ignore[operator]
+    return sorted({min(max(near, SMALLEST), LARGEST) for near in (low, low + EACH)})
 
 
 def _is_number(value: object) -> bool:

@@ -33,8 +33,8 @@ FREE_OF_TORCH = [
 PLAIN = {"errors", "outcomes", "recipe", "__init__"}
 BUILD = PLAIN | {"blueprint", "trick", "presets"}
 MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
-FILES = {"untrusted", "publishing", "trust", "sources"}
-EXPAND = BUILD | {"tricks", "study", "trust"}
+FILES = {"untrusted", "publishing", "trust", "sources", "layout"}
+EXPAND = BUILD | {"tricks", "study", "trust", "layout"}
 READ = EXPAND | FILES | {"results"}
 JUDGE = READ | {"stats", "formatting"}
 MAY_IMPORT = {
@@ -43,25 +43,26 @@ MAY_IMPORT = {
     "outcomes": set(),
     "recipe": {"errors"},
     "blueprint": PLAIN,
-    "presets": PLAIN | {"blueprint"},
+    "presets": PLAIN | {"blueprint", "trust"},
     "trust": {"errors"},
     "untrusted": {"errors"},
     "publishing": {"errors"},
     "sources": {"errors", "publishing"},
+    "layout": PLAIN | {"sources"},
     "stats": set(),
     "formatting": {"stats"},
     # a game and its training
     "trick": PLAIN | {"blueprint", "nets", "trust"},
     "tricks": BUILD | {"nets"},
-    "nets": {"blueprint"},
+    "nets": {"blueprint", "errors", "trust"},
     "losses": {"trick"},
     "penalties": {"trick"},
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},
-    "data": PLAIN | {"publishing", "sources", "untrusted"},
+    "data": PLAIN | {"publishing", "layout", "untrusted"},
     "models": MODELS,
-    "evaluate": PLAIN | {"data", "publishing", "trust", "untrusted"},
+    "evaluate": PLAIN | {"data", "layout", "publishing", "trust", "untrusted"},
     # from a study to verdicts: data flows down this list, imports go up
     "study": EXPAND,
     "results": READ,
@@ -75,7 +76,7 @@ MAY_IMPORT = {
     "dashboard": JUDGE | {"findings", "report", "store"},
     "commands": JUDGE | {"findings", "claims", "report", "dashboard", "store", "sweep", "uplink", "run"},
     "cli": {"__init__", "errors", "trust", "untrusted", "commands"},
-    "__init__": {"models", "data"},
+    "__init__": {"models", "data", "evaluate"},
 }
 
 

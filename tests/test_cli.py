@@ -14,6 +14,8 @@ from PIL import Image
 
 from gan_ablate.cli import COMMANDS, main
 from gan_ablate.commands import importing
+from gan_ablate.commands.train import threads_for
+from gan_ablate.recipe import Recipe
 from gan_ablate.tricks import trick_names
 
 TINY = ["--steps", "4", "--width", "4", "--batch-size", "8", "--samples", "16", "--points", "1", "--threads", "1"]
@@ -202,3 +204,11 @@ def test_garbage_is_collected_again_once_all_is_imported():
 def test_the_map_of_the_tricks_is_what_the_command_prints(capsys):
     assert main(["tricks", "--markdown"]) == 0
     assert Path("docs/tricks.md").read_text().split("## All rows\n\n")[1] == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "batch", "told", "threads"),
+    [(16, 24, 32, "", 1), (64, 64, 64, "", 8), (64, 64, 64, "2", 2), (16, 24, 32, "3", 3), (16, 24, 32, "many", 1)],
+)
+def test_threads_are_what_the_environment_tells_and_one_for_a_small_net(size, width, batch, told, threads):
+    assert threads_for(Recipe(size=size, width=width, batch_size=batch), told, cores=8) == threads

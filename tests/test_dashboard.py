@@ -179,18 +179,18 @@ def test_it_goes_on_where_the_root_is_damaged_or_gone_and_says_so(root):
         text = (root / "study.yaml").read_bytes()
         (root / "study.yaml").write_text("name: [")
         told = live(server)
-        assert "study.yaml: cannot be read" in told["notes"]
+        assert "study.yaml: cannot be read" in told["notes"][0]
         assert len(told["sections"]) == 6
         assert ask(server)[0] == 200
         assert ask(server, "/report")[0] == 503
         (root / "study.yaml").write_bytes(text)
-        assert live(server)["notes"] == ""
+        assert live(server)["notes"] == []
         (root / "runs" / run("dcgan", "base", 0) / "result.json").write_text("{")
-        until(lambda: "1 files cannot be used" in live(server)["notes"])
+        until(lambda: "1 files cannot be used" in "".join(live(server)["notes"]))
         shutil.move(root, root.with_name("elsewhere"))
-        assert "no such folder" in live(server)["notes"]
+        assert "no such folder" in "".join(live(server)["notes"])
         shutil.move(root.with_name("elsewhere"), root)
-        assert "no such folder" not in live(server)["notes"]
+        assert "no such folder" not in "".join(live(server)["notes"])
 
 
 def test_it_answers_this_machine_and_three_paths_only(root):

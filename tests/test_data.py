@@ -20,6 +20,8 @@ from gan_ablate.data import folders, load, shapes, to_float, to_uint8
 from gan_ablate.data.images import ImageSet, convert, fingerprint
 from gan_ablate.data.module import Batches, GANDataModule
 from gan_ablate.errors import InputError
+from gan_ablate.layout import Entry, list_entries
+from gan_ablate.sources import SUFFIXES
 
 SHARED = Path(os.environ.get("GAN_ABLATE_SHARED") or Path(__file__).parents[2] / "shared" / "data")
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -382,7 +384,7 @@ def test_links_in_a_circle_add_no_images(tmp_path):
     (folder / "dog" / "up").symlink_to("..")
     (folder / "bird").symlink_to(tmp_path / "elsewhere")  # a class that lies elsewhere is one
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
-    found = [entry.path for entry in folders.list_entries(folder)]
+    found = [entry.path for entry in list_entries(folder)]
     assert found == ["bird/2.png", "cat/1.png", "dog/1.png"]
 
 
@@ -392,7 +394,7 @@ def test_a_zip_unpacks_to_no_more_than_it_says(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a.png", bytes(size))
     path.write_bytes(path.read_bytes().replace(size.to_bytes(4, "little"), (1000).to_bytes(4, "little")))
-    assert folders.list_entries(path) == [folders.Entry("a.png", 1000)]
+    assert list_entries(path) == [Entry("a.png", 1000)]
     tracemalloc.start()
     with pytest.raises(InputError, match=r"a\.png: not a readable image"):
         load(path, size=8, channels=3)
@@ -415,7 +417,7 @@ def test_a_picture_by_name_that_is_a_program_is_not_run(tmp_path, monkeypatch):
         load(tmp_path / "e", size=8, channels=3)
 
 
-@pytest.mark.parametrize("suffix", sorted(folders.SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_that_is_listed_can_be_read(tmp_path, suffix):
     folder = _write_images(tmp_path / "f", (f"a{suffix}",))
     assert load(folder, size=8, channels=3).images.shape == (1, 3, 8, 8)

@@ -364,6 +364,28 @@ def test_inception_gives_torch_fidelitys_features_and_score_from_the_same_file(r
 
 
 @needs_fidelity
+def test_the_clean_resize_is_pils_and_the_rest_is_the_same_network(random_weights, shapes):
+    images = torch.cat([shapes.images[:2], shapes.images[2:4].flip(3)], 2)[..., :12]  # 32 x 12
+    ours = inception.inception_for(random_weights, clean=True, sha256=None)
+    found = inception.clean_resize(images)
+    for image, resized in zip(images, found, strict=True):
+        for channel, got in zip(image, resized, strict=True):  # as clean-fid: each channel as floats, not rounded
+            plane = Image.fromarray(channel.numpy().astype(np.float32), mode="F")
+            theirs = np.asarray(plane.resize((299, 299), Image.Resampling.BICUBIC))
+            np.testing.assert_allclose(got.numpy(), theirs, atol=1e-3)
+    assert found.min() < 0  # bicubic overshoots, and nothing is cut off
+    large = torch.randint(0, 256, (1, 1, 500, 700), generator=torch.Generator().manual_seed(0)).byte()
+    plane = Image.fromarray(large[0, 0].numpy().astype(np.float32), mode="F")
+    theirs = np.asarray(plane.resize((299, 299), Image.Resampling.BICUBIC))
+    np.testing.assert_allclose(inception.clean_resize(large)[0, 0].numpy(), theirs, atol=1e-3)
+    full = torch.randint(0, 256, (2, 3, 299, 299), generator=torch.Generator().manual_seed(0)).byte()
+    plain = extract(inception.inception_for(random_weights, sha256=None), full)
+    for mine, its in zip(extract(ours, full), plain, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
+    assert metrics.metric_labels(ours, 50)["fid"] == "FID@50 (inception, clean resize)"
+
+
+@needs_fidelity
 def test_weights_of_another_hash_and_truncated_weights_are_refused(random_weights, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"random\.pth: SHA-256 .* expected 6726825d0af5f729"):
         inception.inception_for(random_weights)
@@ -535,7 +557,7 @@ def test_a_diverged_generator_gives_nulls_and_no_exception(callback, where, monk
 
 
 def test_only_the_literatures_extractor_gives_the_bare_name(callback):
-    names = {"fid": "FID", "kid": "KID", "is_mean": "IS"}
+    names = {"fid": "FID", "kid": "KID", "nn_ratio": "NN ratio", "is_mean": "IS"}
     prdc = metrics.METRICS["prdc"]
     assert callback.labels() == {k: f"{name}@300 (shapes classifier)" for k, name in names.items()} | {
         **{k: f"{k}@300 (random CNN)" for k in prdc},

@@ -188,7 +188,9 @@ def test_wrong_folders_and_extractors_are_one_line(capsys, tmp_path, monkeypatch
     assert "give one checkpoint" in refused(capsys, a, a, "--metrics", "interpolation", *own)
     assert "no such folder" in refused(capsys, tmp_path / "none", a, *own)
     assert "cannot import Nothing" in refused(capsys, a, a, "--extractor", "test_measure:Nothing")
-    assert "returns Tensor" in refused(capsys, a, a, "--extractor", "test_measure:Wrong", "--size", 16)
+    assert "features are (8, 3, 16, 16), not (8, d)" in refused(
+        capsys, a, a, "--extractor", "test_measure:Wrong", "--size", 16
+    )
     assert "features of the real images are not finite" in refused(
         capsys, a, a, "--extractor", "test_measure:NotFinite", "--size", 16
     )

@@ -17,6 +17,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, frechet, load_extractor, metrics, prdc
 from gan_ablate.evaluate import real_statistics as statistics
 from gan_ablate.evaluate.frechet import factor, frechet_distance, frechet_distance_infinity
+from gan_ablate.evaluate.memorisation import Neighbours
 from gan_ablate.evaluate.metrics import evaluate_features, evaluate_images
 from gan_ablate.evaluate.prdc import precision_recall_density_coverage, squared_radii
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
@@ -242,11 +243,12 @@ def case() -> tuple[Features, RealStatistics]:
 
 def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
     fake, real = case
-    everything = evaluate_features(fake, real)
+    known = Neighbours(real.kid_features[:100], real.kid_features[100:200])
+    everything = evaluate_features(fake, real, neighbours=known)
     assert tuple(everything) == tuple(outcomes.METRICS)
     assert None not in {value for name, value in everything.items() if name != "is_std"}
     for name, figures in metrics.METRICS.items():
-        some = evaluate_features(fake, real, only=[name])
+        some = evaluate_features(fake, real, only=[name], neighbours=known)
         assert tuple(some) == figures
         assert all(everything[k] == v for k, v in some.items() if k in everything)
     assert tuple(evaluate_features(fake, real, only={"prdc", "fid"})) == (
@@ -260,7 +262,7 @@ def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
 def test_unknown_metrics_are_refused_with_near_names_before_anything_is_computed(case, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown metric 'fid_infinty': did you mean 'fid_infinity'"):
         evaluate_features(*case, only=["fid", "fid_infinty"])
-    with pytest.raises(InputError, match="unknown metric 'recall': known: fid, fid_infinity, is, kid, modes, prdc"):
+    with pytest.raises(InputError, match="unknown metric 'recall': known: fid, fid_infinity, is, kid, memorisation, m"):
         evaluate_images(torch.zeros(4, 3, 16, 16), None, case[1], only=["recall"])  # no extractor was asked
 
 

@@ -92,7 +92,7 @@ def test_gradient_penalty_takes_the_norm_of_each_sample_at_points_between_its_pa
 
 
 @pytest.mark.parametrize("cls", MODELS)
-@pytest.mark.parametrize(("size", "channels"), [(16, 3), (28, 1), (32, 3), (64, 1)])
+@pytest.mark.parametrize(("size", "channels"), [(8, 1), (16, 3), (20, 3), (28, 1), (36, 1), (128, 1)])
 def test_sizes_and_channels(cls, size, channels):
     module, _ = fit(small(cls, size=size, channels=channels))
     assert module.g_steps == 3

@@ -161,7 +161,7 @@ def test_only_the_table_of_verdicts_marks_its_second_column(page):
     assert numbers.count("<tr class='helps'>") == 2
     assert set(re.findall("<tr class='([^']+)'", stability)) == {"base"}
     table = Table("", [Column("a", str)], ["a"], kind=lambda _: "x' onclick='y")
-    assert "<tr class='x&#x27; onclick=&#x27;y'>" in html.Writer(str).table(table)
+    assert "<tr class='x&#39; onclick=&#39;y'>" in html.Writer(str).parts([table], 3)
 
 
 def test_nothing_can_be_loaded_or_run_but_our_own(page):

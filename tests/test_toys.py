@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from gan_ablate.cli import main
-from gan_ablate.commands.train import SHAPES
 from gan_ablate.data import ImageSet, load, to_float, torchvision_sets, toys
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, load_extractor, samples
@@ -25,7 +24,7 @@ from gan_ablate.evaluate.metrics import evaluate_images
 from gan_ablate.evaluate.modes import mode_coverage
 from gan_ablate.evaluate.real_statistics import real_statistics
 from gan_ablate.models import DCGAN
-from gan_ablate.recipe import CLASSES, TOYS, Evaluation, Recipe, TrickSpec
+from gan_ablate.recipe import CLASSES, TOYS, USUAL_SHAPES, Evaluation, Recipe, TrickSpec
 from gan_ablate.tricks import not_applicable
 
 SHARED = Path(os.environ.get("GAN_ABLATE_SHARED", "/work/shared/data"))
@@ -105,7 +104,7 @@ def test_recipes_of_points_know_their_network_and_classes(name):
     recipe = Recipe(dataset=name, size=1, channels=2).validate()
     assert recipe.architecture == "mlp"
     assert recipe.classes == CLASSES[name]
-    assert SHAPES[name] == (1, 2)
+    assert USUAL_SHAPES[name] == (1, 2)
     assert Recipe().validate().architecture == "conv"
 
 
@@ -117,7 +116,7 @@ def test_recipes_of_points_know_their_network_and_classes(name):
         ({"dataset": "ring", "architecture": "conv"}, "architecture='conv': ring has points, not images.*mlp"),
         ({"dataset": "grid", "architecture": "resnet"}, "architecture='resnet': grid has points, not images.*mlp"),
         ({"dataset": "ring", "evaluation": Evaluation(extractor="inception")}, "inception.*points, not images"),
-        ({"dataset": "shapes"}, "size=1: choose one of 16, 28, 32, 64.*ring, grid"),
+        ({"dataset": "shapes"}, "size=1: needs a multiple of 4 from 8 to 1024, such as 8.*ring, grid"),
         ({"dataset": "mnist", "size": 28}, "channels=2: choose one of 1, 3"),
         ({"dataset": "stacked_mnist", "size": 28, "channels": 1}, "channels=1: needs 3"),
     ],

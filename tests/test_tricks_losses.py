@@ -356,7 +356,7 @@ def test_feature_matching_of_another_layer():
 
 @proves("feature_matching")
 @pytest.mark.parametrize("architecture", ["conv", "mlp", "resnet"])
-@pytest.mark.parametrize("size", [16, 28, 32, 64])
+@pytest.mark.parametrize("size", [8, 12, 16, 28, 44, 64, 128])
 def test_the_layers_that_planning_takes_d_to_have_are_those_it_has(architecture, size):
     for more in ([], ["deep_discriminator"]):
         module = small(NSGAN, tricks=more, architecture=architecture, size=size, width=2)

@@ -19,7 +19,8 @@ from fake_runs import carry_out as fake
 from wandb_server import Standin
 
 import gan_ablate.sweep.pool
-from gan_ablate.cli import main
+from gan_ablate.cli import main, parser
+from gan_ablate.commands import run_options
 from gan_ablate.errors import InputError
 from gan_ablate.outcomes import MEASURED
 from gan_ablate.recipe import Evaluation, Recipe
@@ -29,6 +30,7 @@ from gan_ablate.study.study import expand, from_dict, load_study
 from gan_ablate.sweep import wandb_sweep
 from gan_ablate.tricks import complete
 from gan_ablate.uplink import child, client, payload
+from gan_ablate.uplink import logger as uplink_logger
 
 wandb = pytest.importorskip("wandb")
 from wandb import wandb_agent  # noqa: E402
@@ -267,13 +269,19 @@ def test_a_group_is_a_recipe_without_its_seed():
     assert max(len(tag) for tag in payload.tags(tiny(arm="x" * 200))) == payload.TAG
 
 
+def files_of(standin, run_id):
+    """The files of a run that came to the server, by name."""
+    put = f"/put/{run_id}/"
+    return {name.removeprefix(put): body for name, body in standin.asked if name.startswith(put)}
+
+
 def uploaded(standin):
     """What of a run came to the server: id, group, tags, config, rows, table and summary."""
     first = standin.of("UpsertBucket")[0]
     config = {k: v["value"] for k, v in json.loads(first["config"]).items()}
-    files = {name.removeprefix("/put/"): body for name, body in standin.asked if name.startswith("/put/")}
+    files = files_of(standin, first["name"])
     (table,) = [json.loads(b) for n, b in files.items() if n.startswith("media/table/")]
-    grids = [n for n in files if n.startswith("media/images/samples")]
+    grids = [n for n in files if n.startswith("media/images/eval/samples")]
     rows = [r for r in standin.history() if "step" in r]
     return first, config, rows, table, grids, json.loads(files["wandb-summary.json"])
 
@@ -287,8 +295,15 @@ def check(standin, recipe, result):
     assert config["run_id"] == recipe.run_id
     assert Recipe.from_dict({k: v for k, v in config.items() if k not in ("run_id", "_wandb")}).run_id == recipe.run_id
     curve = [(p["step"], p["fid"]) for p in result["curve"]]
-    assert [(r["step"], r["fid"]) for r in rows if "fid" in r] == curve
-    assert any("d_loss" in r for r in rows)
+    assert [(r["step"], r["eval/fid"]) for r in rows if "eval/fid" in r] == curve
+    assert any("train/d_loss" in r for r in rows)
+    assert all(
+        key.startswith(("train/", "eval/", "_")) or key in ("step", "evaluations", "verdicts")
+        for r in rows
+        for key in r
+    )
+    assert summary["eval/fid"] == {"min": min(fid for _, fid in curve)}
+    assert summary["eval/coverage"] == {"max": max(p["coverage"] for p in result["curve"])}
     assert len(grids) == len(curve)
     assert [row[table["columns"].index("fid")] for row in table["data"]] == [fid for _, fid in curve]
     return summary
@@ -525,7 +540,12 @@ def test_a_store_is_uploaded_once(stored, plain, outside, capsys):
         assert main(["sync-wandb", str(stored.root)]) == 0
         assert "2 uploaded, 0 before, 1 not finished" in capsys.readouterr().out
         runs = {a["name"]: a for a in reversed(standin.of("UpsertBucket"))}
-        assert sorted(runs) == sorted(c.run_id for c in stored.cells[:2])
+        study = next(name for name in runs if name.startswith("study-"))
+        assert sorted(runs) == sorted([study, *(c.run_id for c in stored.cells[:2])])
+        (table,) = [json.loads(b) for n, b in files_of(standin, study).items() if n.startswith("media/table/verdicts")]
+        rows = [dict(zip(table["columns"], row)) for row in table["data"]]
+        assert main(["verdicts", str(stored.root), "--json"]) == 0
+        assert rows == json.loads(capsys.readouterr().out)["arms"] != []
         assert {a["project"] for a in runs.values()} == {"study"}
         asked = len(standin.asked)
         assert main(["sync-wandb", str(stored.root)]) == 0
@@ -560,7 +580,90 @@ def test_a_store_is_written_offline(stored, capsys):
     for said in ("2 uploaded, 0 before", "0 uploaded, 2 before"):
         assert main(["sync-wandb", str(stored.root), "--mode", "offline"]) == 0
         assert said in capsys.readouterr().out
-    names = {p.name for p in stored.root.rglob("run-*.wandb")}
+    names = {p.name for p in stored.root.glob("runs/*/wandb/offline-run-*/run-*.wandb")}
     assert names == {f"run-{c.run_id}.wandb" for c in stored.cells[:2]}
+    assert len(list(stored.root.glob("wandb/offline-run-*/run-study-*.wandb"))) == 1
     assert main(["sync-wandb", str(stored.root), "--mode", "ofline"]) == 2
     assert "did you mean 'offline'" in capsys.readouterr().err
+
+
+def artifacts_in(path):
+    """Artifacts in a file of an offline run: {name: (type, names of its files, where they lie)}."""
+    found = {}
+    for body in child._payloads(path.read_bytes()):
+        record = pb.Record()
+        record.ParseFromString(body)
+        if record.HasField("artifact") and record.artifact.type != "run_table":
+            files = record.artifact.manifest.contents
+            found[record.artifact.name] = record.artifact.type, {f.path for f in files}, {f.local_path for f in files}
+    return found
+
+
+def test_artifacts_are_the_checkpoint_the_grids_and_the_report_where_they_lie(stored, plain):
+    recipe, folder, _ = plain
+    place = stored.folder(recipe.run_id)
+    (place / "checkpoints").mkdir()
+    (place / "checkpoints" / "last.ckpt").write_bytes((folder / "checkpoints" / "last.ckpt").read_bytes())
+    assert main(["report", str(stored.root), "--partial"]) == 0
+    assert main(["sync-wandb", str(stored.root), "--mode", "offline", "--artifacts", "all"]) == 0
+    (file,) = place.glob("wandb/offline-run-*/run-*.wandb")
+    grids = {p.name for p in (place / "samples").iterdir()}
+    assert {name: held[:2] for name, held in artifacts_in(file).items()} == {
+        f"model-{recipe.run_id}": ("model", {"last.ckpt"}),
+        f"samples-{recipe.run_id}": ("samples", grids),
+    }
+    assert artifacts_in(file)[f"model-{recipe.run_id}"][2] == {str(place / "checkpoints" / "last.ckpt")}  # no copy
+    (file,) = stored.root.glob("wandb/offline-run-*/run-study-*.wandb")
+    (report,) = artifacts_in(file).values()
+    assert {"report.html", "report.md"} <= report[1]
+
+
+def test_a_run_hands_its_artifacts_over_only_if_asked(plain, outside):
+    class Told:
+        over = False
+
+        def __init__(self, *_, **__):
+            self.told = []
+
+        def tell(self, do, **message):
+            self.told.append((do, message.get("name", "")))
+
+        def finish(self, exit_code):
+            return client.Ended()
+
+    recipe, folder, result = plain
+    outside.setattr(uplink_logger, "Link", Told)
+    for artifacts in (False, True):
+        log = uplink_logger.WandbLog(recipe, folder, "offline", "p", 1.0, artifacts)
+        log.conclude(result)
+        names = [name for do, name in log.link.told if do == "artifact"]
+        assert names == [f"model-{recipe.run_id}", f"samples-{recipe.run_id}"] * artifacts
+
+
+@pytest.mark.parametrize(
+    ("argv", "environment", "mode"),
+    [
+        ("train", "", "disabled"),
+        ("train", "offline", "offline"),
+        ("train", "dryrun", "offline"),
+        ("train --wandb disabled", "online", "disabled"),
+        ("sweep sweeps/smoke.yaml", "online", "online"),
+        ("trial sweeps/smoke.yaml {}", "", "online"),
+        ("trial sweeps/smoke.yaml {}", "disabled", "disabled"),
+    ],
+)
+def test_wandb_mode_counts_where_no_option_says_otherwise(outside, argv, environment, mode):
+    outside.setenv("WANDB_MODE", environment)
+    args = parser().parse_args(argv.split())
+    usual = "online" if args.command == "trial" else "disabled"
+    assert run_options(args[args.command], usual)["wandb"] == mode
+
+
+def test_words_that_are_no_mode(outside, capsys, tmp_path):
+    outside.setenv("WANDB_MODE", "ofline")
+    for argv, said in ((["train"], "unknown WANDB_MODE 'ofline': did you mean 'offline'"),
+                       (["sync-wandb", str(tmp_path)], "unknown WANDB_MODE 'ofline'"),
+                       (["train", "--wandb", "on"], "unknown --wandb 'on'"),
+                       (["train", "--wandb", "online", "--wandb-artifacts", "al"], "unknown --wandb-artifacts 'al'")):  # fmt: skip
+        assert main(argv) == 2
+        assert said in capsys.readouterr().err

@@ -96,7 +96,8 @@ class Standin:
             bucket = {"id": "B", "name": variables["name"], "displayName": "x", "config": "{}", "project": project}
             return {"upsertBucket": {"bucket": {**bucket, "historyLineCount": 0}, "inserted": True}}
         if operation == "CreateRunFiles":
-            files = [{"name": n, "uploadUrl": f"http://127.0.0.1:{self.port}/put/{n}"} for n in variables["files"]]
+            place = f"http://127.0.0.1:{self.port}/put/{variables['run']}"
+            files = [{"name": n, "uploadUrl": f"{place}/{n}"} for n in variables["files"]]
             return {"createRunFiles": {"runID": "B", "uploadHeaders": [], "files": files}}
         if operation == "Viewer":
             who = {"id": "U", "username": "someone", "entity": "someone", "email": "", "flags": "{}"}

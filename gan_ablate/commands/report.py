@@ -21,6 +21,8 @@ def _report(args: Namespace) -> int:
         raise InputError("give the roots to report on, or --compare with two roots or reports")
     if args.compare and args.partial:
         raise InputError("--compare and --partial: give one of them")
+    if args.compare and args.figures:
+        raise InputError("--compare and --figures: give one of them")
     if args.replication and (args.compare or len(args.roots) != 1):
         raise InputError("--replication: fresh seeds are of one study: give its root alone")
     with opened(args.compare or args.roots) as roots, opened([args.replication] * bool(args.replication)) as fresh:
@@ -32,7 +34,7 @@ def _report(args: Namespace) -> int:
         # who pipes the path on should hear of an unfinished root too
         out = args.out or _beside(args.roots[0])
         tell = lambda line: print(line, file=sys.stderr)  # noqa: E731
-        page = report(roots, out, args.partial, tell, fresh_seeds=next(iter(fresh), None))
+        page = report(roots, out, args.partial, tell, next(iter(fresh), None), for_papers=args.figures)
     print(page)
     return 0
 
@@ -62,6 +64,9 @@ def add(subcommands: Any) -> None:
     )
     report.add_argument(
         "--partial", action="store_true", help="of a sweep still running: arms that have not begun are left out"
+    )
+    report.add_argument(
+        "--figures", action="store_true", help="forest plots for papers too: figures/forest-<model>.pdf and .png"
     )
     report.add_argument(
         "--replication", default=None, metavar="ROOT", help="fresh seeds of its decided arms: gan-ablate replicate"

@@ -114,8 +114,8 @@ def _sweep(args: Namespace) -> int:
     for name in ("models", "arms"):
         if args[name]:
             changes[name] = [part.strip() for part in args[name].split(",") if part.strip()]
-    for arm in changes.get("arms", ()):
-        trust_typed(arm.partition(":")[0])
+    for name in (*changes.get("models", ()), *(arm.partition(":")[0] for arm in changes.get("arms", ()))):
+        trust_typed(name)
     study = load_study(args.study)
     study = override(study, **changes) if changes else study
     root = args.root or f"runs/{study.name}"
@@ -252,7 +252,7 @@ def add(subcommands: Any) -> None:
         "Train every cell of a study that is not done yet.",
         "gan-ablate sweep sweeps/smoke.yaml --root runs/smoke",
     )
-    sweep.add_argument("study", help="a YAML file, see sweeps/")
+    sweep.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
     sweep.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     add_way_options(sweep)
     sweep.add_argument(

@@ -9,19 +9,21 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, command, importing, run_options, say
+from gan_ablate.commands import add_run_options, add_trust, command, importing, run_options, say
+from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
-from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.layout import extractor_for
+from gan_ablate.recipe import AUTO, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": "dcgan, nsgan or wgan_gp",
+    "model": "dcgan, nsgan, wgan_gp, or the import path of your own: mymodels.MyGAN",
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: 16, 28, 32 or 64 (default: 28 for mnist sets, 16 for digits and shapes, 1 for "
-    "ring and grid, else 32)",
+    "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
+    "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
@@ -30,23 +32,23 @@ RECIPE_HELP = {
     "lr": "Adam's learning rate (default: the model's own)",
     "beta1": "Adam's first beta (default: the model's own)",
     "beta2": "Adam's second beta (default: the model's own)",
-    "precision": "fp32 or bf16",
+    "precision": "fp32 or bf16 (Lightning's 32-true and bf16-mixed mean the same)",
     "seed": "of everything random",
 }
+OWN_HELP = {
+    "generator": "import path of a G of your own, in place of the model's: mymodels.MyG",
+    "discriminator": "the same for D",
+}
 EVALUATION_HELP = {
-    "extractor": "classifier, inception or module:attribute of your own",
+    "extractor": "classifier, rotation (needs no classes), inception, inception_clean (clean-fid's resizing) or "
+    "module:attribute of your own; auto: classifier "
+    "where the images have classes, else rotation",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
-SHAPES = {  # dataset -> its usual size and channels
-    "digits": (16, 1),
-    "shapes": (16, 3),
-    "mnist": (28, 1),
-    "fashion_mnist": (28, 1),
-    "stacked_mnist": (28, 3),
-    "ring": (1, 2),
-    "grid": (1, 2),
-}
+SMALL = (
+    1_000_000  # numbers in a batch's first feature maps: at 16 px, width 24, batch 32 two threads took six times one
+)
 TYPES = {"str": str, "int": int, "float": float}  # of a recipe's fields, by their annotations
 MODES = {
     "assigned_modes": "modes reached",
@@ -55,19 +57,25 @@ MODES = {
 
 
 def _train(args: Namespace) -> int:
-    from gan_ablate.recipe import TrickSpec
+    from gan_ablate.recipe import TrickSpec, usual_shape
     from gan_ablate.sources import Sources
     from gan_ablate.store.store import Store
-    from gan_ablate.tricks import complete, not_applicable
+    from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
 
-    specs = [TrickSpec.parse(text) for text in args.trick]
-    for name in (args.extractor, *(spec.name for spec in specs)):
-        trust_typed(name)
-    fields = {name: args[name] for name in RECIPE_HELP}
-    for name, usual in zip(("size", "channels"), SHAPES.get(args.dataset, (32, 3)), strict=True):
-        fields[name] = usual if fields[name] is None else fields[name]
-    evaluation = Evaluation(**{name: args[name] for name in EVALUATION_HELP})
-    recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, **fields)
+    specs = [TrickSpec.parse(text) for text in (args.trick if isinstance(args.trick, list) else [args.trick])]
+    own = {name: args[name] for name in OWN_HELP if args[name]}
+    networks = [path for spec in specs if spec.name == OWN_NETWORKS for path in map(str, spec.params.values())]
+    for name in (args.extractor, args.model, *own.values(), *networks, *(spec.name for spec in specs)):
+        if not args.config:  # else the name may be the file's
+            trust_typed(name)
+    arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
+    if own:
+        specs.insert(0, TrickSpec(OWN_NETWORKS, own))
+    usual = usual_shape(args.dataset)
+    fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
+    plan = {name: args[name] for name in EVALUATION_HELP}
+    evaluation = Evaluation(**plan | {"extractor": extractor_for(args.dataset, args.extractor)})
+    recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
         raise InputError(reason)
@@ -83,7 +91,7 @@ def _train(args: Namespace) -> int:
             sources.look(done, claim.folder)
             sources.check()
             print(f"already done: {Store(root).folder(recipe.run_id)}")
-            _tell(done)
+            _tell(done, Store(root).folder(recipe.run_id))
             return 0
         claim.forget_failure()
         folder = claim.prepare(recipe)
@@ -102,8 +110,8 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
         asked.append(number)
         print("stopping at the next step; once more: now", file=sys.stderr)
 
-    threads = args.threads or len(os.sched_getaffinity(0))
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    threads = args.threads or threads_for(recipe, os.environ.get("OMP_NUM_THREADS", ""), len(os.sched_getaffinity(0)))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     with importing():
         from gan_ablate.run.carry_out import Stopped, carry_out
     from gan_ablate.publishing import refusing
@@ -133,15 +141,28 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
     # not before: bad input must leave nothing behind for `status` to wait for
     Store.add(args.root, SINGLE_RUNS, recipe)
     claim.publish_result(result)
-    _tell(result)
+    _tell(result, folder)
     return 0
 
 
-def _tell(result: dict[str, Any]) -> None:
+def threads_for(recipe: Recipe, told: str, cores: int) -> int:
+    """CPU threads of a run: what OMP_NUM_THREADS tells, else one for a small net, which more of them slow down."""
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    full = recipe.resolved()
+    assert full.batch_size is not None
+    return 1 if full.size**2 * full.width * full.batch_size < SMALL else cores
+
+
+def _tell(result: dict[str, Any], folder: Path) -> None:
     say(f"outcome: {result['outcome']}" + (f" ({result['note']})" if result["note"] else ""))
     for key, words in (*result["labels"].items(), *MODES.items()):
         if (value := result["metrics"].get(key)) is not None:
             say(f"  {words}: {value:.4g}")
+    if (grid := folder / "samples" / "final.png").exists():
+        say(f"  samples: {grid}")
+    if note := (result.get("evaluation") or {}).get("note"):
+        say(f"  note: {note}")
 
 
 def add(subcommands: Any) -> None:
@@ -156,12 +177,19 @@ def add(subcommands: Any) -> None:
         default = None if name in ("size", "channels") else getattr(Recipe, name)
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
+    for name, text in OWN_HELP.items():
+        train.add_argument(f"--{name}", type=str, default="", help=text)
     for name, text in EVALUATION_HELP.items():
-        default = getattr(Evaluation, name)
+        default = AUTO if name == "extractor" else getattr(Evaluation, name)
         train.add_argument(f"--{name}", type=type(default), default=default, help=text)
     train.add_argument("--trick", action="append", default=[], metavar="NAME[:KEY=VALUE,...]", help="may be repeated")
-    train.add_argument("--root", default="runs/train", help="where runs are kept")
-    train.add_argument("--threads", type=int, default=0, help="CPU threads (0: all cores)")
+    add_config(train)
+    add_trust(train, "a --config")
+    train.add_argument("--root", type=str, default="runs/train", help="where runs are kept")
+    train.add_argument(
+        "--threads", type=int, default=0, help="CPU threads (0: OMP_NUM_THREADS, else 1 for small nets and all cores "
+        "for others)",
+    )  # fmt: skip
     add_run_options(train, logger="csv")
 
 

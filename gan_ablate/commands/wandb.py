@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import RUN_OPTIONS, add_run_options, add_trust, command, run_options, say
+from gan_ablate.commands import (
+    RUN_OPTIONS,
+    add_run_options,
+    add_trust,
+    command,
+    read_artifacts,
+    run_options,
+    say,
+    wandb_mode,
+)
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
@@ -27,11 +36,12 @@ def _export(args: Namespace) -> int:
     from gan_ablate.study.study import expand, load_study
     from gan_ablate.sweep import wandb_sweep
 
-    options = run_options(args)
+    options = run_options(args, wandb="online", environment=False)  # the trials have an environment of their own
     usual = {
-        "data_root": None, "weights": None, "accelerator": "auto", "step": "auto", "wandb": "online", "logger": "none",
+        "data_root": None, "weights": None, "accelerator": "auto", "step": "auto", "wandb": "online",
+        "wandb_artifacts": False, "logger": "none",
     }  # fmt: skip
-    given = [(f"--{name.replace('_', '-')}", options[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
+    given = [(f"--{name.replace('_', '-')}", args[name]) for name in RUN_OPTIONS if options[name] != usual[name]]
     study = load_study(args.study)
     _refuse_tuned(study)
     more = [part for pair in (*given, *(("--trust", name) for name in args.trust)) for part in pair]
@@ -47,7 +57,7 @@ def _trial(args: Namespace) -> int:
     from gan_ablate.sweep import wandb_sweep
     from gan_ablate.sweep.pool import prepare, sweep
 
-    options = run_options(args)
+    options = run_options(args, wandb="online")
     cell = wandb_sweep.read_trial(args.cell)
     study = load_study(args.study)
     _refuse_tuned(study)
@@ -84,9 +94,13 @@ def _trial(args: Namespace) -> int:
 def _sync(args: Namespace) -> int:
     from gan_ablate.uplink.sync import sync
 
-    if args.mode not in ("online", "offline"):
-        raise unknown("--mode", args.mode, ("online", "offline"))
-    counts = sync(args.root, mode=args.mode, project=args.project, again=args.again, tell=say)
+    mode = wandb_mode(args.mode, usual="online")
+    if mode not in ("online", "offline"):
+        raise unknown("--mode" if args.mode else "WANDB_MODE", mode, ("online", "offline"))
+    every = read_artifacts(args.artifacts, "--artifacts")
+    counts = sync(
+        args.root, mode=mode, project=args.project, again=args.again, artifacts=every, verdicts=_verdicts, tell=say
+    )
     said = f"{counts.uploaded} uploaded, {counts.before} before, {counts.unfinished} not finished"
     if counts.trouble:
         trouble = printable(f"gan-ablate: {said}; W&B: {counts.trouble}; the same command goes on from there")
@@ -96,6 +110,15 @@ def _sync(args: Namespace) -> int:
     return 0
 
 
+def _verdicts(root: Path) -> list[dict[str, Any]]:
+    """One row for each arm of each model and dataset; none where nothing is compared with base."""
+    from gan_ablate.findings.tables import tables
+    from gan_ablate.findings.verdicts import records
+    from gan_ablate.results.frames import load
+
+    return records([v for t in tables(load(root)) if (v := t.verdicts) is not None])
+
+
 def add(subcommands: Any) -> None:
     export = command(
         subcommands,
@@ -103,12 +126,11 @@ def add(subcommands: Any) -> None:
         "Write a study as a W&B sweep.",
         "gan-ablate export-wandb sweeps/smoke.yaml && wandb sweep sweeps/wandb/smoke.yaml",
     )
-    export.add_argument("study", help="a YAML file, see sweeps/")
+    export.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
     export.add_argument("--root", default="", help="where agents keep the runs (default: runs/<name of the study>)")
     export.add_argument("--out", default="", help="the file to write (default: sweeps/wandb/<file of the study>)")
-    add_run_options(export, logger="none")
+    add_run_options(export, logger="none", wandb="online")
     add_trust(export, "the study")
-    export.set_defaults({"wandb": "online"})
 
     trial = command(
         subcommands,
@@ -116,14 +138,13 @@ def add(subcommands: Any) -> None:
         "Train one cell of a study: what a W&B agent runs.",
         'gan-ablate trial sweeps/smoke.yaml \'{"cell": {"run": "dcgan/base", "seed": 0}}\'',
     )
-    trial.add_argument("study", help="a YAML file, see sweeps/")
+    trial.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
     trial.add_argument("cell", help="the agent's parameters as JSON")
     trial.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     trial.add_argument("--threads", type=int, default=1, help="CPU threads, as many as in other sweeps of the root")
     trial.add_argument("--retry-crashed", action="store_true", help="train it again if it is recorded as crashed")
-    add_run_options(trial, logger="none")
+    add_run_options(trial, logger="none", wandb="online")
     add_trust(trial, "the study")
-    trial.set_defaults({"wandb": "online"})
 
     sync = command(
         subcommands,
@@ -132,7 +153,13 @@ def add(subcommands: Any) -> None:
         "gan-ablate sync-wandb runs/smoke",
     )
     sync.add_argument("root")
-    sync.add_argument("--mode", default="online", help="online, or offline: on this machine's disk, for wandb sync")
+    sync.add_argument(
+        "--mode", default="", help="online, or offline: on this machine's disk, for wandb sync (default: WANDB_MODE, "
+        "or online)",
+    )  # fmt: skip
+    sync.add_argument(
+        "--artifacts", default="none", help="all: checkpoints, sample grids and the report are uploaded too; or none"
+    )
     sync.add_argument("--project", default="", help="W&B's project (default: WANDB_PROJECT, or the study's name)")
     sync.add_argument("--again", action="store_true", help="upload also what was uploaded before")
 

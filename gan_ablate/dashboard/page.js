@@ -82,7 +82,15 @@
     const bar = document.getElementById("live.bar");
     [bar.max, bar.value] = [found.runs, found.done];
     const notes = document.getElementById("live.notes");
-    if (notes.innerHTML !== found.notes) notes.innerHTML = found.notes;
+    if ([...notes.children].map((note) => note.textContent).join("\n") !== found.notes.join("\n")) {
+      notes.replaceChildren(...found.notes.map((text) => {
+        const note = document.createElement("p");
+        note.className = "note";
+        note.setAttribute("role", "note");
+        note.textContent = text;
+        return note;
+      }));
+    }
     // what stands at the top of the window stays there, whatever grows above it
     const first = [...main.children].find((section) => section.getBoundingClientRect().bottom > 0);
     const top = first && first.getBoundingClientRect().top;

@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from functools import cache
-from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from gan_ablate.dashboard.sections import as_of, document, done_of
 from gan_ablate.dashboard.watched import Look
-from gan_ablate.report.html import Writer, content_policy, links_to, notes_of, style
+from gan_ablate.report.html import Writer, content_policy, style
 from gan_ablate.report.section import Document, Names
 
 
@@ -38,19 +40,15 @@ def draw(look: Look) -> Drawn:
 
 def whole(drawn: Drawn) -> str:
     """The page; it reads without its script too, which only refreshes it."""
-    said = {name: escape(getattr(drawn.document, name)) for name in ("title", "kicker", "heading", "lead")}
-    return _own("page.html").format(
-        css=style() + _own("page.css"), script=script(), notes=notes_of(drawn.document),
-        links=links_to(drawn.document.sections, drawn.names), sections="".join(drawn.sections.values()),
-        tags=escape(json.dumps(drawn.tags)), done=drawn.done, runs=drawn.runs, as_of=escape(drawn.as_of), **said,
-    )  # fmt: skip
+    css, code = Markup(style() + _own("page.css")), Markup(script())
+    return _environment().get_template("page.html").render(drawn._asdict(), css=css, script=code)
 
 
 def changes(drawn: Drawn, have: Collection[str]) -> str:
     """JSON for the script: the head of the page, and the sections whose tag is not among those that it has."""
     found = {
         "title": drawn.document.title, "line": drawn.document.lead, "as_of": drawn.as_of,
-        "done": drawn.done, "runs": drawn.runs, "notes": notes_of(drawn.document),
+        "done": drawn.done, "runs": drawn.runs, "notes": list(drawn.document.notes),
         "sections": [
             {"id": k, "tag": tag, **({} if tag in have else {"html": drawn.sections[k]})}
             for k, tag in drawn.tags.items()
@@ -69,6 +67,12 @@ def script() -> str:
 def policy() -> str:
     """As a report's, and the script may ask this server."""
     return f"{content_policy(script())}; connect-src 'self'; frame-ancestors 'none'"
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("gan_ablate.dashboard", "templates")
+    return Environment(autoescape=True, loader=loader, undefined=StrictUndefined)
 
 
 @cache

@@ -16,12 +16,12 @@ from gan_ablate.recipe import TOYS
 
 __all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
-NAMES = ("digits", "shapes", *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 SPLITS = ("train", "test")
 GENERATED: dict[str, Callable[[int, int, str, int | None], ImageSet]] = {
     "digits": digits.generate,
     "shapes": shapes.generate,
 }
+NAMES = (*GENERATED, *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 
 
 def load(

@@ -1,7 +1,6 @@
 """A folder or zip of images as a dataset, decoded once into a memory-mapped cache.
 
-Layouts: `{train,test}/<class>/x.jpg`, `{train,test}/x.jpg`, `<class>/x.jpg`, or images with no folder (no classes);
-any of them may lie inside one wrapping folder. A zip is read in place: nothing is extracted.
+How images may lie there says `gan_ablate.layout`. A zip is read in place: nothing is extracted.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -25,21 +24,13 @@ from PIL import Image, ImageOps
 
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError, in_one_line
+from gan_ablate.layout import Entry, arrange, list_entries
 from gan_ablate.publishing import whole
-from gan_ablate.sources import SUFFIXES, is_image, walk
 
 # raster formats only: by its content PIL would also take an EPS, and call Ghostscript to draw it
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-SPLIT_FOLDERS = {"train": ("train", "training"), "test": ("test", "testing", "val", "valid", "validation")}
 LARGEST_FILE = 1 << 29  # bytes of one image file, unpacked: more is a mistake or a zip bomb
 CACHE_VERSION = 2  # part of the key: raise it when decoding changes
-
-
-class Entry(NamedTuple):
-    """One image file. `path` is relative to the source, `size` the bytes that its listing says it has."""
-
-    path: str
-    size: int
 
 
 def cache_folder() -> Path:
@@ -90,59 +81,6 @@ def _contents(source: Path, entries: list[Entry]) -> list[object]:
         return [digests]
     except OSError as error:
         raise InputError(f"{error.filename or source}: cannot be read ({error.strerror or error})") from error
-
-
-def list_entries(source: Path) -> list[Entry]:
-    """All image files of a folder or zip, sorted by path; hidden files and other suffixes are skipped."""
-    if source.is_dir():
-        found = [
-            Entry(path.relative_to(source).as_posix(), path.stat().st_size)
-            for path in walk(source)
-            if is_image(path.relative_to(source).as_posix()) and path.is_file()
-        ]
-    else:
-        try:
-            with zipfile.ZipFile(source) as archive:
-                found = [Entry(i.filename, i.file_size) for i in archive.infolist() if is_image(i.filename)]
-        except (zipfile.BadZipFile, OSError) as error:
-            raise InputError(f"{source}: neither a folder nor a readable zip of images ({error})") from error
-    if not found:
-        raise InputError(
-            f"{source}: no images in it; it needs files such as <class>/1.png ({', '.join(sorted(SUFFIXES))})"
-        )
-    return sorted(found, key=lambda entry: entry.path)
-
-
-def arrange(entries: list[Entry], split: str, source: Path) -> tuple[list[Entry], tuple[str, ...], list[int] | None]:
-    """The entries of `split`, the class names (the same for every split) and, with classes, each entry's label."""
-    inner = {entry: PurePosixPath(entry.path).parts for entry in entries}
-    known = {folder for folders in SPLIT_FOLDERS.values() for folder in folders}
-    while True:
-        tops = {parts[0].lower() if len(parts) > 1 else "" for parts in inner.values()}
-        if tops <= known:
-            names = SPLIT_FOLDERS[split]
-            chosen = [entry for entry, parts in inner.items() if parts[0].lower() in names]
-            if not chosen:
-                raise InputError(f"{source}: no images for split {split!r}; it needs a folder {names[0]!r} with some")
-            inner = {entry: parts[1:] for entry, parts in inner.items()}
-            break
-        if len({parts[0] for parts in inner.values()}) == 1 and all(len(parts) > 2 for parts in inner.values()):
-            inner = {entry: parts[1:] for entry, parts in inner.items()}  # one wrapping folder around everything
-            continue
-        if split != "train":
-            raise InputError(f"{source}: no split {split!r}; it needs folders 'train' and 'test' that hold the images")
-        chosen = entries
-        break
-    flat = [entry for entry, parts in inner.items() if len(parts) == 1]
-    if len(flat) == len(inner):
-        return chosen, (), None
-    if flat:
-        raise InputError(
-            f"{source}: {flat[0].path} lies beside class folders; put every image into the folder of its class"
-        )
-    classes = tuple(sorted({parts[0] for parts in inner.values()}))
-    index = {name: label for label, name in enumerate(classes)}
-    return chosen, classes, [index[inner[entry][0]] for entry in chosen]
 
 
 def decode(data: bytes, size: int, channels: int) -> NDArray[np.uint8]:

@@ -9,13 +9,26 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from gan_ablate.data import load
 from gan_ablate.data.images import ImageSet
+from gan_ablate.data.torch_sets import image_set
 from gan_ablate.errors import InputError
 from gan_ablate.recipe import seed_for
 
+ONE_DEVICE = (
+    "a run trains on one: two players with optimisers of their own, norms over the batch and data drawn by index on "
+    "the device are not what DDP averages. Use Trainer(devices=1), and the other devices for other runs: gan-ablate "
+    "sweep gives every GPU its own"
+)
 Batch = tuple[Tensor, Tensor]  # images uint8 (B, C, H, W), labels int64 (B,), or (0,) where there are none
+
+
+def one_device(count: int) -> None:
+    """Raises `InputError` for more than one device (docs/architecture.md says why)."""
+    if count > 1:
+        raise InputError(f"{count} devices: {ONE_DEVICE}")
 
 
 class Batches:
@@ -86,10 +99,25 @@ class _Loader:
         return self.trainer.current_epoch * self.length if consumed is None else int(consumed)
 
 
+class _One:
+    """A loader of one batch. torch's own would draw from the global random generator."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield self.batch
+
+
 class GANDataModule(lightning.LightningDataModule):
     """Training batches `(images uint8 (B, C, H, W), labels (B,))` from a tensor that lies on the training device.
 
-    dataset: a name or path that `load` takes, or an `ImageSet` (then size and channels are its own).
+    dataset: a name or path that `load` takes (16 pixels and 3 channels unless given); an `ImageSet`, whose size and
+    channels are its own; or a torch `Dataset` or `DataLoader` of images, read once (see `torch_sets.image_set`).
+    batch_size: None is the loader's own, else 64.
     batches: batches in the one "epoch" that Lightning sees, for a run counted in steps; None: one pass, N // B.
     Batch k is a pure function of (seed, k). Iteration begins at the module's `d_steps` (batches consumed so far), so
     a resumed run goes on with the batches that the unbroken one would have drawn. Images are scaled in the step.
@@ -98,11 +126,11 @@ class GANDataModule(lightning.LightningDataModule):
 
     def __init__(
         self,
-        dataset: str | ImageSet = "shapes",
+        dataset: str | Path | ImageSet | Dataset[Any] | DataLoader[Any] = "shapes",
         *,
-        size: int = 16,
-        channels: int = 3,
-        batch_size: int = 64,
+        size: int | None = None,
+        channels: int | None = None,
+        batch_size: int | None = None,
         seed: int = 0,
         data_root: str | Path | None = None,
         split: str = "train",
@@ -111,24 +139,29 @@ class GANDataModule(lightning.LightningDataModule):
         super().__init__()
         if batches is not None and batches < 1:
             raise InputError(f"batches={batches}: needs at least 1")
-        self.dataset, self.size, self.channels, self.batch_size = dataset, size, channels, batch_size
+        own = dataset.batch_size if isinstance(dataset, DataLoader) else None
+        self.dataset, self.size, self.channels, self.batch_size = dataset, size, channels, batch_size or own or 64
         self.seed, self.data_root, self.split, self.batches = seed, data_root, split, batches
         self._images: ImageSet | None = dataset if isinstance(dataset, ImageSet) else None
 
     @property
     def images(self) -> ImageSet:
         """The image set, on the CPU; loaded on first use."""
-        if self._images is None:
-            assert isinstance(self.dataset, str | Path)
+        if self._images is None and isinstance(self.dataset, str | Path):
+            size, channels = self.size or 16, self.channels or 3
             self._images = load(
-                self.dataset, size=self.size, channels=self.channels, split=self.split, data_root=self.data_root
-            )
+                self.dataset, size=size, channels=channels, split=self.split, data_root=self.data_root
+            )  # fmt: skip
+        elif self._images is None:
+            assert not isinstance(self.dataset, str | Path | ImageSet)
+            self._images = image_set(self.dataset, size=self.size, channels=self.channels)
+        assert self._images is not None
         return self._images
 
     def setup(self, stage: str | None = None) -> None:
         """Load the images (Lightning calls this before the first epoch)."""
-        if self.trainer is not None and self.trainer.world_size > 1:
-            raise InputError(f"{self.trainer.world_size} devices: a run trains on one; use Trainer(devices=1)")
+        if self.trainer is not None:
+            one_device(self.trainer.world_size)
         _ = self.images
 
     def train_dataloader(self) -> _Loader:
@@ -138,6 +171,12 @@ class GANDataModule(lightning.LightningDataModule):
         labels = None if source.labels is None else source.labels.to(device)
         batches = Batches(source.images.to(device), labels, self.batch_size, self.seed)
         return _Loader(batches, self.batches or batches.per_epoch, self.trainer)
+
+    def val_dataloader(self) -> _One:
+        """One batch, which begins a validation: `GANEvaluation` then measures samples against the whole set."""
+        labels = self.images.labels
+        none = torch.empty(0, dtype=torch.int64)
+        return _One((self.images.images[: self.batch_size], none if labels is None else labels[: self.batch_size]))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Nothing: the batch was drawn on the device."""

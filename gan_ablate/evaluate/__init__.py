@@ -7,7 +7,7 @@ import torch
 from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate.extractors import Extractor, Features
-from gan_ablate.recipe import EXTRACTORS
+from gan_ablate.recipe import AUTO, EXTRACTORS
 
 __all__ = ["Extractor", "Features", "load_extractor"]
 
@@ -15,7 +15,9 @@ __all__ = ["Extractor", "Features", "load_extractor"]
 def load_extractor(
     name: str, *, dataset: ImageSet, device: torch.device | str = "cpu", weights: str | None = None
 ) -> Extractor:
-    """The extractor `classifier` (of `dataset`) or `inception` (`weights`: path of its file), on `device`.
+    """The extractor `classifier` or `rotation`, of `dataset`, or `inception` or `inception_clean`, of a weights file.
+
+    `auto` is `classifier` where the dataset has two classes or more, else `rotation`: there is no other fallback.
 
     `classifier` is what knows the dataset's modes: a CNN trained on it, or on the digits of stacked ones, or for points
     in the plane the distance to each mode.
@@ -24,6 +26,8 @@ def load_extractor(
     SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`).
     """
     points = dataset.images.is_floating_point()
+    if name == AUTO:
+        name = "classifier" if points or len(dataset.classes) > 1 else "rotation"
     if name == "classifier" and points:
         from gan_ablate.evaluate.known_modes import points_for
 
@@ -38,10 +42,15 @@ def load_extractor(
         return classifier_for(dataset, device)
     if points:
         raise InputError(f"extractor {name!r}: {dataset.name} has points, not images, which need classifier")
-    if name == "inception":
+    if name == "rotation":
+        from gan_ablate.evaluate.rotation import rotation_for
+
+        return rotation_for(dataset, device)
+    if name in ("inception", "inception_clean"):
         from gan_ablate.evaluate.inception import inception_for
 
-        return inception_for(weights, channels=dataset.images.shape[1], device=device)
+        clean = name == "inception_clean"
+        return inception_for(weights, channels=dataset.images.shape[1], device=device, clean=clean)
     if ":" in name:
         from gan_ablate.evaluate.extractors import custom_extractor
 

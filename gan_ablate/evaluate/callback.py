@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan_ablate.data import ImageSet
 from gan_ablate.data.images import to_uint8
 from gan_ablate.evaluate.extractors import Extractor
+from gan_ablate.evaluate.memorisation import Neighbours
 from gan_ablate.evaluate.metrics import NOTHING, evaluate_images, measured_by, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid, save_points
@@ -37,6 +38,8 @@ class EvaluationCallback(lightning.Callback):
     "high_quality", "mode_kl", "seconds"}; None where a figure does not exist, and all of them None if the weights or
     the images are not finite.
     samples_dir: gets step_000500.png, ... and final.png; None writes no pictures.
+    neighbours: gives what `nn_ratio` compares with. It is asked, and the ratio measured, at the last step alone: the
+    distances take as long as half of all other figures.
     seed: the run's; the evaluation's z come from `seed_for(seed, "evaluation")`.
 
     curve: the records so far. seconds: time spent in evaluation, statistics of the real images and pictures included.
@@ -51,8 +54,9 @@ class EvaluationCallback(lightning.Callback):
         record: Callable[[dict[str, Any]], None] = lambda point: None,
         samples_dir: Path | None = None,
         seed: int = 0,
+        neighbours: Callable[[], Neighbours | None] = lambda: None,
     ) -> None:
-        self.plan, self.total_steps, self.seed = plan, total_steps, seed
+        self.plan, self.total_steps, self.seed, self.neighbours = plan, total_steps, seed, neighbours
         self.real, self.extractor, self.record, self.samples_dir = real, extractor, record, samples_dir
         self.points = frozenset(plan.steps(total_steps))
         self.done: set[int] = set()
@@ -108,7 +112,7 @@ class EvaluationCallback(lightning.Callback):
         step = int(module.g_steps)  # type: ignore[arg-type]
         started = time.perf_counter()
         with torch.random.fork_rng(devices=_cuda_devices(module)):
-            metrics = self._measure(module)
+            metrics = self._measure(module, last=step == self.total_steps)
             if self.samples_dir is not None:
                 self._save_samples(module, step, self.samples_dir)
         seconds = time.perf_counter() - started
@@ -127,7 +131,7 @@ class EvaluationCallback(lightning.Callback):
         self.curve = [dict(point) for point in state_dict["curve"]]
         self.seconds = float(state_dict["seconds"])
 
-    def _measure(self, module: nn.Module) -> dict[str, float | int | None]:
+    def _measure(self, module: nn.Module, last: bool) -> dict[str, float | int | None]:
         nothing = dict(NOTHING)
         if not _finite(module):  # uint8 images could not show it
             return nothing
@@ -136,7 +140,8 @@ class EvaluationCallback(lightning.Callback):
             return nothing
         if images.is_floating_point() and not self._points:
             images = to_uint8(images)
-        return evaluate_images(images, self.extractor, self._real())
+        known = self.neighbours() if last else None
+        return evaluate_images(images, self.extractor, self._real(), neighbours=known)
 
     @property
     def _points(self) -> bool:

@@ -8,51 +8,22 @@ a name that hashes what it was trained on.
 
 from __future__ import annotations
 
-import sys
-import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from gan_ablate.data import GENERATED, ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
+from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, fit, fits, read
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
-SEED = 20240607
-BUDGET = 200_000  # images seen in training: half a minute to two minutes on one core
-HELD_OUT = 0.05  # share of the images that measure the accuracy instead of training
 WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = ("digits", "shapes", "mnist")  # at 16 px, the shapes in colour, and at 28 px
-
-
-class SmallCNN(nn.Module):
-    """Four 3x3 convolutions with batch norm and a linear head: 124,000 weights for 64 classes, 128 features.
-
-    Strides are chosen by the image size so that the last map is about 4 x 4, whatever the size.
-    """
-
-    WIDTHS = (32, 48, 64, 128)
-    dim = WIDTHS[-1]
-
-    def __init__(self, size: int, channels: int, classes: int) -> None:
-        super().__init__()
-        strides = (1, 2, 2, 1) if size < 24 else (2, 2, 2, 1) if size < 48 else (2, 2, 2, 2)
-        layers: list[nn.Module] = []
-        for before, after, stride in zip((channels, *self.WIDTHS[:-1]), self.WIDTHS, strides, strict=True):
-            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(self.dim, classes)
-
-    def forward(self, x: Tensor) -> Features:
-        """x: float (N, C, H, W) in [-1, 1]."""
-        features = self.body(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))  # (N, 128), >= 0
-        return Features(features, self.head(features))
 
 
 class ClassifierExtractor(Extractor):
@@ -104,7 +75,8 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
     if dataset.labels is None or len(dataset.classes) < 2:
         has = "one class only" if dataset.labels is not None else "no labels"
         raise InputError(
-            f"{dataset.name}: {has} to train a classifier on; use --extractor inception (or class folders)"
+            f"{dataset.name}: {has} to train a classifier on; use --extractor rotation or --extractor inception "
+            "(or class folders)"
         )
     key = f"{RECIPE}/{SEED}/{BUDGET}/{dataset.fingerprint}/{size}/{channels}/{'/'.join(dataset.classes)}"
     checkpoint = read_or_make(
@@ -118,62 +90,28 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
     return ClassifierExtractor(checkpoint).to(device)
 
 
-def read(file: Path | IO[bytes]) -> dict[str, Any] | None:
-    """The checkpoint {"state", "meta"} in `file` (weights only, no code), or None where it is missing or damaged."""
-    try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # a truncated zip raises one of many types
-        return None
-    return checkpoint if isinstance(checkpoint, dict) and {"state", "meta"} <= set(checkpoint) else None
-
-
 def _of(dataset: ImageSet, checkpoint: dict[str, Any] | None) -> dict[str, Any] | None:
     """The checkpoint where it is of `dataset` and its weights are finite, else None."""
-    if checkpoint is None:
-        return None
-    meta, weights = checkpoint["meta"], checkpoint["state"].values()
-    wanted = {"recipe": RECIPE, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes)}
-    own = all(meta.get(name) == value for name, value in wanted.items())
-    return checkpoint if own and all(bool(torch.isfinite(w).all()) for w in weights) else None
+    return fits(checkpoint, {"recipe": RECIPE, "fingerprint": dataset.fingerprint, "classes": list(dataset.classes)})
 
 
 def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int = BUDGET) -> dict[str, Any]:
-    """Train a `SmallCNN` on `dataset` with a fixed seed, the caller's random state left alone.
+    """Train a `SmallCNN` on `dataset` by `small_cnn.fit`.
 
-    AdamW under a one-cycle schedule (Smith 2018) for `budget` images in batches of 128, small shifts as augmentation.
-    Returns {"state": weights, "meta": plain data}; `meta["accuracy"]` is on 5 % of the images (at least one, 5,000 at
-    most) that were held out of the training.
+    Returns {"state": weights, "meta": plain data}; `meta["accuracy"]` is on the images held out of the training.
     """
-    assert dataset.labels is not None
-    started, count = time.perf_counter(), len(dataset)
-    size, channels = dataset.images.shape[-1], dataset.images.shape[1]
-    generator = torch.Generator().manual_seed(SEED)
-    order = torch.randperm(count, generator=generator)
-    held_out = order[: min(5000, max(1, round(HELD_OUT * count)))]
-    order = order[len(held_out) :] if count > 1 else order
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        network = SmallCNN(size, channels, len(dataset.classes)).to(device).to(memory_format=torch.channels_last)
-    batch = min(128, len(order))
-    steps = max(50, budget // 128)
-    text = f"training the {dataset.name} classifier once ({size} px, {len(dataset.classes)} classes, {steps} steps)"
-    print(text, end=" ... ", file=sys.stderr, flush=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps, pct_start=0.2)
-    at = len(order)
-    for _ in range(steps):
-        if at + batch > len(order):  # the next epoch
-            order, at = order[torch.randperm(len(order), generator=generator)], 0
-        rows = order[at : at + batch]
-        at += batch
-        x = _shifted(to_float(dataset.images[rows].to(device)), generator)
-        loss = F.cross_entropy(network(x).logits, dataset.labels[rows].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    accuracy = accuracy_of(network.eval(), dataset.images[held_out], dataset.labels[held_out])
-    print(f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    labels, size, channels = dataset.labels, dataset.images.shape[-1], dataset.images.shape[1]
+    assert labels is not None
+    state, accuracy = fit(
+        dataset.images,
+        len(dataset.classes),
+        BATCH,
+        lambda x, rows: (x, labels[rows].to(device)),
+        lambda network, rows: accuracy_of(network, dataset.images[rows], labels[rows]),
+        f"the {dataset.name} classifier once ({size} px, {len(dataset.classes)} classes",
+        device,
+        budget,
+    )
     meta = {
         "recipe": RECIPE,
         "dataset": dataset.name,
@@ -183,22 +121,4 @@ def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int 
         "channels": channels,
         "accuracy": accuracy,
     }
-    return {"state": {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, "meta": meta}
-
-
-def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of uint8 images (N, C, H, W) whose largest logit is that of their label."""
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        right = [
-            (network(to_float(x.to(device))).logits.argmax(1).cpu() == y).sum()
-            for x, y in zip(images.split(256), labels.split(256), strict=True)
-        ]
-    return int(sum(right)) / len(images)
-
-
-def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch (N, C, H, W) moved by up to one pixel either way, at random; edges are repeated."""
-    across, down = torch.randint(0, 3, (2,), generator=generator).tolist()
-    h, w = x.shape[-2:]
-    return F.pad(x, (1, 1, 1, 1), mode="replicate")[..., down : down + h, across : across + w]
+    return {"state": state, "meta": meta}

@@ -1,4 +1,4 @@
-"""Feature extractors: uint8 images in, features and class logits out, in one forward pass; and those of one's own."""
+"""Feature extractors: uint8 images in, features and (most) logits out, in one pass; and those of one's own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Features(NamedTuple):
     """What every metric reads: one row per image."""
 
     features: Tensor  # (N, d) float32: Frechet and kernel distances
-    logits: Tensor  # (N, K) float32: class scores before the softmax: Inception score and modes
+    logits: Tensor | None  # (N, K) float32: class scores before the softmax, for IS and modes; None: it has no classes
 
     def to(self, device: torch.device | str) -> Features:
-        return Features(self.features.to(device), self.logits.to(device))
+        return Features(self.features.to(device), None if self.logits is None else self.logits.to(device))
 
 
 class Extractor(nn.Module):
@@ -38,6 +38,7 @@ class Extractor(nn.Module):
         str, ...
     ] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
     dtype: torch.dtype = torch.uint8  # of the images that it takes: float32 for points in the plane
+    has_logits: bool = True  # without them there are no Inception score and no modes
     note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
     batch_size: int = 256  # fixed: results must not depend on how many images are asked for
     real_images: int = 20_000  # at most this many real images make the statistics
@@ -80,7 +81,8 @@ def extract(extractor: Extractor, images: Tensor) -> Features:
     device = extractor.device
     with torch.no_grad(), exact(device):
         parts = [extractor(part.to(device)) for part in images.split(extractor.batch_size)]
-    return Features(torch.cat([p.features for p in parts]), torch.cat([p.logits for p in parts]))
+    logits = [p.logits for p in parts if p.logits is not None]
+    return Features(torch.cat([p.features for p in parts]), torch.cat(logits) if logits else None)
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
@@ -107,10 +109,10 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
 
 
 class CustomExtractor(Extractor):
-    """Any `nn.Module` that maps uint8 images (N, C, H, W) to features (N, d) and logits (N, K).
+    """Any `nn.Module` that maps uint8 images (N, C, H, W) to features (N, d) and, if it knows classes, logits (N, K).
 
-    It may return a pair, or anything with `features` and `logits`. Its path names it in every result, and its weights'
-    SHA-256 keeps figures of other weights apart.
+    It may return features alone, a pair, or anything with `features` and `logits`. Its path names it in every result,
+    and its weights' SHA-256 keeps figures of other weights apart. `has_logits` is known from its first images on.
     """
 
     def __init__(self, path: str, network: nn.Module) -> None:
@@ -126,17 +128,21 @@ class CustomExtractor(Extractor):
 
     def forward(self, images: Tensor) -> Features:
         found = self.network(images)
-        features, logits = (found.features, found.logits) if hasattr(found, "features") else _pair(self.name, found)
+        features, logits = (found.features, found.logits) if hasattr(found, "features") else _parts(self.name, found)
         for name, tensor in (("features", features), ("logits", logits)):
-            if tensor.dim() != 2 or len(tensor) != len(images):
+            if tensor is not None and (tensor.dim() != 2 or len(tensor) != len(images)):
                 raise InputError(f"extractor {self.name}: {name} are {tuple(tensor.shape)}, not ({len(images)}, d)")
-        return Features(features.float(), logits.float())
+        self.has_logits = logits is not None
+        return Features(features.float(), None if logits is None else logits.float())
 
 
-def _pair(name: str, found: object) -> tuple[Tensor, Tensor]:
+def _parts(name: str, found: object) -> tuple[Tensor, Tensor | None]:
+    if isinstance(found, Tensor):
+        return found, None
     if isinstance(found, tuple | list) and len(found) == 2 and all(isinstance(x, Tensor) for x in found):
         return found[0], found[1]
-    raise InputError(f"extractor {name}: returns {type(found).__name__}, needs features (N, d) and logits (N, K)")
+    needed = "features (N, d), or these and logits (N, K)"
+    raise InputError(f"extractor {name}: returns {type(found).__name__}, needs {needed}")
 
 
 def custom_extractor(path: str, device: torch.device | str = "cpu") -> CustomExtractor:

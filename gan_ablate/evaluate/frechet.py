@@ -8,7 +8,7 @@ general eigenvalue problem, no complex square root. L is lower triangular and co
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,21 @@ class Gaussian(Protocol):
     def mean(self) -> Tensor: ...  # (d,) float64
     @property
     def factor(self) -> Tensor: ...  # (d, d) float64, lower triangular: factor factor^T is the covariance
+
+
+class Moments(NamedTuple):
+    """Mean (d,) and factor (d, d) of features, float64."""
+
+    mean: Tensor
+    factor: Tensor
+
+
+def moments(features: Tensor) -> Moments:
+    """Of features (N, d), N >= 2, on their device."""
+    x = features.double()
+    mean = x.mean(0)
+    x = x - mean
+    return Moments(mean, factor(x.T @ x / (len(x) - 1)))
 
 
 def factor(covariance: Tensor) -> Tensor:

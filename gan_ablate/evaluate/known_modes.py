@@ -49,6 +49,7 @@ class StackedExtractor(Extractor):
         if images.shape[1] != self.channels:
             raise InputError(f"{self.name}: expected {self.channels} channels, got {images.shape[1]}")
         one = self.digits(images.flatten(0, 1)[:, None])
+        assert one.logits is not None  # of a classifier
         logits = stacked_logits(one.logits.unflatten(0, (-1, self.channels)))
         return Features(one.features.unflatten(0, (-1, self.channels)).flatten(1), logits)
 

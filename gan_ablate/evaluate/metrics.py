@@ -20,6 +20,7 @@ from torchmetrics.image.kid import KernelInceptionDistance
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate.extractors import Extractor, Features, exact, extract
 from gan_ablate.evaluate.frechet import frechet_distance, frechet_distance_infinity
+from gan_ablate.evaluate.memorisation import Neighbours, nearest_neighbour_ratio
 from gan_ablate.evaluate.modes import BY_CONFIDENCE, BY_DISTANCE, good_samples, mode_coverage, mode_divergence, reached
 from gan_ablate.evaluate.prdc import SPACE, RandomCNN, precision_recall_density_coverage
 from gan_ablate.evaluate.real_statistics import KID_REAL, RealStatistics
@@ -36,6 +37,7 @@ METRICS = {  # what can be asked for, and the figures that each gives
     "is": ("is_mean", "is_std"),
     "prdc": ("precision", "recall", "density", "coverage"),
     "modes": ("modes", "assigned_modes", "high_quality", "mode_kl"),
+    "memorisation": ("nn_ratio",),
     "fid_infinity": ("fid_infinity",),
 }
 DEFAULT = tuple(name for name in METRICS if name != "fid_infinity")  # that one costs fifteen FIDs: on request
@@ -54,22 +56,31 @@ class Stored(nn.Module):
 
 
 def evaluate_images(
-    images: Tensor, extractor: Extractor, real: RealStatistics, *, only: Collection[str] | None = None
+    images: Tensor,
+    extractor: Extractor,
+    real: RealStatistics,
+    *,
+    only: Collection[str] | None = None,
+    neighbours: Neighbours | None = None,
 ) -> dict[str, float | int | None]:
     """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `outcomes.METRICS`.
 
-    only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "fid_infinity"): nothing else is computed, and
-    the result has their figures alone. None: all but `fid_infinity`.
-    `is_std` is None with one split; the figures of `modes` are None where the classes are not known; all are None where
-    features are not finite. Raises `InputError` for fewer than 2 images, and for names that are not in `METRICS`.
+    only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "memorisation", "fid_infinity"): nothing else is
+    computed, and the result has their figures alone. None: all but `fid_infinity`.
+    neighbours: what `memorisation` compares with; its figure is None without.
+    `is_std` is None with one split; the figures of `is` are None where the extractor has no logits, those of `modes`
+    where the classes are not known, and all where features are not finite. Raises `InputError` for fewer than 2 images,
+    for names that are not in `METRICS`, and where `is` is asked for by name of an extractor without logits.
     """
     chosen = _chosen(only)  # before the expensive part
+    _refuse(only, extractor.has_logits, neighbours)
     random = None
     if {"prdc", "modes"} & set(chosen) and real.random_cnn is not None:
         with exact(extractor.device):
             random = RandomCNN(images.shape[1], real.random_cnn).to(extractor.device)(images)
     features = extract(extractor, images)
-    result = evaluate_features(features, real, kid_subsets=extractor.kid_subsets, only=only, random=random)
+    subsets = extractor.kid_subsets
+    result = evaluate_features(features, real, kid_subsets=subsets, only=only, random=random, neighbours=neighbours)
     if result.get("modes") is not None and extractor.own_modes:
         result["high_quality"] = extractor.high_quality(images)
     return result
@@ -82,6 +93,7 @@ def evaluate_features(
     kid_subsets: int = 3,
     only: Collection[str] | None = None,
     random: Tensor | None = None,
+    neighbours: Neighbours | None = None,
 ) -> dict[str, float | int | None]:
     """`evaluate_images` from features that are already there. Computed on the device of the features.
 
@@ -93,14 +105,15 @@ def evaluate_features(
         raise InputError(f"evaluation needs at least 2 generated images, got {len(features)}")
     if features.shape[1] != len(real.mean):
         raise InputError(f"{features.shape[1]} features per image, but the real statistics have {len(real.mean)}")
+    _refuse(only, logits is not None, neighbours)
     result: dict[str, float | int | None] = {figure: None for name in chosen for figure in METRICS[name]}
-    if not (torch.isfinite(features).all() and torch.isfinite(logits).all()):
+    if not all(bool(torch.isfinite(x).all()) for x in fake if x is not None):
         return result
     if "fid" in chosen:
         result["fid"] = frechet_distance(features, real)
     if "kid" in chosen:
         result["kid"] = kernel_distance(features, real, subsets=kid_subsets)
-    if "is" in chosen:
+    if "is" in chosen and logits is not None:
         result["is_mean"], result["is_std"] = inception_score(logits)
     if "prdc" in chosen:
         space, kept = (features, real.kid_features) if real.prdc_features is None else (random, real.prdc_features)
@@ -108,23 +121,25 @@ def evaluate_features(
             raise ValueError(NEEDED)
         kept, radii = kept.to(space.device), real.radii.to(space.device)
         result |= precision_recall_density_coverage(space[:PRDC_FAKE], kept, radii)
-    if "modes" in chosen and real.class_counts is not None:
-        result |= _modes(fake, real, real.class_counts, random)
+    if "modes" in chosen and logits is not None and real.class_counts is not None:
+        result |= _modes(features, logits, real, real.class_counts, random)
+    if "memorisation" in chosen and neighbours is not None:
+        result["nn_ratio"] = nearest_neighbour_ratio(features, neighbours)
     if "fid_infinity" in chosen:
         result["fid_infinity"] = frechet_distance_infinity(features, real)
     return {k: v if v is None or math.isfinite(v) else None for k, v in result.items()}
 
 
 def _modes(
-    fake: Features, real: RealStatistics, counts: Tensor, random: Tensor | None
+    features: Tensor, logits: Tensor, real: RealStatistics, counts: Tensor, random: Tensor | None
 ) -> dict[str, float | int | None]:
     """The figures of `modes`, by distance where `real` has the classes' reach, else by the logits alone."""
     if real.kept_labels is None or real.reach is None:
-        covered, divergence = mode_coverage(fake.logits.cpu(), counts)
+        covered, divergence = mode_coverage(logits.cpu(), counts)
         return {"modes": covered, "mode_kl": divergence}
-    mode = fake.logits.argmax(1)
+    mode = logits.argmax(1)
     kept, labels, reach = (x.to(mode.device) for x in (real.kid_features, real.kept_labels, real.reach))
-    good = good_samples(fake.features, mode, kept, labels, reach)
+    good = good_samples(features, mode, kept, labels, reach)
     if real.random_reach is not None and real.prdc_features is not None:
         if random is None:
             raise ValueError(NEEDED)
@@ -171,7 +186,7 @@ def metric_labels(extractor: Extractor, samples: int) -> dict[str, str]:
     {"fid": "FID@2048 (shapes classifier)", "precision": "precision@2048 (random CNN)", ...}, or
     {"fid": "FID@50000", ...} for Inception.
     """
-    names = {"fid": "FID", "kid": "KID", "is_mean": "IS"}
+    names = {"fid": "FID", "kid": "KID", "nn_ratio": "NN ratio"} | ({"is_mean": "IS"} if extractor.has_logits else {})
     labels = {key: f"{name}@{samples}{_of(extractor.name)}" for key, name in names.items()}
     space = _of(SPACE if extractor.random_prdc else extractor.name)
     labels |= {key: f"{key}@{samples}{space}" for key in METRICS["prdc"]}
@@ -187,6 +202,14 @@ def measured_by(extractor: Extractor) -> dict[str, str]:
 
 def _of(name: str) -> str:
     return "" if name == "inception" else f" ({name})"
+
+
+def _refuse(only: Collection[str] | None, has_logits: bool, neighbours: Neighbours | None) -> None:
+    """Raises `InputError` for what was asked for by name and cannot be had."""
+    if only is not None and "is" in _chosen(only) and not has_logits:
+        raise InputError("is: the Inception score is of class scores, and this extractor gives features only")
+    if only is not None and "memorisation" in _chosen(only) and neighbours is None:
+        raise InputError("memorisation: needs real images that were not trained on: a split 'test' beside 'train'")
 
 
 def _chosen(only: Collection[str] | None) -> tuple[str, ...]:

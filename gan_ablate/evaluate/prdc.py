@@ -69,6 +69,18 @@ def precision_recall_density_coverage(fake: Tensor, real: Tensor, real_radii: Te
     }
 
 
+@torch.no_grad()
+def nearest_distances(x: Tensor, y: Tensor) -> Tensor:
+    """(N,) float64: the distance of each row of x (N, d) to the nearest row of y (M, d).
+
+    Exactly 0 for a row that y has too: what rounding leaves of a zero distance is taken as zero.
+    """
+    centre = y.double().mean(0)
+    x, y = x.double() - centre, y.double() - centre
+    squared = torch.cat([distances.amin(1) for _, distances in _blocks(x, y)])
+    return torch.where(squared <= SLACK * x.square().sum(1), 0.0, squared).sqrt()
+
+
 def _radii(x: Tensor, ks: tuple[int, ...]) -> Tensor:
     """Squared distances (N, len(ks)) of each row of x to its k-th nearest other row."""
     ks = tuple(min(k, len(x) - 1) for k in ks)

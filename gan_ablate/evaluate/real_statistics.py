@@ -14,7 +14,7 @@ from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, exact, extract
-from gan_ablate.evaluate.frechet import factor
+from gan_ablate.evaluate.frechet import moments
 from gan_ablate.evaluate.modes import class_reach
 from gan_ablate.evaluate.prdc import RandomCNN, squared_radii
 
@@ -61,12 +61,9 @@ class RealStatistics:
             raise InputError(f"statistics of real images need at least 2 images, got {len(features)}")
         if not torch.isfinite(features).all():
             raise InputError("the extractor's features of the real images are not finite: nothing can be measured")
-        x = features.double()
-        mean = x.mean(0)
-        x = x - mean
-        lower = factor(x.T @ x / (len(x) - 1))
+        mean, lower = moments(features)
         kept = features[:KID_REAL].float()
-        found = cls(len(x), mean.cpu(), lower.cpu(), kept.cpu(), torch.empty(0), class_counts)
+        found = cls(len(features), mean.cpu(), lower.cpu(), kept.cpu(), torch.empty(0), class_counts)
         if class_counts is not None and labels is not None:
             own = labels[:KID_REAL].to(kept.device)
             found = replace(found, kept_labels=own.cpu(), reach=class_reach(kept, own, len(class_counts)).cpu())

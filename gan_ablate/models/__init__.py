@@ -1,6 +1,9 @@
-"""The three models as LightningModules."""
+"""The three models as LightningModules, and those of one's own."""
 
+from gan_ablate import presets
+from gan_ablate.blueprint import Blueprint
 from gan_ablate.models.base import GANModule
+from gan_ablate.recipe import Recipe
 
 
 class DCGAN(GANModule):
@@ -14,13 +17,29 @@ class NSGAN(GANModule):
 
     model = "nsgan"
 
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.nsgan(recipe)
+
 
 class WGANGP(GANModule):
     """Wasserstein loss, gradient penalty, five critic steps: see `presets.wgan_gp` (Gulrajani et al. 2017)."""
 
     model = "wgan_gp"
 
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.wgan_gp(recipe)
+
 
 BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP)}
 
-__all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule"]
+__all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule", "module_class"]
+
+
+def module_class(model: str) -> type[GANModule]:
+    """The class that plays a recipe's model. Raises `InputError` as `presets.own_model` does."""
+    if model in BY_NAME:
+        return BY_NAME[model]
+    found = presets.own_model(model)
+    return found if isinstance(found, type) else GANModule

@@ -8,14 +8,17 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from gan_ablate.data.module import Batches
+from gan_ablate.blueprint import Blueprint
+from gan_ablate.data.module import Batches, one_device
+from gan_ablate.data.torch_sets import batch_of, lowest
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
 from gan_ablate.optim import make_capturable
-from gan_ablate.recipe import Recipe, seed_for
+from gan_ablate.presets import dcgan, path_of
+from gan_ablate.recipe import Recipe, TrickSpec, seed_for
 from gan_ablate.step import Game
-from gan_ablate.tricks import assemble
+from gan_ablate.tricks import OWN_NETWORKS, assemble
 
 COUNTERS = ("g_steps", "d_steps", "round_d_steps", "diverged_at", "total_steps")  # numbers that a checkpoint carries
 STREAMS = ("latents_d", "latents_g", "tricks")  # random numbers of training, one generator each
@@ -27,19 +30,48 @@ class GANModule(Training):
     Args:
         tricks: registered names, `name:key=value` or `TrickSpec`s.
         steps: G steps in all; training stops there. `None`: the Trainer's own limits decide. A trick may change it.
+        generator, discriminator: networks of one's own, classes or import paths (`presets.with_own_networks`).
         fields: any other field of `Recipe` (size, channels, width, lr, seed, ...).
 
     Raises:
         InputError: a field, trick or parameter that cannot be used.
+
+    A subclass at the top of a module is a model of its own by its import path; its `preset` makes its blueprint.
     """
 
     model: ClassVar[str] = "dcgan"
 
-    def __init__(self, *, tricks: Any = (), steps: int | None = None, **fields: Any) -> None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "model" not in cls.__dict__ and "<locals>" not in cls.__qualname__:
+            cls.model = f"{cls.__module__}.{cls.__qualname__}"
+
+    def __init__(
+        self,
+        *,
+        tricks: Any = (),
+        steps: int | None = None,
+        generator: Any = None,
+        discriminator: Any = None,
+        **fields: Any,
+    ) -> None:
         super().__init__()
-        data = {"model": self.model, "tricks": list(tricks), **fields}
+        given = {"generator": generator, "discriminator": discriminator}
+        own = {k: v if isinstance(v, str) else path_of(v, k) for k, v in given.items() if v is not None}
+        tricks = [*([TrickSpec(OWN_NETWORKS, own)] if own else []), *tricks]
+        data = {"model": self.model, "tricks": tricks, **fields}
+        if data["model"] != self.model and type(self) is not GANModule:
+            name = type(self).__name__
+            raise InputError(
+                f"{name} plays {self.model}, not {data['model']}: take GANModule or that model's own class"
+            )
         recipe = Recipe.from_dict(data if steps is None else {**data, "steps": steps}, type(self).__name__)
         self._build(recipe, limit=steps)
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        """What the game is before any trick; a subclass has its own."""
+        return dcgan(recipe)
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> GANModule:
@@ -52,6 +84,8 @@ class GANModule(Training):
     def _build(self, recipe: Recipe, limit: int | None) -> None:
         self.automatic_optimization = False
         self.recipe, bp, chain = assemble(recipe)
+        told = {k: v for k, v in self.recipe.to_dict().items() if k != "arm"}
+        self.save_hyperparameters({**told, "steps": limit})  # so that `load_from_checkpoint` builds the same module
         self.limit = limit and bp.steps
         self.total_steps = bp.steps
         self.latent_dim = bp.latent_dim
@@ -73,6 +107,7 @@ class GANModule(Training):
         self.streams = {}
         self._saved_random: dict[str, Tensor] | None = None
         self.step, self.pauses, self._rounds = "eager", frozenset(), None
+        self._lowest = None
 
     # -- Lightning's hooks -------------------------------------------------------------------------------------
 
@@ -85,6 +120,10 @@ class GANModule(Training):
         for group in (g for optimizer in optimizers for g in optimizer.param_groups):
             group["initial_lr"] = group["lr"]
         return optimizers
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self._trainer is not None:
+            one_device(self.trainer.world_size)
 
     def on_fit_start(self) -> None:
         bp = self.blueprint
@@ -134,8 +173,10 @@ class GANModule(Training):
     def on_train_end(self) -> None:
         self._rounds = None  # with the memory of its graphs
 
-    def on_train_batch_start(self, batch: tuple[Tensor, Tensor] | Batches, batch_idx: int) -> int | None:
-        images = batch.images if isinstance(batch, Batches) else batch[0]
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        images = batch.images if isinstance(batch, Batches) else batch_of(batch)[0]
+        if self._lowest is None:  # of a loader's floats: the first batch tells [0, 1] from [-1, 1]
+            self._lowest = lowest(images) if self.blueprint.channels in (1, 3) else -1.0
         shape, bp = tuple(images.shape[1:]), self.blueprint
         if shape != (bp.channels, bp.size, bp.size):
             got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_ablate.data.images import to_float
 from gan_ablate.data.module import Batches
+from gan_ablate.data.torch_sets import batch_of
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
@@ -20,6 +21,7 @@ from gan_ablate.step import Played, discriminator_loss, generator_loss
 from gan_ablate.trick import States, Step
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
+SHOWN = ("d_loss", "g_loss")  # what callbacks and the progress bar get of a record
 RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
 
 
@@ -46,6 +48,7 @@ class Training(Sampler):
     step: str  # eager: a call for each batch | captured: many rounds a call, on a GPU as CUDA graphs | auto
     pauses: frozenset[int]  # G steps at which something looks at the run: several rounds never stride over them
     _rounds: Rounds | None  # while it trains so
+    _lowest: float | None  # of a loader's floats: 0 for images in [0, 1], -1 for [-1, 1]; None before the first batch
     diverged_at: int  # G steps done, plus 1, when a loss was found not to be finite; 0: it was not
     _recorded = 0, LOG_EVERY  # `total_steps`, and what `log_every` is for so many
 
@@ -57,13 +60,17 @@ class Training(Sampler):
             self._recorded = self.total_steps, min(LOG_EVERY, max(10, d_steps // RECORDS))
         return self._recorded[1]
 
-    def training_step(self, batch: tuple[Tensor, Tensor] | Batches, batch_idx: int) -> None:
-        """One D step and, after the last one of a round, its G steps. Given `Batches`: as many rounds as may pass."""
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """One D step and, after the last one of a round, its G steps. Given `Batches`: as many rounds as may pass.
+
+        Any loader's batch does: images, (images, labels, ..), or a mapping (see `data.torch_sets.batch_of`).
+        """
         if isinstance(batch, Batches):
             if not self.round_d_steps:
                 self._play_rounds(batch)
                 return
             batch = batch[self.d_steps]  # resumed inside a round: its rest comes batch by batch
+        batch = self._batch(batch)
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
         players = Players(d_optimizer, g_optimizer, backward=self.manual_backward)
         turn = self.discriminator_turn(players, batch, self.is_first, self.is_recorded(self.d_steps))
@@ -77,6 +84,11 @@ class Training(Sampler):
                 self.g_steps += 1
                 self._log(record)
             self._stop(check_finite=any(map(self.is_recorded, range(self.d_steps - needed, self.d_steps))))
+
+    def _batch(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Images uint8, or floats in [-1, 1], and labels."""
+        images, labels = batch_of(batch)
+        return (images * 2 - 1 if images.is_floating_point() and self._lowest == 0 else images), labels
 
     def _play_rounds(self, batches: Batches) -> None:
         """Rounds up to the next record, pause or end of training."""
@@ -241,11 +253,16 @@ class Training(Sampler):
         """Write a record of training health, if there is one. step: G steps at the time, if not those of now."""
         if not record:
             return
-        # straight to the loggers: `self.log` on every step costs more than a small step
+        # straight to the loggers, with the G step: Lightning's own step counts batches
         values = torch.stack([v.float() for v in record.values()]).tolist()  # one transfer
         row = dict(zip(record, values, strict=True))
         for logger in self.loggers:
             logger.log_metrics(row, step=self.g_steps if step is None else step)
+        if self._trainer is not None:
+            self.log_dict({k: row[k] for k in SHOWN if k in row}, prog_bar=True, logger=False)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Nothing: figures are of all samples together, which `GANEvaluation` measures when a validation ends."""
 
 
 def _discriminator_record(loss: Tensor, found: Step, norm: Tensor | None) -> Record:

@@ -7,22 +7,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from gan_ablate.blueprint import Blueprint
+from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets import Critique
 from gan_ablate.nets.heads import Critic
 from gan_ablate.nets.layers import Stack, hidden
-
-
-def stages(size: int) -> tuple[int, int]:
-    """How often an image is halved, and the height that remains.
-
-    >>> stages(16), stages(28), stages(32), stages(64)
-    ((2, 4), (2, 7), (3, 4), (4, 4))
-    """
-    count = 0
-    while size % 2 == 0 and size > 4:
-        size, count = size // 2, count + 1
-    return count, size
 
 
 def widths(width: int, size: int) -> list[int]:

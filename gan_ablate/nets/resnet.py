@@ -6,9 +6,9 @@ import itertools
 
 from torch import Tensor, nn
 
-from gan_ablate.blueprint import Blueprint
+from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets import Critique
-from gan_ablate.nets.conv import Images, Latents, stages, widths
+from gan_ablate.nets.conv import Images, Latents, widths
 from gan_ablate.nets.heads import Critic
 from gan_ablate.nets.layers import Conditioned, Stack, hidden
 

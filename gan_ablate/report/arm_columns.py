@@ -135,11 +135,17 @@ NUMBERS: tuple[Column, ...] = (
         "share of good samples: as near to a real image of their class as real ones are (points: within 3 sigma of a "
         "mode); higher is better",
     ),
+    _mean(
+        "nn_ratio",
+        "NN ratio",
+        "distance to the nearest training image over that to the nearest held-out one: 1 is no copying, less is copies",
+    ),
     Column(
         "IS",
         lambda r: r.arm.is_mean,
         "inception score, mean over seeds [95 % interval]",
         ("is_mean", "is_low", "is_high"),
+        optional=True,
     ),
     Column("s/run", lambda r: r.arm.seconds, "seconds, evaluation included", ("seconds",), paper=False),
     Column("", lambda r: r.table.protocol, csv=("protocol",)),

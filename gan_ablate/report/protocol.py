@@ -100,6 +100,7 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
     evaluations = [e for r in every if (e := r.get("evaluation"))]
     protocols = sorted({p for p in loaded.runs["protocol"] if p})
     digests = sorted({f"{e.get('extractor')}: {e['extractor_digest']}" for e in evaluations})
+    told = sorted({one_line(f"{e.get('extractor')}: {e['note']}") for e in evaluations if e.get("note")})
     real = sorted({f"{e['dataset']}: {e['real_fingerprint']}" for e in evaluations})
     seeds = sorted(set(loaded.runs["seed"]))
     return [
@@ -110,6 +111,7 @@ def facts(loaded: Results) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, seeds[:30])) + (" .." if len(seeds) > 30 else "")),
         ("measured", "; ".join(protocols) or "nothing yet"),
         ("extractor's hash", "; ".join(map(one_line, digests)) or "–"),
+        *([("extractor", "; ".join(told))] if told else []),
         ("real images' hash", "; ".join(map(one_line, real)) or "–"),
         ("versions", _most(" ".join(f"{k} {n}" for k, n in sorted(v.items())) for v in versions)),
         ("hardware", _most(_hardware(h) for h in hardware)),

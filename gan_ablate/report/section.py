@@ -89,6 +89,15 @@ class Table:
         """The columns of pages and papers: one that is optional has a value in some row."""
         return [c for c in self.columns if c.heading and not (c.optional and self._empty(c))]
 
+    def cells(self, row: Any) -> list[tuple[str, float]]:
+        """(text, place in an order) of the columns that pages show."""
+        return [column.cell(row) for column in self.shown]
+
+    @property
+    def meanings(self) -> list[tuple[str, str]]:
+        """What the columns that pages show mean, where that is said."""
+        return [(c.heading, c.meaning) for c in self.shown if c.meaning]
+
     def _empty(self, column: Column) -> bool:
         return all(math.isnan(column.cell(row)[1]) for row in self.rows)
 

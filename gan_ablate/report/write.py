@@ -1,4 +1,4 @@
-"""From roots to the files of a report: report.html, report.md, tables/*.csv and *.tex, figures/*.svg."""
+"""From roots to the files of a report: report.html, report.md, tables/*.csv and *.tex, figures/*.svg, *.pdf, *.png."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from gan_ablate.report import (
     verdicts,
 )
 from gan_ablate.report.arm_columns import all_arms
+from gan_ablate.report.figures import paper
 from gan_ablate.report.figures.svg import stacked
 from gan_ablate.report.section import Data, Document, Figure, Names, Section, Table, distinct
 from gan_ablate.report.study import ReportedStudy, study
@@ -45,7 +46,7 @@ FINDINGS = (
 )  # fmt: skip
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
-OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.svg", re.ASCII)
+OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.(svg|pdf|png)", re.ASCII)
 
 
 def report(
@@ -54,12 +55,15 @@ def report(
     partial: bool = False,
     tell: Callable[[str], None] = lambda line: None,
     fresh_seeds: str | PathLike[str] | None = None,
+    *,
+    for_papers: bool = False,
 ) -> Path:
     """Writes report.html, report.md, tables/ and figures/ to `out` (default: <first root>/report).
 
     Returns the path of the page. Same input, same bytes. `partial`: the sweep is still running; arms without a run are
     left out, and no finished run is no error. `tell` is told what each root found, and
     which one is not finished, else. fresh_seeds: root of a replication of the one root given.
+    for_papers: also each forest plot as PDF and PNG, by matplotlib.
     Raises `InputError` where there is nothing to report.
     """
     loaded = [load(root) for root in roots]
@@ -72,7 +76,10 @@ def report(
     studies = [study(one, label, k, partial) for k, (one, label) in enumerate(zip(loaded, labels, strict=True))]
     told = judge(loaded) if any(one.records for one in loaded) else []
     fresh = compare(loaded[0], load(fresh_seeds)) if fresh_seeds else None
-    texts = dict(files(document(studies, told, partial, fresh), "report"))  # before an older report is touched
+    whole = document(studies, told, partial, fresh)
+    texts: dict[str, str | bytes] = dict(files(whole, "report"))  # before an older report is touched
+    if for_papers:
+        texts |= paper_figures(whole, studies)
     home = Path(out) if out else Path(roots[0]) / "report"
     with refusing(home, any_error=True):
         _replace(home, texts)
@@ -144,12 +151,20 @@ def files(document: Document, stem: str) -> Iterator[tuple[str, str]]:
     yield f"{stem}.html", html.page(document, names)
 
 
-def encoded(text: str) -> bytes:
-    """UTF-8, whatever the locale, and for half a surrogate pair too."""
-    return text.encode(errors="backslashreplace")
+def paper_figures(document: Document, studies: Sequence[ReportedStudy]) -> Iterator[tuple[str, bytes]]:
+    """(path in the folder, content) of each model's forest plot, called as its SVG is."""
+    names = Names(document.defined())
+    for model in (m for s in studies for m in s.models):
+        for suffix, content in paper.forest(model.table).items():
+            yield f"figures/{names(model.scope.name('forest-{}'))}.{suffix}", content
 
 
-def _replace(folder: Path, texts: Mapping[str, str]) -> None:
+def encoded(text: str | bytes) -> bytes:
+    """UTF-8, whatever the locale, and for half a surrogate pair too; bytes as they are."""
+    return text if isinstance(text, bytes) else text.encode(errors="backslashreplace")
+
+
+def _replace(folder: Path, texts: Mapping[str, str | bytes]) -> None:
     """Writes a report's files; takes away the tables and figures of the report that was here.
 
     A model that is gone must not look reported. Only what that report listed goes. Raises `OSError`.

@@ -17,9 +17,11 @@ import torch
 
 from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
+from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.callback import EvaluationCallback
-from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
+from gan_ablate.models import GANModule, module_class
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
 from gan_ablate.run.log import RunLog, StepBar, quiet_lightning
@@ -42,6 +44,7 @@ def carry_out(
     accelerator: str = "auto",
     step: str = "auto",
     wandb: str = "disabled",
+    wandb_artifacts: bool = False,
     logger: str = "none",
     group: str = "gan_ablate",
     progress: bool = False,
@@ -52,9 +55,11 @@ def carry_out(
     Args:
         data_root: where torchvision's dataset files lie.
         weights: path of Inception's weights file.
+        accelerator: auto | cpu | gpu; `auto` is a GPU where there is one.
         threads: for torch in this process; `None` leaves torch's choice.
         step: captured | eager | auto, how rounds are played (see `models.rounds`); results do not depend on it.
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
+        wandb_artifacts: whether checkpoint and sample grids are uploaded at the end.
         logger: csv | tensorboard | none, in `folder`.
         should_stop: asked after every step; once true, a checkpoint is written and `Stopped` raised.
 
@@ -70,7 +75,7 @@ def carry_out(
     started = time.perf_counter()
     run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress)
     run.module.step = step
-    run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group)
+    run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group, wandb_artifacts)
     fit_seconds = _train(run, progress)
     seconds = time.perf_counter() - started  # without the last upload, which is no part of the run
     if run.checkpoints.stopped:
@@ -110,10 +115,14 @@ def _prepare(  # noqa: PLR0917
     recipe = recipe.resolved()
     source = _source(recipe.dataset)  # before they are read: what is swapped meanwhile then shows as other data
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root, progress=progress)
-    module = BY_NAME[recipe.model].from_recipe(replace(recipe, classes=len(images.classes)))
+    module = module_class(recipe.model).from_recipe(replace(recipe, classes=len(images.classes)))
     recipe, bp = module.recipe, module.blueprint
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("accelerator gpu: no CUDA device is visible here: take auto or cpu")
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     extractor, real = _measure(recipe, images, data_root, weights, device)
+    # now, since an image that cannot be read has to end a run before it trains
+    held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
     folder.mkdir(parents=True, exist_ok=True)
     log, loggers = RunLog(folder / "metrics.jsonl", bp.probabilities), list[Any]()
@@ -124,7 +133,14 @@ def _prepare(  # noqa: PLR0917
             each.log_metrics({k: v for k, v in point.items() if k != "step" and v is not None}, step=point["step"])
 
     evaluation = EvaluationCallback(
-        recipe.evaluation, bp.steps, real, extractor, record, folder / "samples", recipe.seed
+        recipe.evaluation,
+        bp.steps,
+        real,
+        extractor,
+        record,
+        folder / "samples",
+        recipe.seed,
+        lambda: neighbours_of(images, held_out, extractor),
     )
     data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
     belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
@@ -143,6 +159,7 @@ def _train(run: _Run, progress: bool) -> float:
         logger=[run.log, *run.loggers],
         callbacks=[Untrained(run.evaluation), run.evaluation, run.checkpoints, *bars],
         plugins=[SealedCheckpoints()],
+        limit_val_batches=0,  # its evaluations come at the G steps of its plan
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=progress,

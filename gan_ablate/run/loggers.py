@@ -15,8 +15,10 @@ LOGGERS = ("none", "csv", "tensorboard")
 WANDB_SECONDS = 30  # for the server to answer, beside the training; then the W&B run is kept offline
 
 
-def outside_loggers(recipe: Recipe, folder: Path, wandb: str, logger: str, group: str) -> list[Any]:
-    """The loggers that a run was asked for. `group` is the W&B project (docs/wandb.md).
+def outside_loggers(  # noqa: PLR0917
+    recipe: Recipe, folder: Path, wandb: str, logger: str, group: str, artifacts: bool = False
+) -> list[Any]:
+    """The loggers that a run was asked for. `group` is the W&B project, `artifacts` whether it gets files.
 
     Raises:
         InputError: an unknown logger or W&B mode, a time limit that is no number.
@@ -35,7 +37,7 @@ def outside_loggers(recipe: Recipe, folder: Path, wandb: str, logger: str, group
 
         found.append(TensorBoardLogger(folder, name="tensorboard", version=""))
     if wandb != "disabled":
-        found.extend(_wandb(recipe, folder, wandb, group))
+        found.extend(_wandb(recipe, folder, wandb, group, artifacts))
     return found
 
 
@@ -47,13 +49,13 @@ def conclude(loggers: Sequence[Any], result: Mapping[str, Any] | None = None) ->
             each.conclude(result)
 
 
-def _wandb(recipe: Recipe, folder: Path, mode: str, project: str) -> list[Any]:
+def _wandb(recipe: Recipe, folder: Path, mode: str, project: str, artifacts: bool) -> list[Any]:
     from gan_ablate.uplink.client import seconds
     from gan_ablate.uplink.logger import WandbLog
 
     limit = seconds("init", WANDB_SECONDS)
     try:
-        return [WandbLog(recipe, folder, mode, project, limit)]
+        return [WandbLog(recipe, folder, mode, project, limit, artifacts)]
     except OSError as error:  # no process or no room for it
         print(f"W&B {mode}: {error.strerror or error}; the run goes on without it", file=sys.stderr)
         return []

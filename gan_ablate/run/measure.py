@@ -19,14 +19,16 @@ from torch import Tensor
 from gan_ablate import trust
 from gan_ablate.blueprint import Factory
 from gan_ablate.data import ImageSet, load
-from gan_ablate.data.folders import FORMATS, list_entries
+from gan_ablate.data.folders import FORMATS
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.evaluate import Extractor, load_extractor
+from gan_ablate.evaluate.memorisation import Neighbours, held_out_of, neighbours_of
 from gan_ablate.evaluate.metrics import METRICS, checkerboard_energy, evaluate_images, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid
-from gan_ablate.models import BY_NAME, GANModule
+from gan_ablate.layout import list_entries
+from gan_ablate.models import GANModule, module_class
 from gan_ablate.models.networks import gradient_norm
 from gan_ablate.recipe import Recipe, seed_for
 from gan_ablate.run.log import quiet_lightning
@@ -57,7 +59,7 @@ def open_checkpoint(path: Path) -> GANModule:
     except Exception as error:
         raise _not_a_checkpoint(path, error) from error
     try:
-        module = BY_NAME[recipe.model].from_recipe(recipe)
+        module = module_class(recipe.model).from_recipe(recipe)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     try:
@@ -112,10 +114,15 @@ def checkpoint(
     ours, named = _split(metrics)
     real = real_statistics(images, measured) if set(ours) - {"checkerboard", "optimum"} or named or not ours else None
 
+    neighbours = None
+    if "memorisation" in named or not metrics:
+        held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
+        neighbours = neighbours_of(images, held_out, measured)
+
     def figures(only: list[str] | None) -> dict[str, Any]:
         assert real is not None
         made = module.generate(count, seed=seed_for(seed, "evaluation"))
-        return _figures(made, measured, real, only)
+        return _figures(made, measured, real, only, neighbours)
 
     found = figures(named or None) if named or not ours else {}
     for name in ours:
@@ -162,7 +169,11 @@ def folders(
     images = sets[1].images[:count]
     found: dict[str, Any] = {}
     if named or not ours:
-        found |= _figures(images, measured, real_statistics(sets[0], measured), named or None)
+        neighbours = None
+        if "memorisation" in named or not metrics:
+            held_out = held_out_of(real, size=size, channels=channels, data_root=data_root)
+            neighbours = neighbours_of(sets[0], held_out, measured)
+        found |= _figures(images, measured, real_statistics(sets[0], measured), named or None, neighbours)
     if "checkerboard" in ours:
         found |= _checkerboard(images, sets[0].images)
     return _report(found, measured, count, sets[0], {"generated": str(generated), "size": size})
@@ -207,9 +218,11 @@ def _sampled_by(module: GANModule, changes: dict[str, Any]) -> Iterator[None]:
         module.blueprint = own
 
 
-def _figures(images: Tensor, extractor: Extractor, real: RealStatistics, only: list[str] | None) -> dict[str, Any]:
+def _figures(
+    images: Tensor, extractor: Extractor, real: RealStatistics, only: list[str] | None, neighbours: Neighbours | None
+) -> dict[str, Any]:
     """`evaluate_images`; `InputError` where the extractor's features are not finite, which makes all figures `None`."""
-    found = evaluate_images(images, extractor, real, only=only)
+    found = evaluate_images(images, extractor, real, only=only, neighbours=neighbours)
     if found and all(value is None for name, value in found.items() if name not in ("modes", "mode_kl")):
         raise InputError(f"extractor {extractor.name}: its features of these images are not finite: nothing to measure")
     return found
@@ -257,6 +270,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
         devices=1,
         max_epochs=1,
         logger=False,
+        limit_val_batches=0,
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,

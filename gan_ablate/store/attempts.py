@@ -18,6 +18,7 @@ from typing import Any
 from gan_ablate import __version__
 from gan_ablate.publishing import append
 from gan_ablate.results.files import json_lines
+from gan_ablate.store.commit import commit
 
 NAME = "attempts.jsonl"
 TRACEBACK = 20_000  # characters kept
@@ -56,8 +57,10 @@ def _now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a run depends on, found without importing any of it."""
+    """Versions that a run depends on, found without importing any of it; with the code's commit, from a checkout."""
     found = {"gan_ablate": __version__, "python": platform.python_version()}
+    if ours := commit():
+        found["commit"] = ours
     for name in ("torch", "lightning"):
         loaded = getattr(sys.modules.get(name), "__version__", None)
         try:

@@ -33,8 +33,8 @@ for _kind, _pattern in {
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(f"^({_pattern})$"), list("-+.0123456789"))
 
 
-def read_yaml(path: str | Path) -> Any:
-    """The plain data of one YAML file. Raises `InputError` with the place of the first mistake.
+def read_yaml(path: str | Path, what: str = "study") -> Any:
+    """The plain data of one YAML file, meant as a `what`. Raises `InputError` with the place of the first mistake.
 
     Refused besides broken syntax: over 1 MB, several documents, duplicate keys (YAML would silently keep the
     last), and anchors or aliases (a few lines of them can expand to gigabytes).
@@ -45,15 +45,15 @@ def read_yaml(path: str | Path) -> Any:
             held = file.read(MAX_BYTES + 1)
         if len(held) > MAX_BYTES:
             raise InputError(
-                f"{path}: {max(len(held), path.stat().st_size):,} bytes; a study has at most {MAX_BYTES:,}"
+                f"{path}: {max(len(held), path.stat().st_size):,} bytes; a {what} has at most {MAX_BYTES:,}"
             )
         text = held.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); a study is a YAML file") from None
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); a {what} is a YAML file") from None
     except (OSError, ValueError) as error:  # the latter for a path with a NUL
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: {getattr(error, 'strerror', '') or error}; expected a study in YAML") from None
+        raise InputError(f"{path}: {getattr(error, 'strerror', '') or error}; expected a {what} in YAML") from None
     try:
         _check_events(text, path)
         node = yaml.compose(text, Loader=_Loader)

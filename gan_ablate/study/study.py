@@ -31,6 +31,7 @@ from gan_ablate.study.entries import (
 from gan_ablate.study.factors import Factor, read_factors
 from gan_ablate.study.planning import plan, summary
 from gan_ablate.study.seed_plan import SeedPlan, read_seed_plan
+from gan_ablate.study.shipped import study_file
 from gan_ablate.study.strict_yaml import read_yaml
 from gan_ablate.study.tuning import Tune, read_tune, refuse_fixed, refuse_seeds, trials
 
@@ -62,8 +63,10 @@ class Study:
     path: str = "study"  # where it was read, for error lines
 
 
-def load_study(path: str | Path) -> Study:
-    """The study in one YAML file. Raises `InputError` naming file and place of the first mistake."""
+def load_study(word: str | Path) -> Study:
+    """The study in one YAML file, or a shipped one by its name. Raises `InputError` naming file and place of the first
+    mistake."""
+    path = study_file(word)
     return from_dict(read_yaml(path), str(path))
 
 

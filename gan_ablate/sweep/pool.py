@@ -75,8 +75,11 @@ class Way:
 
     def places(self) -> tuple[Slot, ...]:
         """The worker slots of this machine."""
-        devices = () if self.options.get("accelerator") == "cpu" else None
-        return slots(self.workers, self.threads or 1, self.per_gpu, devices)
+        wanted = self.options.get("accelerator")
+        found = slots(self.workers, self.threads or 1, self.per_gpu, () if wanted == "cpu" else None)
+        if wanted == "gpu" and found[0].gpu is None:
+            raise InputError("--accelerator gpu: no CUDA device is visible here: take auto or cpu")
+        return found
 
     @contextmanager
     def open_places(self) -> Iterator[tuple[Slot, ...]]:

@@ -26,6 +26,7 @@ from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import trouble
 from gan_ablate.recipe import Recipe
 from gan_ablate.store.claim import LockLost, RunClaim
+from gan_ablate.store.commit import commit
 from gan_ablate.store.store import Store
 from gan_ablate.trust import trust
 
@@ -107,6 +108,7 @@ def serve(descriptor: int) -> None:
     except BaseException as error:
         send(sock, Message("broken", error=in_one_line(error), traceback=traceback.format_exc()[-20_000:]))
         return
+    commit()  # of the code that is loaded now: somebody may commit before the last run begins
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
     gc.enable()

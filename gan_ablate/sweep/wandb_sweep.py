@@ -55,7 +55,7 @@ def sweep_file(study: Study, expansion: Expansion, *, path: str, root: str = "",
         "project": study.name,
         "program": "gan-ablate",  # the server asks for one; `command` is what runs
         "method": "grid",
-        "metric": {"name": "fid", "goal": "minimize"},
+        "metric": {"name": "eval/fid", "goal": "minimize"},
         "parameters": {"cell": {"parameters": parameters}},
         "command": [
             "${env}",

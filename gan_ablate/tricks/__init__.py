@@ -8,7 +8,7 @@ from dataclasses import replace
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
 from gan_ablate.presets import preset
-from gan_ablate.recipe import Recipe
+from gan_ablate.recipe import MODELS, Recipe
 from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, spec_of, unmet
 from gan_ablate.tricks import (
     architecture,
@@ -25,8 +25,10 @@ from gan_ablate.tricks import (
     optimisers,
     penalties,
 )
+from gan_ablate.tricks.own import OWN_NETWORKS
 
 __all__ = [
+    "OWN_NETWORKS",
     "assemble",
     "beyond_catalogue",
     "complete",
@@ -84,8 +86,9 @@ def not_applicable(recipe: Recipe) -> str | None:
 
 
 def beyond_catalogue(model: str, names: list[str]) -> str | None:
-    """Why an arm of these tricks is no row of the catalogue for a model, or `None` where it is one."""
-    for name in names:
+    """Why an arm of these tricks is no row of the catalogue for a model, or `None` where it is one, or the model none
+    of the catalogue's."""
+    for name in names if model in MODELS else ():
         wanted = catalogue_models(REGISTRY[name]) if name in REGISTRY else (model,)
         if model not in wanted:
             return f"the catalogue tests {name} on {', '.join(wanted)} only"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.blueprint import Blueprint, Factory, replace, stages
 from gan_ablate.errors import InputError
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import CONVOLUTIONS, PROBABILITIES
@@ -19,11 +19,11 @@ POSITIVE = (OVER_0, 1e6)
 
 def d_stages(blueprint: Blueprint) -> int | None:
     """How many stages D has (`Critique.hidden`); `None` for a D of the user's own."""
-    halvings = (blueprint.size // 4).bit_length() - 1  # down to 4 or 7 pixels
+    halvings, _ = stages(blueprint.size)
     depth = blueprint.d_depth
-    stages = {"conv": halvings, "resnet": halvings + depth, "mlp": 2 * depth}
+    counts = {"conv": halvings, "resnet": halvings + depth, "mlp": 2 * depth}
     package, _, network = getattr(blueprint.discriminator, "target", "").partition(":")[0].rpartition(".")
-    return stages.get(network) if package == "gan_ablate.nets" else None
+    return counts.get(network) if package == "gan_ablate.nets" else None
 
 
 @register("feature_matching")

@@ -1,8 +1,8 @@
 """The process that speaks with W&B. Run as a file, it imports nothing of this package.
 
-It reads one JSON message per line from standard input (`begin`, `log`, `table`, `summary`, `finish`), and says at the
-end on standard output what became of it: `{"mode": .., "id": .., "complete": .., "error": ..}`. Where standard input
-ends before `finish`, the run died: this process leaves at once, and W&B will call the run crashed.
+It reads one JSON message per line from standard input (`begin`, `log`, `table`, `artifact`, `summary`, `finish`), and
+says at the end on standard output what became of it: `{"mode": .., "id": .., "complete": .., "error": ..}`. Where
+standard input ends before `finish`, the run died: this process leaves at once, and W&B will call the run crashed.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def _begin(begin: dict[str, Any], told: int) -> tuple[Any, str]:
         run.define_metric(
             "*", step_metric="step"
         )  # W&B's own step only grows: a resumed run goes back to its checkpoint
+        for name, kept in begin.get("summaries", {}).items():
+            run.define_metric(name, step_metric="step", summary=kept)
         return run, mode
     raise AssertionError("unreachable")
 
@@ -121,6 +123,11 @@ def _pass_on(run: Any, message: dict[str, Any]) -> None:
         run.log(row)
     elif message["do"] == "table":
         run.log({message["key"]: wandb.Table(columns=message["columns"], data=message["rows"])})
+    elif message["do"] == "artifact":
+        artifact = wandb.Artifact(message["name"], type=message["type"])
+        for name, path in message["files"].items():
+            artifact.add_file(path, name=name, policy="immutable")  # read where it lies: wandb makes no copy
+        run.log_artifact(artifact)
     elif message["do"] == "summary":
         run.summary.update(message["values"])
 

@@ -53,6 +53,7 @@ class Link:
     init: keyword arguments of `wandb.init`.
     resume: as `wandb.init` has it: "allow" goes on with the run of that id, None starts it anew.
     fallback: whether a run that the server does not take is kept offline.
+    summaries: logged key -> what the run's summary keeps of it: min | max.
     agent: whether a W&B agent's environment (sweep and run id) is for this run.
     """
 
@@ -66,6 +67,7 @@ class Link:
         fallback: bool = True,
         agent: bool = True,
         init_seconds: float | None = None,
+        summaries: Mapping[str, str] | None = None,
     ) -> None:
         init_seconds = init_seconds or seconds("init", INIT_SECONDS)
         self._limit = seconds("finish", FINISH_SECONDS)
@@ -96,6 +98,7 @@ class Link:
         log = str((folder / "wandb" / "uplink.log").resolve())
         init = {**init, "dir": str(folder.resolve())}
         begin = {"init": init, "mode": mode, "fallback": fallback, "resume": resume, "settings": settings}
+        begin["summaries"] = dict(summaries or {})
         self.tell("begin", **begin, log=log, temporary=self._temporary)
 
     @property

@@ -19,17 +19,20 @@ class WandbLog(Logger):
     """Curves, sample grids and the table of evaluations of one run. Nothing it does can fail or hold up the run.
 
     mode: online | offline; online falls back to offline when the server cannot be reached in time.
-    project: W&B's, the study's name.
+    project: W&B's, the study's name. artifacts: whether checkpoint and sample grids are uploaded at the end.
     """
 
     name, version = "wandb", ""
 
-    def __init__(self, recipe: Recipe, folder: Path, mode: str, project: str, init_seconds: float) -> None:
+    def __init__(  # noqa: PLR0917
+        self, recipe: Recipe, folder: Path, mode: str, project: str, init_seconds: float, artifacts: bool = False
+    ) -> None:
         super().__init__()
-        self.folder, self.version = folder, recipe.run_id
+        self.folder, self.version, self.artifacts = folder, recipe.run_id, artifacts
         self.target = payload.target(mode, project)
         self.last_step, self.evaluations = -1, 0
-        self.link = Link(folder, payload.init(recipe, project), mode=mode, init_seconds=init_seconds)
+        begin = payload.init(recipe, project)
+        self.link = Link(folder, begin, mode=mode, init_seconds=init_seconds, summaries=payload.SUMMARIES)
 
     @property
     def experiment(self) -> Any:
@@ -42,7 +45,7 @@ class WandbLog(Logger):
         """One row, with its sample grid if it is an evaluation's."""
         row = payload.row(metrics, step)
         self.link.tell("log", row=row, images=payload.images(self.folder, row))
-        if "evaluation_seconds" in row:
+        if payload.TIMED in row:
             self.last_step, self.evaluations = step or 0, self.evaluations + 1
 
     def finalize(self, status: str) -> None:
@@ -54,6 +57,8 @@ class WandbLog(Logger):
         """The summary, then the end of the W&B run, within its time limit."""
         if result is not None:
             self.link.tell("summary", values=payload.summary(result))
+            for artifact in payload.artifacts(self.folder, self.version) if self.artifacts else ():
+                self.link.tell("artifact", **artifact)
         self._end(0)
 
     def _end(self, exit_code: int) -> None:

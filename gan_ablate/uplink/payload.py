@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gan_ablate.outcomes import METRICS
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.results.files import read_log
@@ -17,6 +18,10 @@ from gan_ablate.untrusted import read_regular
 from gan_ablate.uplink.client import Ended
 
 TAG = 64  # characters that W&B allows in a tag
+TRAIN, EVAL = "train/", "eval/"  # what W&B's pages group figures by
+TIMED = f"{EVAL}seconds"  # which every evaluation has, and nothing else
+# what a run's summary keeps of a figure's history; the last value is in `final/*`
+SUMMARIES = {f"{EVAL}{k}": {"lower": "min", "higher": "max"}[v] for k, v in METRICS.items() if v != "neither"}
 MARKER = "wandb.json"  # in a run's folder: where it was uploaded to, and up to which evaluation
 
 
@@ -46,31 +51,59 @@ def init(recipe: Recipe, project: str) -> dict[str, Any]:
     }
 
 
+def study(name: str, root: Path, project: str) -> dict[str, Any]:
+    """Arguments of `wandb.init` for the run that has a study's verdicts; its id is the root's."""
+    digest = hashlib.sha256(f"{name}/{root}".encode()).hexdigest()[:16]
+    known = {"id": f"study-{digest}", "name": f"verdicts of {name}"[:100], "job_type": "report"}
+    return {"project": os.environ.get("WANDB_PROJECT") or project, **known, "config": {"study": name}}
+
+
+def report(root: Path, wandb_id: str) -> list[dict[str, Any]]:
+    """The files of a root's report as the message of an artifact; none where it has no report."""
+    folder = root / "report"
+    files = {str(p.relative_to(folder)): str(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    return [{"name": f"report-{wandb_id}", "type": "report", "files": files}] if files else []
+
+
 def history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl` as W&B gets them, in their order; evaluations have `evaluation_seconds`."""
+    """The rows of `metrics.jsonl` as W&B gets them, in their order."""
     told = ((held, held.get("evaluation")) for held in read_log(folder))
     return [row(point if isinstance(point, dict) else held, held["step"]) for held, point in told]
 
 
 def row(values: Mapping[str, Any], step: int | None) -> dict[str, Any]:
-    """One row: what has a value, and the G step."""
+    """One row: what has a value, as `train/d_loss` or, of an evaluation, `eval/fid`; and the G step."""
     kept = {k: v for k, v in values.items() if v is not None and k != "step"}
-    if "seconds" in kept:  # of an evaluation
-        kept["evaluation_seconds"] = kept.pop("seconds")
-    return {"step": step, **kept}
+    prefix = EVAL if "seconds" in kept else TRAIN
+    return {"step": step, **{prefix + k: v for k, v in kept.items()}}
 
 
 def images(folder: Path, row: Mapping[str, Any]) -> dict[str, str]:
-    """The sample grid of an evaluation, as `{"samples": path}`."""
+    """The sample grid of an evaluation, as `{"eval/samples": path}`."""
     path = folder / "samples" / f"step_{int(row['step'] or 0):06d}.png"
-    return {"samples": str(path)} if "evaluation_seconds" in row and path.exists() else {}
+    return {f"{EVAL}samples": str(path)} if TIMED in row and path.exists() else {}
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The final table: one line per evaluation, each figure a column."""
-    points = [r for r in rows if "evaluation_seconds" in r]
-    columns = list(dict.fromkeys(key for point in points for key in point))
-    return {"key": "evaluations", "columns": columns, "rows": [[p.get(c) for c in columns] for p in points]}
+    points = [{k.removeprefix(EVAL): v for k, v in r.items()} for r in rows if TIMED in r]
+    return table_of("evaluations", points)
+
+
+def table_of(key: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The message of a table: one line per row, each key a column."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return {"key": key, "columns": columns, "rows": [[row.get(c) for c in columns] for row in rows]}
+
+
+def artifacts(folder: Path, run_id: str) -> list[dict[str, Any]]:
+    """A run's checkpoint and its sample grids as the messages of W&B's artifacts; those that it has."""
+    folder = folder.resolve()
+    files = {
+        "model": {p.name: str(p) for p in (folder / "checkpoints").glob("last.ckpt")},
+        "samples": {p.name: str(p) for p in sorted((folder / "samples").glob("*.png"))},
+    }
+    return [{"name": f"{kind}-{run_id}", "type": kind, "files": found} for kind, found in files.items() if found]
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,19 @@ def sync(
     mode: str = "online",
     project: str = "",
     again: bool = False,
+    artifacts: bool = False,
+    verdicts: Callable[[Path], list[dict[str, Any]]] = lambda root: [],
     tell: Callable[[str], None] = lambda line: None,
 ) -> Synced:
     """Uploads every finished run of a root: recipe, curves, sample grids, table of evaluations, result.
 
     A run's W&B id is its run id, so a run that W&B has in part is replaced and none is there twice; `wandb.json` in its
-    folder remembers the upload. Ends at the first run that the server does not take. Raises `InputError` for a root
-    without a study or one that cannot be written.
+    folder remembers the upload. The verdicts of a study are a run of their own, whose id is the root's. Ends at the
+    first run that the server does not take. Raises `InputError` for a root without a study or one that cannot be
+    written.
+
+    artifacts: whether checkpoints and sample grids are uploaded, and the report where the root has one.
+    verdicts: root -> the rows of the study's table.
     """
     store = Store.open(root)
     target = payload.target(mode, project or OF_SINGLE_RUNS.get(store.name, store.name))
@@ -58,25 +65,55 @@ def sync(
             if not again and payload.marked(folder, target, last):
                 counts.before += 1
                 continue
-            counts.trouble = _upload(cell, record, folder, target, last)
+            counts.trouble = _upload(cell, record, folder, target, last, artifacts)
         if counts.trouble:
-            break
+            return counts
         counts.uploaded += 1
         tell(f"{cell.model}/{cell.arm}/{cell.seed}: {mode}, {counts.uploaded} uploaded")
+    finished = counts.uploaded + counts.before
+    if (again or not payload.marked(store.root, target, finished)) and (rows := verdicts(store.root)):
+        counts.trouble = _upload_study(store, rows, target, finished, artifacts)
+        if not counts.trouble:
+            tell(f"verdicts of {store.name}: {mode}, a table of {len(rows)} arms")
     return counts
 
 
-def _upload(cell: Cell, record: dict[str, Any], folder: Path, target: dict[str, str], last: int) -> str:
+def _upload_study(
+    store: Store, rows: list[dict[str, Any]], target: dict[str, str], finished: int, artifacts: bool
+) -> str:
+    """The verdicts of a root as a run with a table, and its report; the line of what went wrong, or nothing."""
+    root = store.root.resolve()
+    with refusing(root, any_error=True):
+        begin = payload.study(store.name, root, target["project"])
+        link = Link(root, begin, mode=target["mode"], resume=None, fallback=False, agent=False)
+        link.tell("table", **payload.table_of("verdicts", rows))
+        link.tell("summary", values={"runs": finished, **Counter(row["verdict"] for row in rows)})
+        for artifact in payload.report(root, begin["id"]) if artifacts else ():
+            link.tell("artifact", **artifact)
+        ended = link.finish(0)
+        if not ended.complete:
+            return f"verdicts of {store.name}: {ended.error}"
+        payload.mark(root, target, finished, ended)
+    return ""
+
+
+def _upload(  # noqa: PLR0917
+    cell: Cell, record: dict[str, Any], folder: Path, target: dict[str, str], last: int, artifacts: bool
+) -> str:
     """One run; the line of what went wrong, or nothing."""
     recipe = Recipe.from_dict({**record["recipe"], "arm": cell.arm})
     rows = payload.history(folder)
     with refusing(folder, any_error=True):
         begin = payload.init(recipe, target["project"])
-        link = Link(folder, begin, mode=target["mode"], resume=None, fallback=False, agent=False)
+        link = Link(
+            folder, begin, mode=target["mode"], resume=None, fallback=False, agent=False, summaries=payload.SUMMARIES
+        )  # fmt: skip
         for row in rows:
             link.tell("log", row=row, images=payload.images(folder, row))
         link.tell("table", **payload.table(rows))
         link.tell("summary", values=payload.summary(record))
+        for artifact in payload.artifacts(folder, recipe.run_id) if artifacts else ():
+            link.tell("artifact", **artifact)
         ended = link.finish(int("error" in record))
         if not ended.complete:
             return f"{recipe.model}/{recipe.arm}/{recipe.seed}: {ended.error}"

@@ -52,26 +52,33 @@ class Axes(NamedTuple):
     label: str  # of the FID
 
 
-def forest(table: ModelTable, arms: Sequence[ArmSummary] | None = None) -> tuple[Drawing, ...]:
-    """In blocks that repeat base and the axes; none without arms that were judged. arms: some of the table's."""
+def lines(table: ModelTable, arms: Sequence[ArmSummary] | None = None) -> list[Line]:
+    """Base, then every arm that was judged, from the best ratio to the worst; empty where there is none.
+
+    arms: some of the table's.
+    """
     found, base = table.verdicts, table.base
-    if found is None or base is None:
+    judged = [Line(a, a.rests_on) for a in (table.arms if arms is None else arms) if a.rests_on]
+    return [Line(base, found.base), *judged] if found is not None and base is not None and judged else []
+
+
+def forest(table: ModelTable, some: Sequence[ArmSummary] | None = None) -> tuple[Drawing, ...]:
+    """In blocks that repeat base and the axes; none without arms that were judged. some: of the table's arms."""
+    if not (rows := lines(table, some)) or table.verdicts is None:
         return ()
-    lines = [Line(a, a.rests_on) for a in (table.arms if arms is None else arms) if a.rests_on]
-    if not lines:
-        return ()
-    first = Line(base, found.base)
-    axes = _axes([first, *lines], found.margin, table.label)
+    axes = axes_of(rows, table.verdicts.margin, table.label)
+    first, arms = rows[0], rows[1:]
     label = (
         f"{table.title}: {table.label} of each run, failed runs, and the ratio to base with its 95 % interval, for "
-        f"{len(lines)} arms"
+        f"{len(arms)} arms"
     )
-    parts = blocks(lines)
+    parts = blocks(arms)
     names = [label, *(f"{label}; part {k} of {len(parts)}" for k in range(2, len(parts) + 1))]
     return tuple(_block([first, *part], axes, name) for part, name in zip(parts, names, strict=True))
 
 
-def _axes(lines: Sequence[Line], margin: float, label: str) -> Axes:
+def axes_of(lines: Sequence[Line], margin: float, label: str) -> Axes:
+    """Scales that hold every row of `lines`, base first. label: of the FID."""
     logs = [x for each in lines for x in each.runs.log_fid]
     pad = 0.04 * (max(logs) - min(logs)) + 0.02 if logs else 0.0
     fid = Log(math.exp(min(logs) - pad), math.exp(max(logs) + pad), *DOTS) if logs else None
