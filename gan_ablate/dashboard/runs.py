@@ -65,7 +65,7 @@ def _going_row(g: Going, now: float) -> Row:
 
 
 def _finished_row(run: Run) -> Row:
-    made, seconds = (math.nan if x is None else x for x in (run.steps, finite(run.record.get("seconds"))))
+    made, seconds = (math.nan if x is None else x for x in (finite(run.record.get(k)) for k in ("g_steps", "seconds")))
     return Row(called(run), run.model, run.outcome, made, run.fid, seconds)
 
 
