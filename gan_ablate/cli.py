@@ -13,6 +13,7 @@ from gan_ablate.commands import (
     Parser,
     archives,
     claims,
+    dashboard,
     in_words,
     measure,
     replicate,
@@ -26,7 +27,7 @@ from gan_ablate.commands import (
 from gan_ablate.errors import InputError
 from gan_ablate.untrusted import printable
 
-FAMILIES = (train, sweep, store, archives, replicate, report, claims, measure, verdicts, wandb)
+FAMILIES = (train, sweep, store, dashboard, archives, replicate, report, claims, measure, verdicts, wandb)
 COMMANDS: dict[str, Callable[[Namespace], int]] = {k: v for family in FAMILIES for k, v in family.COMMANDS.items()}
 
 

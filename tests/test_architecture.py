@@ -24,6 +24,7 @@ FREE_OF_TORCH = [
     "gan_ablate.uplink.sync",
     "gan_ablate.report",
     "gan_ablate.report.__main__",
+    "gan_ablate.dashboard.server",
     "gan_ablate.stats",
     "gan_ablate.claims",
 ]
@@ -72,7 +73,8 @@ MAY_IMPORT = {
     "findings": JUDGE,
     "claims": JUDGE | {"findings"},
     "report": JUDGE | {"findings", "claims", "store"},
-    "commands": JUDGE | {"findings", "claims", "report", "store", "sweep", "uplink", "run"},
+    "dashboard": JUDGE | {"findings", "report", "store"},
+    "commands": JUDGE | {"findings", "claims", "report", "dashboard", "store", "sweep", "uplink", "run"},
     "cli": {"__init__", "errors", "trust", "untrusted", "commands"},
     "__init__": {"models", "data", "evaluate"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -11,13 +11,9 @@ from gan_ablate.commands import add_trust, command, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.untrusted import printable
 
-if TYPE_CHECKING:
-    from gan_ablate.findings.looks import Opened
-    from gan_ablate.findings.tuning import TunedRoot
-    from gan_ablate.store.unpack import Root
-
 
 def _status(args: Namespace) -> int:
+    from gan_ablate.findings.stages import describe_stages, open_stages
     from gan_ablate.publishing import to_json
     from gan_ablate.store.status import overview, table, watch
     from gan_ablate.store.store import Store
@@ -33,36 +29,18 @@ def _status(args: Namespace) -> int:
             _watch(lambda show: watch(lambda: overview(Store.open(root)), show, args.every))
             return 0
         seen = overview(Store.open(root))
-        told = [] if args.json else _told(_stages(root))
+        told = [] if args.json else describe_stages(open_stages(root))
         say(to_json(seen.to_dict()).decode() if args.json else "\n".join([table(seen), *[""] * bool(told), *told]))
     return 0
 
 
-def _stages(root: Root) -> TunedRoot | Opened | None:
-    """A study that goes on by what it has found; `None` for another."""
-    from gan_ablate.findings.looks import open_root
-    from gan_ablate.findings.tuning import open_tuned
-
-    return open_tuned(root) or open_root(root)
-
-
-def _told(study: TunedRoot | Opened | None) -> list[str]:
-    """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
-    next."""
-    from gan_ablate.findings.looks import describe
-    from gan_ablate.findings.tuning import TunedRoot
-
-    lines = study.describe() if isinstance(study, TunedRoot) else []
-    looks = study.looks if isinstance(study, TunedRoot) else study
-    return lines + ([describe(place, looked, looks.plan) for place, looked in looks.looks.items()] if looks else [])
-
-
 def _next(args: Namespace) -> int:
+    from gan_ablate.findings.stages import describe_stages, open_stages
     from gan_ablate.publishing import to_json
     from gan_ablate.store.unpack import opened
 
     with opened([args.root]) as (root,):
-        study = _stages(root)
+        study = open_stages(root)
     if study is None:
         why = "not an adaptive study, and none of two budgets"
         raise InputError(f"{args.root}: {why}: `gan-ablate status {args.root}` says what is left")
@@ -70,7 +48,7 @@ def _next(args: Namespace) -> int:
     if args.json:
         print(to_json({"schema": 1, "runs": rows}).decode(), end="")
         return 0
-    say("\n".join(_told(study)))
+    say("\n".join(describe_stages(study)))
     for row in rows:
         seeds = ", ".join(map(str, row["seeds"]))
         minutes = f"  about {row['minutes']:.1f} min" if row["minutes"] is not None else ""

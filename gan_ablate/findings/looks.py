@@ -22,7 +22,7 @@ from typing import Any
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.results.files import as_number
-from gan_ablate.results.runs import MISSING, Run, read_run
+from gan_ablate.results.runs import MISSING, Reader, Run, read_run
 from gan_ablate.results.study_file import read_study
 from gan_ablate.stats.two_part import MARGIN, VERDICTS, Evidence, Runs, Verdict, decide, over_looks, weigh
 from gan_ablate.study.budgets import Budgets, at, budgets_of
@@ -145,7 +145,7 @@ def mean_seconds(runs: Iterable[Run]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def open_root(root: str | PathLike[str]) -> Opened | None:
+def open_root(root: str | PathLike[str], read: Reader = read_run) -> Opened | None:
     """The looks of a root; `None` where its study is not adaptive and has one budget. Raises `InputError` where there
     is no study."""
     study = read_study(Path(root))
@@ -153,7 +153,7 @@ def open_root(root: str | PathLike[str]) -> Opened | None:
     if plan is None and budgets is None:
         return None
     plan = plan or SeedPlan.plain(sorted({c.seed for c in study.cells if not c.budget and not c.tuning}))
-    runs = tuple(read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells if not c.tuning)
+    runs = tuple(read(Path(root) / "runs" / c.run_id, c) for c in study.cells if not c.tuning)
     tested = {c.run_id for c in study.cells if not c.same_as_base}
     found = outcomes_of(r for r in runs if r.run_id in tested)
     return Opened(plan, runs, look_everywhere(found, plan, budgets))

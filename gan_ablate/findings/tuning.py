@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_ablate.findings.looks import Opened, missing_row, open_root, outcomes_of
-from gan_ablate.results.runs import MISSING, Run, read_run
+from gan_ablate.results.runs import MISSING, Reader, Run, read_run
 from gan_ablate.results.study_file import read_study
 from gan_ablate.stats.two_part import Runs
 from gan_ablate.study.tuning import Tune, tune_of
@@ -163,12 +163,12 @@ def _open(runs: Iterable[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def open_tuned(root: str | PathLike[str]) -> TunedRoot | None:
+def open_tuned(root: str | PathLike[str], read: Reader = read_run) -> TunedRoot | None:
     """The parts of a root; `None` where its study is not tuned. Raises `InputError` where there is no study."""
     study = read_study(Path(root))
     tune = tune_of(study.source)
     if tune is None:
         return None
-    runs = [read_run(Path(root) / "runs" / c.run_id, c) for c in study.cells]
+    runs = [read(Path(root) / "runs" / c.run_id, c) for c in study.cells]
     tuning, judged = (tuple(r for r in runs if bool(r.tuning) is tried) for tried in (True, False))
-    return TunedRoot(tune, tuning, judged, open_root(root))
+    return TunedRoot(tune, tuning, judged, open_root(root, read))

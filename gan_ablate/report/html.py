@@ -24,16 +24,25 @@ ENLARGED = 1.35  # a panel that is drawn again
 def page(document: data.Document, names: Callable[[data.Name], str]) -> str:
     """The whole page: its own style and script inside, nothing else allowed to run or load."""
     home = files("gan_ablate.report")
-    css = variables() + home.joinpath("page.css").read_text(encoding="utf-8") + FIGURE
     script = home.joinpath("page.js").read_text(encoding="utf-8")
+    return _environment().get_template("page.html").render(
+        document=document, policy=Markup(content_policy(script)), css=Markup(style()), script=Markup(script),
+        name=names, m=_macros(names),
+    )  # fmt: skip
+
+
+def style() -> str:
+    """The style of pages and of the figures in them, light and dark."""
+    return variables() + files("gan_ablate.report").joinpath("page.css").read_text(encoding="utf-8") + FIGURE
+
+
+def content_policy(script: str) -> str:
+    """A Content-Security-Policy: the page's own style, this one script and pictures that stand in the page."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = (
+    return (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    return _environment().get_template("page.html").render(
-        document=document, policy=Markup(policy), css=Markup(css), script=Markup(script), name=names, m=_macros(names)
-    )  # fmt: skip
 
 
 class Writer:

@@ -14,7 +14,8 @@
     });
     table.tBodies[0].append(...rows);
   };
-  document.querySelectorAll("table.sorts").forEach((table, n) => {
+  let filters = 0;
+  const prepare = (part) => part.querySelectorAll("table.sorts").forEach((table) => {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, k) => {
       if (k > 0 && !table.tBodies[0].querySelector(`td:nth-child(${k + 1})[data-k]`)) return;
@@ -37,7 +38,7 @@
     const input = document.createElement("input");
     input.type = "search";
     input.placeholder = "name or verdict";
-    input.id = "filter-" + n;
+    input.id = "filter-" + filters++;
     input.setAttribute("aria-label", "Filter: " + table.caption.textContent);
     label.append(input);
     const count = document.createElement("output");
@@ -55,6 +56,8 @@
       count.textContent = words.length ? ` ${shown} of ${table.tBodies[0].rows.length} rows` : "";
     });
   });
+  prepare(document);
+  addEventListener("replaced", (event) => prepare(event.target)); // of a page that updates itself
   // a link to an arm opens its page
   const open = () => {
     const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));

@@ -120,9 +120,9 @@ class Figure(NamedTuple):
 
 
 class Panels(NamedTuple):
-    """Small figures side by side: (where it leads, its own anchor, drawing)."""
+    """Small figures side by side: (where it leads, its own anchor, drawing). Without an anchor it leads nowhere."""
 
-    panels: Sequence[tuple[Name, Name, Drawing]]
+    panels: Sequence[tuple[Name | None, Name, Drawing]]
 
 
 class Picture(NamedTuple):

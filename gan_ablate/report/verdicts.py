@@ -30,13 +30,17 @@ MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 def verdicts(study: ReportedStudy) -> Section:
     """Three sentences of findings, a card of counts per model, the study at a glance, then every arm in one list."""
-    cards = Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
     findings = (Text(sentence) for sentence in sentences(study.tables))
-    listed = [table] if (table := _listed(study)) else []
-    parts: tuple[Part, ...] = (*findings, cards, *at_a_glance(study), *listed)
+    table = [found] if (found := listed(study)) else []
+    parts: tuple[Part, ...] = (*findings, cards(study), *at_a_glance(study), *table)
     anchor = study.scope.name("verdicts")
     stopped = f" {STOPPED}" if plan_of(study.loaded.source) else ""
     return Section(anchor, "Verdicts", "Verdicts", summary(study.tables) + stopped, parts, key=True, kind="verdicts")
+
+
+def cards(study: ReportedStudy) -> Cards:
+    """A card of counts per model."""
+    return Cards([Card(m.table.title, m.scope.name("{}"), list(_counts(m.table))) for m in study.models])
 
 
 def summary(tables: Sequence[ModelTable]) -> str:
@@ -85,8 +89,8 @@ def _counts(table: ModelTable) -> Iterator[Part]:
     yield Strip([(name, len(table.with_verdict(name))) for name in VERDICTS])
 
 
-def _listed(study: ReportedStudy) -> Table | None:
-    """By verdict, from helps to hurts, and of each by ratio."""
+def listed(study: ReportedStudy) -> Table | None:
+    """Every arm by verdict, from helps to hurts, and of each by ratio; `None` where nothing was judged."""
     anchors = {(m.table.title, m.table.protocol, arm): name for m in study.models for arm, name in m.anchors.items()}
     rows = [r for r in study.rows if r.arm.arm != BASE]
     if not any(r.arm.judged for r in rows):

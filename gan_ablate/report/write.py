@@ -94,6 +94,14 @@ def report(
     return home / "report.html"
 
 
+def live_page(root: str | PathLike[str]) -> bytes:
+    """The page of a partial report of a root as it stands, written nowhere. Raises `InputError` as `load` does."""
+    loaded = load(root)
+    studied = study(loaded, loaded.name, 0, partial=True)
+    whole = document([studied], judge([loaded]) if loaded.records else [], partial=True)
+    return encoded(html.page(whole, Names(whole.defined())))
+
+
 def document(
     studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool, fresh: Replication | None = None
 ) -> Document:

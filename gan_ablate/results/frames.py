@@ -19,7 +19,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.outcomes import METRICS, SIGNS
 from gan_ablate.recipe import BASE
 from gan_ablate.results.files import MEASURES, STABILITY, as_number, number
-from gan_ablate.results.runs import LONGEST, MISSING, Run, read_run, setting
+from gan_ablate.results.runs import LONGEST, MISSING, Reader, Run, read_run, setting
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
@@ -74,16 +74,17 @@ class Results:
         return found.astype({"step": int}) if rows else found
 
 
-def load(place: str | PathLike[str]) -> Results:
+def load(place: str | PathLike[str], read: Reader = read_run) -> Results:
     """Read a root. Raises `InputError` where there is no study, or one that cannot be used.
 
-    place: its folder, or an archive that is open (`store.unpack.opened`), which is called by another name.
+    place: its folder, or an archive that is open (`store.unpack.opened`), which is called by another name. read: of who
+    looks at a root again and again, a `RunCache`.
     """
     root = Path(place)
     study = read_study(root)
     if not study.cells:
         raise InputError(f"{root / NAME}: not a study with cells in it: sweep the study again with this root")
-    every = [read_run(root / "runs" / cell.run_id, cell) for cell in study.cells]
+    every = [read(root / "runs" / cell.run_id, cell) for cell in study.cells]
     each = [run for run in every if not run.tuning]
     if study.name == SINGLE_RUNS:  # only like may stand in a table with like
         each = [replace(run, protocol=setting(run.record) or run.protocol) for run in each]

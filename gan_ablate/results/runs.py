@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gan_ablate.outcomes import MEANINGS, MEASURED, TINY
-from gan_ablate.results.files import as_number, find_record, number, protocol, read_log, read_measured
+from gan_ablate.results.files import FAILURE, RESULT, as_number, find_record, number, protocol, read_log, read_measured
 from gan_ablate.results.study_file import Cell
 
 MISSING = "missing"  # the outcome of a run without a record
@@ -134,6 +136,38 @@ def read_run(folder: Path, cell: Cell) -> Run:
         budget=cell.budget[:LONGEST],
         problems=tuple(f"{name} {why}" for name, why in found.problems.items()),
     )
+
+
+Reader = Callable[[Path, Cell], Run]  # `read_run`, or a `RunCache`
+
+
+class RunCache:
+    """Reads runs as `read_run` does, each again only once its cell or a file that ends it has changed."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[object, Run]] = {}  # by run id
+
+    def __call__(self, folder: Path, cell: Cell) -> Run:
+        now = cell, _facts(folder)  # before it is read: what changes meanwhile is read again
+        held = self._held.get(cell.run_id)
+        if held is not None and held[0] == now:
+            return held[1]
+        run = read_run(folder, cell)
+        self._held[cell.run_id] = now, run
+        return run
+
+
+def _facts(folder: Path) -> tuple[object, ...]:
+    """What differs once a folder's record does: is it a link; inode, size, times of the files that end a run."""
+    found: list[object] = []
+    for path in (folder, folder / RESULT, folder / FAILURE):
+        try:
+            s = os.lstat(path)
+        except OSError:
+            found.append(None)
+            continue
+        found.append(stat.S_ISLNK(s.st_mode) if path is folder else (s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
+    return tuple(found)
 
 
 def setting(record: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -61,12 +61,21 @@ class Overview:
         }
 
 
-def overview(store: Store, now: float | None = None) -> Overview:
-    """Counts every cell of a study. `now`: seconds since 1970."""
+Glances = Mapping[str, tuple[str, float | None]]  # run id -> `done`, `crashed`, `running` or `left`, and when published
+
+
+def glances(store: Store) -> Glances:
+    """How each cell of a study stands (`Store.glance`)."""
+    return {cell.run_id: store.glance(cell.run_id) for cell in store.cells}
+
+
+def overview(store: Store, now: float | None = None, seen: Glances | None = None) -> Overview:
+    """Counts every cell of a study. `now`: seconds since 1970. seen: where they are known already."""
+    seen = glances(store) if seen is None else seen
     counts: dict[tuple[str, str, str, str], dict[str, int]] = {}
     published = []
     for cell in store.cells:
-        state, when = store.glance(cell.run_id)
+        state, when = seen[cell.run_id]
         arm = f"{cell.arm}, tuning" if cell.tuning else cell.arm
         row = counts.setdefault((cell.model, cell.dataset, arm, cell.budget), {})
         row[state] = row.get(state, 0) + 1

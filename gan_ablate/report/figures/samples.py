@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -41,7 +41,7 @@ class Grid(NamedTuple):
     @property
     def uri(self) -> str:
         """A data URI."""
-        return "data:image/webp;base64," + base64.b64encode(self.picture).decode()
+        return uri(self.picture)
 
     @property
     def shown(self) -> tuple[int, int]:
@@ -80,13 +80,27 @@ def _grids(loaded: Results, rows: Rows) -> list[Grid]:
     for which, k in chosen(rows):
         run_id = str(rows["run_id"][k])
         record = loaded.records.get(run_id, {})
-        folder = loaded.files / "runs" / run_id
-        path = _inside(folder, str(record.get("sample_grid", "samples/final.png")))
-        shown = _drawn(path, whole=rows["dataset"][k] in TOYS) if path else _ready(folder / PAGE_PICTURE)
+        shown = picture(loaded.files / "runs" / run_id, grid_name(record), str(rows["dataset"][k]))
         if shown:
             fid, seed = float(rows["fid"][k]), int(rows["seed"][k])
             found.append(Grid(str(rows["arm"][k]), which, seed, fid, run_id, *shown))
     return found
+
+
+def uri(picture: bytes) -> str:
+    """A data URI of a WebP."""
+    return "data:image/webp;base64," + base64.b64encode(picture).decode()
+
+
+def grid_name(record: Mapping[str, Any]) -> str:
+    """Where in its folder a run says that its grid lies."""
+    return str(record.get("sample_grid", "samples/final.png"))
+
+
+def picture(folder: Path, name: str, dataset: str) -> tuple[bytes, tuple[int, int]] | None:
+    """(WebP, its pixels) of a run's grid, as pages show it; `None` where it has none. name: `grid_name`'s."""
+    path = _inside(folder, name)
+    return _drawn(path, whole=dataset in TOYS) if path else _ready(folder / PAGE_PICTURE)
 
 
 def _inside(folder: Path, name: str) -> Path | None:
