@@ -22,6 +22,7 @@ from gan_ablate.errors import InputError
 DECIDE = 1000  # images that tell floats in [0, 1] from those in [-1, 1]
 SLACK = 0.01  # beyond its range a float may lie: resizing overshoots
 IMAGES, LABELS = ("image", "images", "img", "pixel_values"), ("label", "labels", "target", "targets")
+POINT = (2, 1, 1)  # the shape of a point in the plane, of `ring` and `grid`
 FORMS = "uint8 in 0..255, or floats in [0, 1] or [-1, 1]"
 
 Source = Dataset[Any] | DataLoader[Any] | Tensor
@@ -72,9 +73,13 @@ def image_set(
 
 
 def batch_of(entry: Any) -> tuple[Tensor, Tensor]:
-    """A loader's batch as images (B, C, H, W) of its own type, and labels (B,) int64, or (0,) where it has none."""
+    """A loader's batch as images (B, C, H, W) of its own type, and labels (B,) int64, or (0,) where it has none.
+
+    Points in the plane (B, 2, 1, 1) are images too.
+    """
     images, labels = _parts(entry)
-    images = _channels_first(images, "batch", one=False)
+    if not (isinstance(images, Tensor) and tuple(images.shape[1:]) == POINT):
+        images = _channels_first(images, "batch", one=False)
     if labels is not None:
         labels = torch.as_tensor(labels)
     if labels is None or labels.shape != images.shape[:1] or labels.is_floating_point():
