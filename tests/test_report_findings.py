@@ -16,6 +16,8 @@ from scipy import stats as oracle
 
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
+from gan_ablate.findings.sentences import sentences
+from gan_ablate.formatting import number
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
 from gan_ablate.report.figures import curves, forest, ratios
 from gan_ablate.stats.factorial import factorial
@@ -311,3 +313,17 @@ def test_an_earlier_reports_tables_do_not_stay(tmp_path):
     report([plant(tmp_path / "b", models=("dcgan",), pictures=False)], out)
     assert not (out / "tables" / "wgan_gp.csv").exists()
     assert (out / "tables" / "mine.txt").is_file()
+
+
+def test_a_random_design_says_how_fid_is_spread_over_its_points(tmp_path):
+    root = plant(tmp_path, models=("dcgan",), seeds=1)
+    (table,) = tables(load(root))
+    points = replace(table, verdicts=None, arms=tuple(replace(a, judged=None) for a in table.arms if a.arm != "base"))
+    done = [a for a in points.arms if a.runs]
+    good = [a.fid.point for a in done if not a.failures]
+    (said,) = sentences([points])
+    assert said.startswith(
+        f"dcgan: {len(done) - len(good)} of {len(done)} points fail; the FID of the others has a median of "
+    )
+    assert said.endswith(f"a standard deviation of {number(float(np.log(good).std(ddof=1)), 2)} in its logarithm.")
+    assert f"from {number(min(good))} to {number(max(good))}" in said

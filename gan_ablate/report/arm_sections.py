@@ -42,7 +42,8 @@ def forest(study: ReportedStudy) -> Section:
         notes = (Text(n, "note") for n in (gate(m.table), unsettled(m.table), *m.table.notes) if n)
         return Group(m.table.title, (Text(m.table.protocol, "sub"), *notes, plot), m.scope.name("{}"))
 
-    return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", FOREST, _each(study, group))
+    parts = _each(study, group) if any(m.table.base for m in study.models) else []
+    return Section(study.scope.name("forest"), "Forest plots", "Forest plot per model", FOREST, parts)
 
 
 def heat_map(study: ReportedStudy) -> Section:

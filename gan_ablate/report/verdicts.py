@@ -25,6 +25,7 @@ STOPPED = (
     "Arms stopped at the look that decided them, so effects that were found early are overstated: a FID 25 % lower in "
     "truth by 1.4 % in simulations."
 )
+NO_BASE = "There is no base that arms are compared with: what counts is how FID is spread over them."
 MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
@@ -47,6 +48,8 @@ def summary(tables: Sequence[ModelTable]) -> str:
     """How many tests there are, and how sure their verdicts."""
     tested = [a for t in tables for a in t.arms if a.rests_on and a.verdict != NOT_TESTED]
     left = sum(len(t.with_verdict(NOT_TESTED)) for t in tables)
+    if not tested and tables and all(t.base is None and t.arms for t in tables):
+        return NO_BASE
     if not tested:
         return f"None of {left} arms could be tested." if left else "Nothing to compare yet."
     runs = sorted({a.rests_on.finished for a in tested if a.rests_on})  # made, not planned
@@ -81,7 +84,7 @@ def _counts(table: ModelTable) -> Iterator[Part]:
     for said in filter(None, (gate(table), unsettled(table))):
         yield Text(said, "note")
     if table.verdicts is None or not table.family:
-        yield Text("Nothing to compare yet." if table.base else "There is no arm called base.", "sub")
+        yield Text("Nothing to compare yet." if table.base else NO_BASE, "sub")
         return
     yield Text(_base(table), "sub")
     if limit := table.verdicts.base_is_the_limit:
