@@ -93,7 +93,7 @@ def _block(lines: Sequence[Line], axes: Axes, label: str) -> Drawing:
     body = [*_grid(axes, bottom)]
     for k, each in enumerate(lines):
         y = TOP + ROW * k + ROW / 2
-        body.append(text(NAMES, y + 4, short(each.arm.arm, 30), "nm" if len(each.arm.arm) <= 24 else "nm sm", "end"))
+        body.append(text(NAMES, y + 4, short(each.arm.arm, 30), "nm" if len(each.arm.arm) <= 21 else "nm sm", "end"))
         body += _dots(each, axes, y)
         body += _failed(each.runs, y)
         body += _ratio(each, axes, y)
