@@ -19,9 +19,10 @@ PAGES = {  # file of the repository -> page of the site
     "CHANGELOG.md": "changelog.md",
     "reports/claims.md": "reports/claims.md",
 }
-ASSETS = {"reports/ablation/report.html": "reports/ablation/report.html"}
-INSTEAD = {  # a target of the repository -> what says the same on the site
-    "reports/ablation/report.md": "reports/ablation/report.html",
+KEPT = sorted(path.parent.name for path in (HOME / "reports").glob("*/report.html"))
+ASSETS = {f"reports/{name}/report.html": f"reports/{name}/report.html" for name in KEPT}
+INSTEAD = {f"reports/{name}/report.md": f"reports/{name}/report.html" for name in KEPT} | {
+    # a target of the repository -> what says the same on the site
     "gan_ablate/trick.py": "docs/api/trick.md",
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
