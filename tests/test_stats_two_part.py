@@ -70,6 +70,14 @@ def test_the_prior_is_that_of_limma(true):
     assert fit_prior(x, d, caution=None) == pytest.approx(expected, rel=1e-6)
 
 
+def test_limmas_own_numbers():
+    """Of `squeezeVar` in R, as the tests of its port InMoose 0.9.1 (limma 3.55.1) have them."""
+    prior = fit_prior([0.5, 1.3, 7.8], [3, 3, 3], caution=None)
+    assert prior == pytest.approx((2.830777, 1.676927), abs=1e-6)
+    variance, _ = squeeze([0.5, 1.3, 7.8], [3, 3, 3], prior)
+    assert variance == pytest.approx([1.071385, 1.482994, 4.827317], abs=1e-6)
+
+
 def test_the_prior_finds_what_variances_were_drawn_from():
     rng = np.random.default_rng(2)
     for dof in (4.0, 8.0):
