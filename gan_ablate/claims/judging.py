@@ -29,9 +29,8 @@ Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is mi
 
 
 class Corrected(NamedTuple):
-    """The p of one test: its own, q of Benjamini and Hochberg, and p of Holm."""
+    """The p of one test after the corrections: q of Benjamini and Hochberg, and p of Holm."""
 
-    p: float = math.nan
     q: float = math.nan
     p_holm: float = math.nan
 
@@ -101,7 +100,7 @@ def _corrected(
         may_come = (t for t in may_come if t.measure.has_margin and not t.contrast.is_margin)
     to_come = len({t.key for t in may_come if _waits(t, findings)} - tested)
     whole = [*p.values(), *[1.0] * to_come]
-    each = map(Corrected, whole, map(float, benjamini_hochberg(whole)), map(float, holm(whole)))
+    each = map(Corrected, map(float, benjamini_hochberg(whole)), map(float, holm(whole)))
     return Family(dict(zip(p, each)), to_come + len(tested), alpha)
 
 
@@ -136,7 +135,7 @@ def _evidence(test: PlannedTest, finding: Finding | None, families: Families) ->
         p=finding.p,
         q=apart.q,
         p_holm=apart.p_holm,
-        p_same=same.p,
+        p_same=finding.p_same,
         q_same=same.q,
         tests=family.tests,
         certain=says in ("supports", "contradicts", "same") and (finding.by_rule or p_holm < family.alpha),

@@ -19,7 +19,7 @@ from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
-from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, fit, fits, read
+from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, as_checkpoint, fit, fits, read
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
 WEIGHTS = Path(__file__).parent / "weights"
@@ -100,7 +100,7 @@ def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int 
 
     Returns {"state": weights, "meta": plain data}; `meta["accuracy"]` is on the images held out of the training.
     """
-    labels, size, channels = dataset.labels, dataset.images.shape[-1], dataset.images.shape[1]
+    labels, size = dataset.labels, dataset.images.shape[-1]
     assert labels is not None
     state, accuracy = fit(
         dataset.images,
@@ -112,13 +112,4 @@ def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int 
         device,
         budget,
     )
-    meta = {
-        "recipe": RECIPE,
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "classes": list(dataset.classes),
-        "size": size,
-        "channels": channels,
-        "accuracy": accuracy,
-    }
-    return {"state": state, "meta": meta}
+    return as_checkpoint(dataset, state, accuracy, recipe=RECIPE, classes=list(dataset.classes))

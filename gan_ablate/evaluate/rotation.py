@@ -23,7 +23,7 @@ from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
-from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, fit, fits, read
+from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, as_checkpoint, fit, fits, read
 
 RECIPE = "rotation-1"  # raise it when network or training change: cached weights are then trained anew
 TURNS = 4  # quarter turns, that of none included
@@ -98,7 +98,7 @@ def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int 
     def measure(network: nn.Module, rows: Tensor) -> float:
         return accuracy_of(network, turned(dataset.images[rows]), turns(len(rows)))
 
-    size, channels = dataset.images.shape[-1], dataset.images.shape[1]
+    size = dataset.images.shape[-1]
     state, accuracy = fit(
         dataset.images,
         TURNS,
@@ -109,15 +109,7 @@ def train(dataset: ImageSet, device: torch.device | str = "cpu", *, budget: int 
         device,
         budget,
     )
-    meta = {
-        "recipe": RECIPE,
-        "dataset": dataset.name,
-        "fingerprint": dataset.fingerprint,
-        "size": size,
-        "channels": channels,
-        "accuracy": accuracy,
-    }
-    return {"state": state, "meta": meta}
+    return as_checkpoint(dataset, state, accuracy, recipe=RECIPE)
 
 
 def turned(images: Tensor) -> Tensor:

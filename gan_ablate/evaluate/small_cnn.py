@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gan_ablate.data.images import to_float
+from gan_ablate.data.images import ImageSet, to_float
 from gan_ablate.evaluate.extractors import Features
 
 SEED = 20240607
@@ -104,6 +104,13 @@ def fit(  # noqa: PLR0917
         flush=True,
     )
     return {k: v.cpu().contiguous() for k, v in network.state_dict().items()}, accuracy
+
+
+def as_checkpoint(dataset: ImageSet, weights: dict[str, Tensor], accuracy: float, **own: Any) -> dict[str, Any]:
+    """{"state": weights, "meta": plain data} of what `fit` found. own: what the caller's `meta` has besides."""
+    size, channels = dataset.images.shape[-1], dataset.images.shape[1]
+    of = {"dataset": dataset.name, "fingerprint": dataset.fingerprint, "size": size, "channels": channels}
+    return {"state": weights, "meta": {**own, **of, "accuracy": accuracy}}
 
 
 def accuracy_of(network: nn.Module, images: Tensor, labels: Tensor) -> float:
