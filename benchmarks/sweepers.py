@@ -4,8 +4,8 @@
 
 Each sweeper is a process that does what a machine's sweeper with one worker does to the store, by the same code: the
 queue of runs, claims, attempts, results. Nothing is trained: a run sleeps, so that all sweepers hold runs at a time. It
-sleeps longer where they are many, since they share this machine's cores here. The root lies on a local disk: the latency
-of a network comes on top, for each file operation.
+sleeps longer where they are many, since they share this machine's cores here. The root lies on a local disk:
+a network's latency comes on top, for each file operation.
 """
 
 from __future__ import annotations
