@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from gan_ablate.study.seed_plan import SeedPlan
 from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.mps import multi_process_service
+from gan_ablate.sweep.packing import runs_per_gpu
 from gan_ablate.sweep.releases import Releases, refuse_other_plan
 from gan_ablate.sweep.run_queue import Job, RunQueue
 from gan_ablate.sweep.server import Message, Order, Setup, Task
@@ -53,7 +54,7 @@ class Way:
 
     workers: int | None = None
     threads: int | None = None
-    per_gpu: int = 1
+    per_gpu: int | None = 1  # None: chosen by a trial (`sweep.packing`)
     time_limit: float | None = None
     grace: float = GRACE
     budget_seconds: float | None = None  # after which the sweep ends; its runs write a checkpoint and leave
@@ -74,18 +75,23 @@ class Way:
     def places(self) -> tuple[Slot, ...]:
         """The worker slots of this machine."""
         wanted = self.options.get("accelerator")
-        found = slots(self.workers, self.threads or 1, self.per_gpu, () if wanted == "cpu" else None)
+        found = slots(self.workers, self.threads or 1, self.per_gpu or 1, () if wanted == "cpu" else None)
         if wanted == "gpu" and found[0].gpu is None:
             raise InputError("--accelerator gpu: no CUDA device is visible here: take auto or cpu")
         return found
 
     @contextmanager
-    def open_places(self) -> Iterator[tuple[Slot, ...]]:
-        """The slots, while NVIDIA's service runs for them where several share a GPU."""
-        places = self.places()
+    def open_places(self, waiting: Recipe | None) -> Iterator[tuple[Slot, ...]]:
+        """The slots, while NVIDIA's service runs for them where several share a GPU. waiting: a run to try them by."""
+        places, way = self.places(), self
         on_gpus = [place.gpu for place in places if place.gpu is not None]
-        with multi_process_service(len(set(on_gpus)) < len(on_gpus)) as started:
-            yield self.places() if started else places  # the service's GPUs go by other names
+        tried = self.per_gpu is None and bool(on_gpus) and waiting is not None
+        with multi_process_service(tried or len(set(on_gpus)) < len(on_gpus)) as started:
+            if started:
+                places = self.places()  # the service's GPUs go by other names
+            if tried and waiting is not None and (gpu := places[0].gpu) is not None:
+                way = replace(self, per_gpu=runs_per_gpu(waiting, gpu, self.options))
+            yield places if way is self else way.places()
 
     def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
         threads = self.threads or threads_each(places)
@@ -142,11 +148,16 @@ def sweep(
         return prepare(study, root, None, releases.wanted())[1] if releases else ()
 
     try:
-        with carried.open_places() as places:
+        with carried.open_places(_first_left(store, chosen, carried)) as places:
             setup = carried.setup(store.root, places, sys.path)
             return _Sweep(store, chosen, places, setup, display, carried, retry_failed, more=more).run()
     finally:
         display.close()
+
+
+def _first_left(store: Store, recipes: Sequence[Recipe], way: Way) -> Recipe | None:
+    """The first run without a record, if places depend on it."""
+    return next((r for r in recipes if way.per_gpu is None and store.finished(r.run_id) is None), None)
 
 
 def releases_of(
@@ -188,7 +199,7 @@ def carry_out_share(
     Runs that others hold are left to them. Each of the signals `numbers` lets runs checkpoint and leave; none of them,
     however often it comes, shortens the `grace` that runs have for it. `path` is the submitter's `sys.path`.
     """
-    with way.open_places() as places:
+    with way.open_places(_first_left(Store(root), recipes, way)) as places:
         setup = way.setup(root, places, path)
         return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
 
