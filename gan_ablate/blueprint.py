@@ -41,7 +41,7 @@ def stages(size: int) -> tuple[int, int]:
 
 
 def levels(size: int) -> tuple[int, ...]:
-    """Heights of a Laplacian pyramid's levels, from the image's own to one of at most 8 pixels or that cannot be halved.
+    """Heights of a Laplacian pyramid's levels, from the image's own to one that is at most 8 or cannot be halved.
 
     >>> levels(16), levels(28), levels(32), levels(20)
     ((16, 8), (28, 14, 7), (32, 16, 8), (20, 10, 5))

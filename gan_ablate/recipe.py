@@ -41,7 +41,7 @@ ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
 MODELS = tuple(MODEL_OF.values())  # that the catalogue tests its tricks on: a study's models where it names none
-USUAL = {  # model -> recipe fields where none are given, on the command line, in studies and in Python
+USUAL: dict[str, dict[str, Any]] = {  # model -> recipe fields where none are given
     **{model: {"dataset": "digits"} for model in ("infogan", "bigan", "lapgan")},
     "aae": {"dataset": "digits", "latent_dim": 8},  # Makhzani et al. 2015, section 2.2 (MNIST)
 }
