@@ -103,6 +103,16 @@ class Coded(Plain):
         category, number, noise = z.split([self.categories, self.continuous, rest], dim=1)
         return category, number, noise
 
+    def errors(self, answer: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """-log Q(c | x) of the category and of all continuous codes (without the constant), (N,) each.
+
+        answer: (N, categories + continuous), Q's logits and means; z: (N, latent_dim) as G saw it.
+        """
+        category, number, _ = self.split(z)
+        logits, mean = answer.split([self.categories, self.continuous], dim=1)
+        error = -(category * logits.log_softmax(1)).sum(1)
+        return error, ((number - mean).square() / 2).sum(1)
+
 
 def information(game: Any, step: Step, *, weight: float) -> Tensor:
     """Chen et al. 2016, equation 5: -weight * L_I(G, Q), L_I = E[log Q(c | x)] + H(c) on D's newest fakes.
@@ -112,17 +122,5 @@ def information(game: Any, step: Step, *, weight: float) -> Tensor:
     """
     assert step.fake_critique is not None
     assert step.z is not None
-    category, number = code_errors(game.rules, step.fake_critique.codes, step.z)
+    category, number = game.rules.errors(step.fake_critique.codes, step.z)
     return weight * (category.mean() + number.mean())
-
-
-def code_errors(rules: Coded, answer: Tensor | None, z: Tensor) -> tuple[Tensor, Tensor]:
-    """-log Q(c | x) of the category and of all continuous codes (without the constant), (N,) each.
-
-    answer: (N, categories + continuous), Q's logits and means; z: (N, latent_dim) as G saw it.
-    """
-    assert answer is not None
-    category, number, _ = rules.split(z)
-    logits, mean = answer.split([rules.categories, rules.continuous], dim=1)
-    error = -(category * logits.log_softmax(1)).sum(1)
-    return error, ((number - mean).square() / 2).sum(1)

@@ -147,14 +147,12 @@ def code_accuracy(module: Any, against: Against) -> dict[str, float | None]:
     so classify real images by Q): a G of one class is right of one category alone. The floor is 1 / classes or little
     more. Of samples the class is the extractor's, where it has classes. `code_information` is ln K less Q's error.
     """
-    from gan_ablate.rules import code_errors
-
     rules, bp = module.game.rules, module.blueprint
     noise = torch.Generator(module.device).manual_seed(against.seed)
     z = torch.randn(IMAGES, module.latent_dim, generator=noise, device=module.device)
     labels = _in_turn(module, IMAGES)
     fakes, seen = module(z, labels), rules.latents(z)
-    error, _ = code_errors(rules, _codes(module, fakes, labels), seen)
+    error, _ = rules.errors(_codes(module, fakes, labels), seen)
     found: dict[str, float | None] = dict.fromkeys(FIGURES["code_accuracy"])
     found["code_information"] = math.log(rules.categories) - error.mean().item()
     logits = extract(against.extractor, to_uint8(fakes)).logits
