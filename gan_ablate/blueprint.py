@@ -8,11 +8,23 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace", "stages"]
+__all__ = [
+    "STEP_HOOKS",
+    "Blueprint",
+    "Change",
+    "Factory",
+    "claims",
+    "diff",
+    "levels",
+    "noise_pixels",
+    "replace",
+    "stages",
+]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
 STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
 # Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
+COARSEST = 8  # pixels of a pyramid's last level, at most (Denton et al. 2015, section 4.1)
 PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
 
 
@@ -26,6 +38,23 @@ def stages(size: int) -> tuple[int, int]:
     while size % 2 == 0 and size > 4:
         size, count = size // 2, count + 1
     return count, size
+
+
+def levels(size: int) -> tuple[int, ...]:
+    """Heights of a Laplacian pyramid's levels, from the image's own to one that is at most 8 or cannot be halved.
+
+    >>> levels(16), levels(28), levels(32), levels(20)
+    ((16, 8), (28, 14, 7), (32, 16, 8), (20, 10, 5))
+    """
+    found = [size]
+    while found[-1] > COARSEST and found[-1] % 2 == 0:
+        found.append(found[-1] // 2)
+    return tuple(found)
+
+
+def noise_pixels(size: int) -> int:
+    """Numbers of z that are noise planes: one plane for each level but the coarsest."""
+    return sum(s * s for s in levels(size)[:-1])
 
 
 @dataclass(frozen=True)
@@ -71,7 +100,7 @@ class Blueprint:
     `nn.Module`; `None` means that the layer is left out.
     """
 
-    model: str  # dcgan | nsgan | wgan_gp
+    model: str  # its name in recipes
     size: int  # pixels, height = width
     channels: int  # of the images: 1 or 3
     latent_dim: int
@@ -94,7 +123,14 @@ class Blueprint:
     d_down: Build  # (in, out, bias) -> Module that halves height and width
     g_output: Build  # () -> Module, G's output activation
     d_head: Build | None  # (features) -> Module: (N, features) -> (N, 1); None: from the class logits
-    encoder: Build | None = None  # (blueprint) -> Module: images -> (N, 2, latent_dim), trained with G
+    # (blueprint) -> Module, trained with G: images -> codes (N, latent_dim), or what a trick's own wants
+    encoder: Build | None = None
+    rules: Build = Factory("gan_ablate.rules:Plain")  # () -> rules of `gan_ablate.rules`: what D sees
+    sees: str = "images"  # what that is: images | pairs (image, code) | codes | pyramids
+    d_terms: tuple[Build, ...] = ()  # (game, step) -> scalar added to D's loss: of the game itself, not of a trick
+    g_terms: tuple[Build, ...] = ()  # the same for G's
+    measures: tuple[Build, ...] = ()  # (module, against) -> figures by name (`evaluate.systems`)
+    pictures: tuple[Build, ...] = ()  # (module, images) -> pictures by name, at the end
     d_depth: int = 1  # convolutions of D per resolution
     dense: int = 0  # units of a hidden dense layer behind z in G and before D's head; 0: none
     g_after: Build | None = None  # () -> Module behind each hidden activation of G: dropout, noise
@@ -107,6 +143,8 @@ class Blueprint:
     d_condition: Build | None = None  # (classes, size) -> Module: labels -> (N, 1, H, W), beside the image
     d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
+    d_joint: Build | None = None  # (features, latent_dim) -> Module with `out_features`: (features, codes) -> (N, J)
+    d_codes: Build | None = None  # (features) -> Module: (N, features) -> what D tells of G's codes (N, Q)
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()

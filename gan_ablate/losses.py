@@ -32,12 +32,19 @@ class NonSaturating:
         """-log D(G(z)), from logits (N,) -> scalar."""
         return softplus(-fake).mean()
 
+    def encoder(self, real: Tensor) -> Tensor:
+        """What a player adds who makes the real side: -log(1 - D), from logits (N,) -> scalar."""
+        return softplus(real).mean()
+
 
 class Saturating(NonSaturating):
     """Goodfellow et al. 2014, equation 1 as it stands: G minimises log(1 - D(G(z)))."""
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -softplus(fake).mean()
+
+    def encoder(self, real: Tensor) -> Tensor:
+        return -softplus(-real).mean()
 
 
 class FlippedLabels(NonSaturating):
@@ -52,6 +59,9 @@ class InvertedGenerator(NonSaturating):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return cross_entropy(fake, fake.new_zeros(fake.shape))
+
+    def encoder(self, real: Tensor) -> Tensor:
+        return cross_entropy(real, real.new_ones(real.shape))
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,10 @@ class Wasserstein:
         """Critic values (N,) of fake images -> scalar."""
         return -fake.mean()
 
+    def encoder(self, real: Tensor) -> Tensor:
+        """What a player adds who makes the real side: critic values (N,) -> scalar."""
+        return real.mean()
+
 
 class LeastSquares(Wasserstein):
     """Mao et al. 2017, equation 2 with a = 0, b = c = 1."""
@@ -77,6 +91,9 @@ class LeastSquares(Wasserstein):
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return (fake - 1).square().mean() / 2
+
+    def encoder(self, real: Tensor) -> Tensor:
+        return real.square().mean() / 2
 
 
 class Hinge(Wasserstein):
@@ -97,6 +114,9 @@ class Relativistic(Wasserstein):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         assert real is not None
         return softplus(-(fake - real)).mean()
+
+    def encoder(self, real: Tensor) -> Tensor:
+        return real.new_zeros(())  # the pairs of `generator` have both sides
 
 
 # Nowozin et al. 2016, tables 1 and 2: v -> T = g_f(v), and v -> f*(g_f(v)) simplified so that nothing overflows early
@@ -122,3 +142,7 @@ class FDivergence(Wasserstein):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         output, _ = DIVERGENCES[self.divergence]
         return -output(fake).mean()
+
+    def encoder(self, real: Tensor) -> Tensor:
+        output, _ = DIVERGENCES[self.divergence]
+        return output(real).mean()

@@ -30,12 +30,21 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
+    # systems of the survey: Chen et al. 2016, code; Donahue et al. 2017, appendix C; the others name no Adam
+    "infogan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
+    "bigan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
+    "aae": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
+    "lapgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
 }
-MODELS = tuple(MODEL_DEFAULTS)
 OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
 ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
+MODELS = tuple(MODEL_OF.values())  # that the catalogue tests its tricks on: a study's models where it names none
+USUAL: dict[str, dict[str, Any]] = {  # model -> recipe fields where none are given
+    **{model: {"dataset": "digits"} for model in ("infogan", "bigan", "lapgan")},
+    "aae": {"dataset": "digits", "latent_dim": 8},  # Makhzani et al. 2015, section 2.2 (MNIST)
+}
 USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none are given
     "digits": (16, 1),
     "shapes": (16, 3),
@@ -60,6 +69,11 @@ CLASSES = {  # of datasets, known before loading
 BY_FACTORS = ("lr",)
 BY_VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")
 TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
+
+
+def usual_fields(model: object) -> dict[str, Any]:
+    """Dataset and size of z of a model where none are given, as recipe fields; empty for most."""
+    return dict(USUAL.get(str(model), {}))
 
 
 def usual_shape(dataset: object) -> dict[str, int]:
@@ -157,7 +171,7 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # dcgan | nsgan | wgan_gp | the import path of one's own (`presets.preset`)
+    model: str = "dcgan"  # of `MODEL_DEFAULTS`, or the import path of one's own (`presets.preset`)
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
-from gan_ablate.nets import Critique
+from gan_ablate.nets import Critique, Seen
+from gan_ablate.rules import Plain
 from gan_ablate.trick import Chain, FakeBatch, States, Step, Targets
 
 
@@ -32,7 +33,9 @@ class Game:
     chain: Chain
     objective: Any  # of gan_ablate.losses
     generator: nn.Module  # z (N, latent_dim), labels (N,) -> images (N, C, H, W) in [-1, 1]
-    discriminator: nn.Module  # images (N, C, H, W), labels (N,) -> Critique
+    discriminator: nn.Module  # what D sees (N, C, H, W), labels (N,), where the game has it what is beside -> Critique
+    rules: Plain = Plain()
+    encoder: nn.Module | None = None  # images -> codes, trained with G
 
     @cached_property
     def g_parameters(self) -> Mapping[str, Tensor]:
@@ -52,13 +55,28 @@ class Game:
         """The step with more of its fields known, and with `critique` and `generate` that pass it on to the hooks."""
 
         def critique(images: Tensor) -> Critique:
-            return self.discriminator(self.chain.inputs(images, now, states), now.labels)
+            with torch.no_grad():  # of an encoder; images keep their own graph
+                seen = self.rules.real(self, images, now.z)  # type: ignore[arg-type]
+            return self.answer(self.inputs(seen, now, states), now)
 
         def generate(z: Tensor) -> Tensor:
-            return self.generator(self.chain.latents(z, now, states), now.labels)
+            return self.generator(self.latents(z, now, states), now.labels)
 
         now = replace(step, **found, critique=critique, generate=generate)
         return now
+
+    def latents(self, z: Tensor, step: Step, states: States) -> Tensor:
+        """z (N, latent_dim) from N(0, 1) -> z as G sees it."""
+        return self.rules.latents(self.chain.latents(z, step, states))
+
+    def inputs(self, seen: Seen, step: Step, states: States) -> Seen:
+        """What D is to see, behind the tricks' `inputs`."""
+        return seen._replace(x=self.chain.inputs(seen.x, step, states))
+
+    def answer(self, seen: Seen, step: Step) -> Critique:
+        """D's answer."""
+        beside = () if seen.beside is None else (seen.beside,)
+        return self.discriminator(seen.x, step.labels, *beside)
 
 
 @dataclass(frozen=True)
@@ -72,16 +90,18 @@ class Played:
 def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
-    z: (N, latent_dim) from N(0, 1). Found: `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
     """
-    with torch.no_grad():
-        fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
-    step = game.with_found(step, states, fake=fake)
-    batches = game.chain.fakes((FakeBatch(fake, 1.0),), step, states)
-    real_inputs = game.chain.inputs(step.real, step, states)
-    fake_inputs = [game.chain.inputs(batch.images, step, states) for batch in batches]
+    with torch.no_grad():  # of the players on G's side
+        z = game.latents(z, step, states)
+        fake = game.rules.fake(game, step.real, z, step.labels)
+        real_seen = game.rules.real(game, step.real, z)
+    step = game.with_found(step, states, z=z, fake=fake.x)
+    batches = game.chain.fakes((FakeBatch(fake.x, 1.0),), step, states)
+    real_inputs = game.inputs(real_seen, step, states)
+    fake_inputs = [game.inputs(fake._replace(x=batch.images), step, states) for batch in batches]
     real, newest = _answers(game, real_inputs, fake_inputs[0], step)
-    answers = [newest, *(game.discriminator(x, step.labels) for x in fake_inputs[1:])]
+    answers = [newest, *(game.answer(seen, step) for seen in fake_inputs[1:])]
     step = game.with_found(step, states, real_critique=real, fake_critique=newest, d_fake_critique=newest.detach())
     fakes = [answer.logits for answer in answers]
     targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat(fakes)))
@@ -91,34 +111,44 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Pla
     for batch, logits, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
         loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
     for penalty in game.blueprint.penalties:
-        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs[0], step)
+        seen = real_inputs.whole(), fake_inputs[0].whole()
+        loss = loss + penalty(lambda x: game.answer(real_inputs.like(x), step).logits, *seen, step)
+    for term in game.blueprint.d_terms:
+        loss = loss + term(game, step)
     return Played(game.chain.d_loss(loss, step, states), step)
 
 
-def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critique, Critique]:
+def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, Critique]:
     """D's answers: two batches, so that batch norm's statistics never mix real and fake, unless they are joint."""
     if not game.blueprint.joint:
-        return game.discriminator(real, step.labels), game.discriminator(fake, step.labels)
+        return game.answer(real, step), game.answer(fake, step)
     labels = None if step.labels is None else torch.cat((step.labels, step.labels))
-    return game.discriminator(torch.cat((real, fake)), labels).split(len(real))
+    return game.answer(real + fake, replace(step, labels=labels)).split(len(real.x))
 
 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """G's whole loss for one batch of latents. D sees batches made up as in its own step.
 
-    z: (N, latent_dim) from N(0, 1). Found: `fake` and `fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake` and `fake_critique`.
     """
-    fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
-    step = game.with_found(step, states, fake=fake)
-    fake_inputs = game.chain.inputs(fake, step, states)
-    if game.blueprint.joint or game.objective.needs_real:
-        real, answer = _answers(game, game.chain.inputs(step.real, step, states), fake_inputs, step)
+    z = game.latents(z, step, states)
+    fake = game.rules.fake(game, step.real, z, step.labels)
+    step = game.with_found(step, states, z=z, fake=fake.x)
+    fake_inputs = game.inputs(fake, step, states)
+    if game.blueprint.joint or game.objective.needs_real or game.rules.encodes:
+        real_inputs = game.inputs(game.rules.real(game, step.real, z), step, states)
+        real, answer = _answers(game, real_inputs, fake_inputs, step)
     else:
-        real, answer = None, game.discriminator(fake_inputs, step.labels)
+        real, answer = None, game.answer(fake_inputs, step)
     step = game.with_found(step, states, fake_critique=answer)
     loss = game.objective.generator(answer.logits, real and real.logits)
+    if game.rules.encodes and real:
+        loss = loss + game.objective.encoder(real.logits)
     with untracked(game.generator):  # what tricks send through G is not what is sampled
-        return Played(game.chain.g_loss(loss, step, states), step)
+        loss = game.chain.g_loss(loss, step, states)
+    for term in game.blueprint.g_terms:
+        loss = loss + term(game, step)
+    return Played(loss, step)
 
 
 @contextmanager

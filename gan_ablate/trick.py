@@ -47,7 +47,7 @@ class Step:
     t: Tensor  # () share of training done, in [0, 1)
     real: Tensor  # (N, C, H, W) in [-1, 1]
     labels: Tensor | None  # (N,) int64 of the real images, where there are classes; G's fakes are given the same
-    fake: Tensor | None  # (N, C, H, W) in [-1, 1]; None before G has drawn it
+    fake: Tensor | None  # (N, C, H, W) in [-1, 1], what D sees as fake; None before it is made
     critique: Callable[[Tensor], Critique]  # D behind the `inputs` hooks
     noise: Generator  # the tricks' own random numbers
     g_parameters: Mapping[str, Tensor]  # by name, live: a loss on them moves G
@@ -58,6 +58,7 @@ class Step:
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after the update
     fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
+    z: Tensor | None = None  # (N, latent_dim) as G saw it; None before it is drawn
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
 
     def detached(self) -> Step:

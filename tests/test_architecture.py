@@ -31,8 +31,8 @@ FREE_OF_TORCH = [
 # Each room with the rooms that it may import, inside functions and for type checkers too; a room may always import itself.
 # `__main__` is an entry point: nobody imports it, and it may call the command line.
 PLAIN = {"errors", "outcomes", "recipe", "__init__"}
-BUILD = PLAIN | {"blueprint", "trick", "presets"}
-MODELS = BUILD | {"tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
+BUILD = PLAIN | {"blueprint", "trick", "presets", "systems"}
+MODELS = BUILD | {"rules", "tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
 FILES = {"untrusted", "publishing", "trust", "sources", "layout"}
 EXPAND = BUILD | {"tricks", "study", "trust", "layout"}
 READ = EXPAND | FILES | {"results"}
@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "outcomes": set(),
     "recipe": {"errors"},
     "blueprint": PLAIN,
-    "presets": PLAIN | {"blueprint", "trust"},
+    "systems": {"blueprint", "errors"},
+    "presets": PLAIN | {"blueprint", "trust", "systems"},
     "trust": {"errors"},
     "untrusted": {"errors"},
     "publishing": {"errors"},
@@ -59,7 +60,8 @@ MAY_IMPORT = {
     "penalties": {"trick"},
     "optim": set(),
     "interpolation": set(),
-    "step": {"blueprint", "nets", "trick"},
+    "rules": {"nets", "trick"},
+    "step": {"blueprint", "nets", "trick", "rules"},
     "cache": {"errors", "publishing", "untrusted"},
     "data": PLAIN | {"cache", "publishing", "layout", "untrusted"},
     "models": MODELS,

@@ -13,19 +13,19 @@ from gan_ablate.commands import add_run_options, add_trust, command, importing, 
 from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
-from gan_ablate.recipe import AUTO, Evaluation, Recipe
+from gan_ablate.recipe import AUTO, MODEL_DEFAULTS, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": "dcgan, nsgan, wgan_gp, or the import path of your own: mymodels.MyGAN",
+    "model": f"{', '.join(MODEL_DEFAULTS)}, or the import path of your own: mymodels.MyGAN",
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
-    "zip of images",
+    "zip of images (default: shapes; digits for infogan, bigan, aae and lapgan)",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
     "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
     "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
-    "latent_dim": "numbers in z",
+    "latent_dim": "numbers in z (default: 64; 8 for aae)",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
     "batch_size": "images per step (default: the model's own)",
@@ -46,6 +46,7 @@ EVALUATION_HELP = {
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
+USUAL = ("dataset", "latent_dim")  # fields that a model may have its own numbers for
 SMALL = (
     1_000_000  # numbers in a batch's first feature maps: at 16 px, width 24, batch 32 two threads took six times one
 )
@@ -57,7 +58,7 @@ MODES = {
 
 
 def _train(args: Namespace) -> int:
-    from gan_ablate.recipe import TrickSpec, usual_shape
+    from gan_ablate.recipe import TrickSpec, usual_fields, usual_shape
     from gan_ablate.sources import Sources
     from gan_ablate.store.store import Store
     from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
@@ -71,10 +72,11 @@ def _train(args: Namespace) -> int:
     arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
     if own:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
-    usual = usual_shape(args.dataset)
+    usual = {name: getattr(Recipe, name) for name in USUAL} | usual_fields(args.model)
+    usual |= usual_shape(args.dataset or usual["dataset"])
     fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
     plan = {name: args[name] for name in EVALUATION_HELP}
-    evaluation = Evaluation(**plan | {"extractor": extractor_for(args.dataset, args.extractor)})
+    evaluation = Evaluation(**plan | {"extractor": extractor_for(fields["dataset"], args.extractor)})
     recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
     recipe = complete(recipe)
     if reason := not_applicable(recipe):
@@ -174,7 +176,7 @@ def add(subcommands: Any) -> None:
         "--steps 1000 --seed 0",
     )
     for name, text in RECIPE_HELP.items():
-        default = None if name in ("size", "channels") else getattr(Recipe, name)
+        default = None if name in (*USUAL, "size", "channels") else getattr(Recipe, name)
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in OWN_HELP.items():

@@ -18,6 +18,7 @@ from gan_ablate.evaluate.memorisation import Neighbours
 from gan_ablate.evaluate.metrics import NOTHING, evaluate_images, measured_by, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid, save_points
+from gan_ablate.evaluate.systems import Against, own_figures, own_labels, own_pictures
 from gan_ablate.publishing import put
 from gan_ablate.recipe import Evaluation, seed_for
 
@@ -36,7 +37,7 @@ class EvaluationCallback(lightning.Callback):
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
     record: called with {"step", "fid", "kid", "is_mean", "is_std", "precision", ..., "modes", "assigned_modes",
     "high_quality", "mode_kl", "seconds"}; None where a figure does not exist, and all of them None if the weights or
-    the images are not finite.
+    the images are not finite. A model's blueprint may name further figures and pictures (`evaluate.systems`).
     samples_dir: gets step_000500.png, ... and final.png; None writes no pictures.
     neighbours: gives what `nn_ratio` compares with. It is asked, and the ratio measured, at the last step alone: the
     distances take as long as half of all other figures.
@@ -63,10 +64,11 @@ class EvaluationCallback(lightning.Callback):
         self.curve: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._statistics: RealStatistics | None = None
+        self._own_labels: dict[str, str] = {}  # of the figures that the model has beside
 
     def labels(self) -> dict[str, str]:
         """Names of the figures for tables and axes: {"fid": "FID@2048 (shapes classifier)", ...}."""
-        return metric_labels(self.extractor, self.plan.samples)
+        return metric_labels(self.extractor, self.plan.samples) | self._own_labels
 
     def settings(self) -> dict[str, Any]:
         """What the figures were measured with: only figures with equal settings may stand in one table."""
@@ -84,6 +86,7 @@ class EvaluationCallback(lightning.Callback):
 
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         started = time.perf_counter()
+        self._own_labels = own_labels(pl_module)
         self._real()
         self.seconds += time.perf_counter() - started
 
@@ -141,7 +144,8 @@ class EvaluationCallback(lightning.Callback):
         if images.is_floating_point() and not self._points:
             images = to_uint8(images)
         known = self.neighbours() if last else None
-        return evaluate_images(images, self.extractor, self._real(), neighbours=known)
+        against = Against(self.real, self.extractor, self._real(), seed_for(self.seed, "measures"))
+        return evaluate_images(images, self.extractor, self._real(), neighbours=known) | own_figures(module, against)
 
     @property
     def _points(self) -> bool:
@@ -157,6 +161,8 @@ class EvaluationCallback(lightning.Callback):
             save_grid(to_uint8(images) if images.is_floating_point() else images, path)
         if step == self.total_steps:
             put(folder / "final.png", path.read_bytes())
+            for name, picture in own_pictures(module, self.real).items():
+                save_grid(picture.images, folder / f"{name}.png", columns=picture.columns)
 
     def _real(self) -> RealStatistics:
         if self._statistics is None:

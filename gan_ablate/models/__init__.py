@@ -1,4 +1,4 @@
-"""The three models as LightningModules, and those of one's own."""
+"""The models as LightningModules: three with classes of their own, the others by name, and one's own."""
 
 from gan_ablate import presets
 from gan_ablate.blueprint import Blueprint
@@ -39,7 +39,7 @@ __all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule", "module_class"]
 
 def module_class(model: str) -> type[GANModule]:
     """The class that plays a recipe's model. Raises `InputError` as `presets.own_model` does."""
-    if model in BY_NAME:
-        return BY_NAME[model]
+    if model in presets.PRESETS:
+        return BY_NAME.get(model, GANModule)
     found = presets.own_model(model)
     return found if isinstance(found, type) else GANModule

@@ -16,7 +16,7 @@ from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
 from gan_ablate.optim import make_capturable
 from gan_ablate.presets import dcgan, path_of
-from gan_ablate.recipe import Recipe, TrickSpec, seed_for
+from gan_ablate.recipe import Recipe, TrickSpec, seed_for, usual_fields, usual_shape
 from gan_ablate.step import Game
 from gan_ablate.tricks import OWN_NETWORKS, assemble
 
@@ -59,7 +59,11 @@ class GANModule(Training):
         given = {"generator": generator, "discriminator": discriminator}
         own = {k: v if isinstance(v, str) else path_of(v, k) for k, v in given.items() if v is not None}
         tricks = [*([TrickSpec(OWN_NETWORKS, own)] if own else []), *tricks]
-        data = {"model": self.model, "tricks": tricks, **fields}
+        model = fields.get("model", self.model)
+        usual = usual_fields(model)
+        if usual:
+            usual |= usual_shape(fields.get("dataset", usual["dataset"]))
+        data = {**usual, "model": model, "tricks": tricks, **fields}
         if data["model"] != self.model and type(self) is not GANModule:
             name = type(self).__name__
             raise InputError(
@@ -103,7 +107,7 @@ class GANModule(Training):
             assert bp.classes
             self.register_buffer("class_share", torch.full((bp.classes,), 1 / bp.classes))
         self.state = nn.ModuleList(nn.Module() for _ in chain.tricks)
-        self.game = Game(bp, chain, bp.objective(), self.generator, self.discriminator)
+        self.game = Game(bp, chain, bp.objective(), self.generator, self.discriminator, bp.rules(), self.encoder)
         self.streams = {}
         self._saved_random: dict[str, Tensor] | None = None
         self.step, self.pauses, self._rounds = "eager", frozenset(), None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.data.images import to_uint8
+from gan_ablate.errors import InputError
 from gan_ablate.nets.weights import advance
 from gan_ablate.recipe import TOYS, Recipe, seed_for
 from gan_ablate.step import Game
@@ -29,6 +30,7 @@ class Sampler(lightning.LightningModule):
     game: Game
     generator: nn.Module
     discriminator: nn.Module
+    encoder: nn.Module | None
     state: nn.ModuleList  # the tensors of each trick as buffers
     latent_dim: int
     t: Tensor  # () share of training done
@@ -105,12 +107,12 @@ class Sampler(lightning.LightningModule):
 
     def _seen(self, z: Tensor, labels: Tensor | None, noise: torch.Generator) -> Tensor:
         """z (N, latent_dim) from N(0, 1) as G sees it."""
-        if not self.game.uses("latents"):
-            return z
-        bp = self.blueprint
-        empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
-        step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
-        return self.chain.latents(z, step, self._states())
+        if self.game.uses("latents"):
+            bp = self.blueprint
+            empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
+            step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
+            z = self.chain.latents(z, step, self._states())
+        return self.game.rules.latents(z)
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
         """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
@@ -140,6 +142,23 @@ class Sampler(lightning.LightningModule):
         noise = torch.Generator(self.device).manual_seed(seed_for(self.recipe.seed, "forward"))
         with self.sampling() as generator:
             return generator(self._seen(z, labels, noise), labels)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [-1, 1] -> codes (N, latent_dim), of a model that has an encoder."""
+        if self.encoder is None:
+            raise InputError(f"{self.recipe.model}: has no encoder")
+        was = self.encoder.training
+        self.encoder.eval()
+        try:
+            with torch.no_grad():
+                return self.encoder(images)
+        finally:
+            self.encoder.train(was)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """z (N, latent_dim) as G sees it, such as codes -> images (N, C, H, W) in [-1, 1], as evaluation sees them."""
+        with self.sampling() as generator:
+            return generator(z, labels)
 
 
 def _batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

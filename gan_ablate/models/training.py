@@ -36,7 +36,6 @@ class DiscriminatorTurn(NamedTuple):
 class Training(Sampler):
     """`training_step` and what it is made of; the module that inherits it builds the players."""
 
-    encoder: nn.Module | None
     finite: Tensor  # () bool, whether every loss so far was finite
     g_count: Tensor  # () int64, `g_steps` on the device: what changes over training is computed from it there
     streams: dict[str, torch.Generator]  # random numbers of training by purpose
@@ -235,8 +234,10 @@ class Training(Sampler):
         drawn = self.streams["tricks"].get_state()
         with torch.no_grad(), self._precision():
             states = self.chain.init(step)
-            take_first_values(self.generator, self.chain.latents(z, step, states), step.labels)
-            take_first_values(self.discriminator, self.chain.inputs(step.real, step, states), step.labels)
+            z = self.game.latents(z, step, states)
+            take_first_values(self.generator, z, step.labels)
+            seen = self.game.inputs(self.game.rules.real(self.game, step.real, z), step, states)
+            take_first_values(self.discriminator, seen.x, step.labels, *(() if seen.beside is None else (seen.beside,)))
         self.streams["tricks"].set_state(drawn)  # what tricks drew here, they draw again
 
     def _state(self, step: Step) -> States:

@@ -1,8 +1,38 @@
 """Networks built from a blueprint. G maps z to images; D maps images to a `Critique`."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+
+class Seen(NamedTuple):
+    """What D is asked about: images, or what its game shows in their place, and what stands beside each."""
+
+    x: Tensor  # (N, C, H, W)
+    beside: Tensor | None = None  # (N, B)
+
+    def __add__(self, other: Seen) -> Seen:  # type: ignore[override]
+        """Both in one batch, this one first."""
+        beside = None
+        if self.beside is not None and other.beside is not None:
+            beside = torch.cat((self.beside, other.beside))
+        return Seen(torch.cat((self.x, other.x)), beside)
+
+    def whole(self) -> Tensor:
+        """All that D sees as one tensor: x where nothing stands beside it, else (N, C H W + B, 1, 1)."""
+        if self.beside is None:
+            return self.x
+        return torch.cat((self.x.flatten(1), self.beside), dim=1)[:, :, None, None]
+
+    def like(self, whole: Tensor) -> Seen:
+        """The parts of another such tensor (M, ..)."""
+        if self.beside is None:
+            return Seen(whole)
+        x, beside = whole.flatten(1).split([self.x[0].numel(), self.beside.shape[1]], dim=1)
+        return Seen(x.unflatten(1, self.x.shape[1:]), beside)
 
 
 class Critique(NamedTuple):
@@ -12,8 +42,9 @@ class Critique(NamedTuple):
     features: Tensor  # (N, F) what D's head reads, before minibatch statistics
     classes: Tensor | None = None  # (N, K) class logits, where D has such a head
     hidden: tuple[Tensor, ...] = ()  # what each stage of D puts out, first to last
+    codes: Tensor | None = None  # (N, Q) what D tells of G's codes, where it has such a head
 
-    def split(self, n: int) -> "tuple[Critique, Critique]":
+    def split(self, n: int) -> tuple[Critique, Critique]:
         """The answers to the first `n` images and to the rest."""
         halves = [
             Critique(
@@ -21,12 +52,14 @@ class Critique(NamedTuple):
                 self.features[rows],
                 None if self.classes is None else self.classes[rows],
                 tuple(h[rows] for h in self.hidden),
+                None if self.codes is None else self.codes[rows],
             )
             for rows in (slice(None, n), slice(n, None))
         ]
         return halves[0], halves[1]
 
-    def detach(self) -> "Critique":
+    def detach(self) -> Critique:
         """The same answers without their graph; the hidden maps are let go."""
         classes = None if self.classes is None else self.classes.detach()
-        return Critique(self.logits.detach(), self.features.detach(), classes)
+        codes = None if self.codes is None else self.codes.detach()
+        return Critique(self.logits.detach(), self.features.detach(), classes, codes=codes)

@@ -92,12 +92,12 @@ class Discriminator(Critic):
         )
         self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** 2)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+    def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
         for down in self.down:
             x = down(self.map_statistics(x) if down is self.down[-1] else x, labels)
             seen.append(x)
-        return self.answer(x.flatten(1), labels, tuple(seen))
+        return self.answer(x.flatten(1), labels, tuple(seen), beside)
 
 
 def _stage(bp: Blueprint, channels: int, out: int, norm) -> list[nn.Module]:

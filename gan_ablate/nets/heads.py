@@ -14,7 +14,7 @@ from gan_ablate.nets.layers import hidden, pieces
 
 
 class Critic(nn.Module):
-    """What every D ends in: batch statistics, the logit, class logits, the projection on labels."""
+    """What every D ends in: what stands beside its input, batch statistics, the logit and all other answers."""
 
     def build_map_statistics(self, bp: Blueprint) -> int:
         """Called once by the network's constructor; the channels that its last stage gets more."""
@@ -23,6 +23,8 @@ class Critic(nn.Module):
 
     def build_heads(self, bp: Blueprint, features: int) -> None:
         """Called once by the network's constructor, with the number of its features."""
+        self.joint = bp.d_joint(features, bp.latent_dim) if bp.d_joint else None
+        features = features if self.joint is None else self.joint.out_features
         self.dense: nn.Module = nn.Identity()
         if bp.dense:
             units = bp.dense * pieces(bp.d_activation)
@@ -32,11 +34,14 @@ class Critic(nn.Module):
         seen = getattr(self.statistics, "out_features", features)
         self.head = bp.d_head(seen) if bp.d_head else None
         self.classes = bp.d_classes(seen, bp.classes) if bp.d_classes else None
+        self.codes = bp.d_codes(seen) if bp.d_codes else None
         self.projection = bp.d_projection(features, bp.classes) if bp.d_projection else None
 
-    def answer(self, features: Tensor, labels: Tensor | None, stages: tuple[Tensor, ...]) -> Critique:
-        """Features (N, F) -> Critique."""
-        features = self.dense(features)
+    def answer(
+        self, features: Tensor, labels: Tensor | None, stages: tuple[Tensor, ...], beside: Tensor | None = None
+    ) -> Critique:
+        """Features (N, F), and the code (N, latent_dim) where one stands beside -> Critique."""
+        features = self.dense(features if self.joint is None else self.joint(features, beside))
         seen = self.statistics(features)
         classes = None if self.classes is None else self.classes(seen).float()  # (N, K)
         if self.head is not None:
@@ -46,7 +51,8 @@ class Critic(nn.Module):
             logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
-        return Critique(logits, features, classes, stages)
+        codes = None if self.codes is None else self.codes(seen).float()
+        return Critique(logits, features, classes, stages, codes)
 
 
 def linear_head(features: int) -> nn.Module:
@@ -57,6 +63,28 @@ def linear_head(features: int) -> nn.Module:
 def class_head(features: int, classes: int) -> nn.Module:
     """(N, features) -> (N, classes)."""
     return nn.Linear(features, classes)
+
+
+class JointFeatures(nn.Module):
+    """Features (N, F) of x and a code z (N, latent_dim) -> (N, out_features), by layers that see both.
+
+    Dumoulin et al. 2017, appendix A: two layers on z alone, then two on both; here one hidden layer each.
+    """
+
+    def __init__(self, features: int, latent_dim: int, *, units: int) -> None:
+        super().__init__()
+        self.out_features = units
+        self.code = nn.Sequential(nn.Linear(latent_dim, units), nn.LeakyReLU(0.2))
+        self.both = nn.Sequential(nn.Linear(features + units, units), nn.LeakyReLU(0.2))
+
+    def forward(self, features: Tensor, z: Tensor) -> Tensor:
+        return self.both(torch.cat((features, self.code(z)), dim=1))
+
+
+def code_head(features: int, *, out: int, units: int) -> nn.Module:
+    """(N, features) -> (N, out): Q behind D's body, as in the code of Chen et al. 2016 (fc, batch norm, leaky, fc)."""
+    hidden_layer = nn.Linear(features, units, bias=False)
+    return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.2), nn.Linear(units, out))
 
 
 class MinibatchDiscrimination(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gan_ablate.blueprint import Blueprint
+from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.nets import Critique
 from gan_ablate.nets.conv import Images, Latents
 from gan_ablate.nets.heads import Critic
@@ -64,9 +64,14 @@ class Discriminator(Critic):
         )
         self.build_heads(bp, units)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+    def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels).flatten(1), []
         for layer in self.body:
             x = layer(self.map_statistics(x) if layer is self.body[-1] else x, labels)
             seen.append(x)
-        return self.answer(x, labels, tuple(seen))
+        return self.answer(x, labels, tuple(seen), beside)
+
+
+def of_codes(bp: Blueprint) -> Discriminator:
+    """D of codes (N, latent_dim, 1, 1), as of images of one pixel (Makhzani et al. 2015, appendix A)."""
+    return Discriminator(replace(bp, size=1, channels=bp.latent_dim, d_input=None))

@@ -113,7 +113,7 @@ class Discriminator(Critic):
         self.final = hidden(None, bp.d_activation, bp.d_after, channels[-1])
         self.build_heads(bp, channels[-1])
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+    def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
         for down, deep in zip(self.down, self.deep, strict=True):
             x = deep(down(self.map_statistics(x) if down is self.down[-1] else x, labels), labels)
@@ -121,4 +121,4 @@ class Discriminator(Critic):
         for flat in self.flat:
             x = flat(x, labels)
             seen.append(x)
-        return self.answer(self.final(x).sum((2, 3)), labels, tuple(seen))
+        return self.answer(self.final(x).sum((2, 3)), labels, tuple(seen), beside)

@@ -11,7 +11,7 @@ from gan_ablate import tricks
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
 from gan_ablate.presets import preset
-from gan_ablate.recipe import AUTO, BASE, Recipe, TrickSpec, usual_shape
+from gan_ablate.recipe import AUTO, BASE, Recipe, TrickSpec, usual_fields, usual_shape
 from gan_ablate.study.entries import Arm, merge
 from gan_ablate.study.factors import Level
 from gan_ablate.trick import Chain, build, effects
@@ -77,6 +77,7 @@ class Setting(NamedTuple):
         """The completed recipe of an arm. Raises `InputError` for what cannot be used."""
         held = tuple(t for t in self.base_tricks if t.name != arm.without)
         fields_ = {k: v for k, v in merge(self.fields, arm.overrides).items() if k != "tricks"}
+        fields_ = {**usual_fields(self.model), **fields_}
         fields_ = {**usual_shape(fields_.get("dataset", Recipe.dataset)), **fields_}
         evaluation = fields_.get("evaluation") or {}
         chosen = extractor_for(fields_.get("dataset"), evaluation.get("extractor", AUTO))

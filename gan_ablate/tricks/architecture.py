@@ -5,7 +5,7 @@ from __future__ import annotations
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import HEADS, LAYERS, with_networks
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import IMAGES
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES
 
 FACTOR = {"factor": (0.125, 16.0)}
 
@@ -31,6 +31,7 @@ class MLP(Trick):
     paper = "Goodfellow et al. 2014, section 5 and code (maxout of 5 pieces, a fifth of G's units, dropout 0.2 and 0.5)"
     advised_against_by = "S2.A S2.B"
     models = "N"
+    needs = (SEES_IMAGES,)
     choices = {"discriminator": ("maxout", "plain")}
     discriminator: str = "maxout"  # maxout: and dropout; plain: the model's own activation, as many units as G
 
@@ -52,7 +53,7 @@ class Residual(Trick):
 
     paper = "Miyato et al. 2018, appendix B.4; Gulrajani et al. 2017, appendix F"
     recommended_by = "S3"
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_IMAGES)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return with_networks(blueprint, "resnet")

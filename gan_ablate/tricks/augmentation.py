@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import IMAGES
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,7 +25,7 @@ class DiffAugment(Trick):
     paper = "Zhao et al. 2020, section 3.2 and appendix B"
     recommended_by = "P"
     conflicts = ("ada",)
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_IMAGES)
     policy: str = "color+translation+cutout"
 
     def __post_init__(self) -> None:
@@ -57,7 +57,7 @@ class AdaptiveAugmentation(Trick):
 
     paper = "Karras et al. 2020 (ADA), section 3.1 and appendix B (pipeline bgc)"
     recommended_by = "P"
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_IMAGES)
     bounds = {"target": (-1.0, 1.0), "images": (1, 10**9)}
     target: float = 0.6  # of r_t = E[sign(D(real))]
     images: int = 500_000  # real images that D sees while the probability goes from 0 to 1
@@ -87,7 +87,7 @@ class ConsistencyRegularisation(Trick):
     paper = "Zhang et al. 2020 (CR-GAN), equation 3 and section 3; padding: StudioGAN"
     recommended_by = "P"
     conflicts = ("diff_augment", "ada")  # a draw each for image and copy would be part of their distance
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_NOTHING_ELSE)
     batch_norm = (
         "kept in D: the copies are a batch of their own, with the statistics of real images; in the paper both arms "
         "have spectral norm in its place (d_norm=spectral)"

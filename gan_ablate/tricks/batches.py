@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.trick import OVER_0, FakeBatch, Step, Trick, register
-from gan_ablate.tricks.needs import D_BATCH_NORM, UNCONDITIONAL
+from gan_ablate.tricks.needs import D_BATCH_NORM, FAKE_OF_Z, ONE_PAIR, SEES_NOTHING_ELSE, UNCONDITIONAL
 
 if TYPE_CHECKING:
     from gan_ablate.trick import State
@@ -22,7 +22,7 @@ class ExperienceReplay(Trick):
 
     paper = "Shrivastava et al. 2017, section 2.3; Chintala et al. 2016, tip 8"
     recommended_by = "S1.8"
-    needs = (UNCONDITIONAL,)  # a stored image's label would be lost
+    needs = (UNCONDITIONAL, SEES_NOTHING_ELSE)  # a stored image's label would be lost
     conflicts = ("joint_batches",)
     batch_norm = "kept: old images are a batch of their own, so new ones have the statistics that they have in G's step"
     bounds = {"size": (1, 10**6), "share": (OVER_0, 1.0), "kept": (1, 10**6)}
@@ -68,7 +68,7 @@ class JointBatches(Trick):
     paper = "Chintala et al. 2016, tip 4 (the guideline taken away)"
     advised_against_by = "S0 S1.4"
     models = "D"
-    needs = (D_BATCH_NORM,)
+    needs = (D_BATCH_NORM, ONE_PAIR)
     batch_norm = "kept: its statistics are of real and fake images together, in D's step and in G's"
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
@@ -98,6 +98,7 @@ class FreshGeneratorBatch(Trick):
 
     paper = "Goodfellow et al. 2014, algorithm 1 (fresh); reused in common DCGAN code since Chintala 2016"
     recommended_by = "P"
+    needs = (FAKE_OF_Z,)
     fresh: bool = False
 
     def edit(self, blueprint: Blueprint) -> Blueprint:

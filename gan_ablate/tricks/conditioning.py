@@ -9,7 +9,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import HEADS, NORMS
 from gan_ablate.trick import Step, Trick, register
-from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES, UNTOLD_D
+from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES, SEES_IMAGES, UNTOLD_D
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class Conditional(Trick):
 
     paper = "Mirza & Osindero 2014, section 3.2; Chintala et al. 2016, tip 16"
     recommended_by = "S0 S1.16 S2.C"
-    needs = (LABELS,)
+    needs = (LABELS, SEES_IMAGES)
     bounds = {"dims": SQUARE}
     dims: int = 4  # of each embedding; a square number, of which D's channel holds no more than it has pixels
 
@@ -72,7 +72,7 @@ class ConditionalBatchNorm(Trick):
     paper = "Dumoulin et al. 2017, section 2.2; Miyato & Koyama 2018, section 4"
     recommended_by = "S4.9"
     models = "D"
-    needs = (LABELS, G_BATCH_NORM)
+    needs = (LABELS, G_BATCH_NORM, SEES_IMAGES)
     bounds = {"dims": SQUARE}
     dims: int = 4  # of D's embedding; a square number
 
@@ -93,7 +93,7 @@ class ProjectionDiscriminator(Trick):
 
     paper = "Miyato & Koyama 2018, equation 4"
     recommended_by = "P"
-    needs = (LABELS,)
+    needs = (LABELS, SEES_IMAGES)
     bounds = {"dims": DIMS}
     dims: int = 4  # of G's embedding
 
@@ -108,7 +108,7 @@ class AuxiliaryClassifier(Trick):
     paper = "Odena et al. 2017, equations 2 and 3"
     recommended_by = "S0 S1.12"
     models = "DN"
-    needs = ASKED
+    needs = (*ASKED, SEES_IMAGES)
     bounds = {"weight": (0.0, 1e6), "dims": DIMS}
     weight: float = 1.0
     dims: int = 4  # of G's embedding
@@ -130,7 +130,7 @@ class SemiSupervised(Trick):
     paper = "Salimans et al. 2016, section 5"
     recommended_by = "S0"
     models = "DN"
-    needs = (*ASKED, PROBABILITIES)
+    needs = (*ASKED, PROBABILITIES, SEES_IMAGES)
     bounds = {"weight": (0.0, 1e6)}
     weight: float = 1.0  # of the supervised half
 

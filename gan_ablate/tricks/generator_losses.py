@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace, stages
 from gan_ablate.errors import InputError
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS, PROBABILITIES
+from gan_ablate.tricks.needs import (
+    CONVOLUTIONS,
+    NOISE_ALONE,
+    PROBABILITIES,
+    REAL_AS_IT_IS,
+    SEES_IMAGES,
+    SEES_NOTHING_ELSE,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +39,7 @@ class FeatureMatching(Trick):
 
     paper = "Salimans et al. 2016, section 3.1"
     recommended_by = "S0 S2 S4"
+    needs = (REAL_AS_IT_IS,)
     replaces = "g_loss"
     # the loss that these change is replaced
     conflicts = ("saturating", "flipped_generator_labels", "inverted_generator_loss")
@@ -67,6 +75,7 @@ class AuxiliaryGeneratorLoss(Trick):
     paper = "S4.11 (2023); moments as in Li et al. 2015 (GMMN), section 2"
     recommended_by = "S4.11"
     models = "DN"
+    needs = (SEES_IMAGES,)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0
 
@@ -106,7 +115,7 @@ class VAEHybrid(Trick):
     recommended_by = "S1.7"
     models = "DN"
     conflicts = ("diff_augment", "ada")  # a draw each for image and reconstruction would be part of their distance
-    needs = (CONVOLUTIONS,)
+    needs = (CONVOLUTIONS, SEES_NOTHING_ELSE, NOISE_ALONE)
     bounds = {"weight": POSITIVE}
     weight: float = 1.0  # of reconstruction and prior, beside the adversarial loss
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import DCGAN_INIT, DEFAULT_INIT, INITS, LAYERS, RELU
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS, PLAIN_CONVOLUTIONS
+from gan_ablate.tricks.needs import CONVOLUTIONS, ONE_PAIR, PIXELS_FOR_D, PLAIN_CONVOLUTIONS
 
 SLOPE = (0.0, 1.0)
 
@@ -64,7 +64,7 @@ class MaxPooling(Trick):
 
     paper = "Springenberg et al. 2015, section 2; Radford et al. 2015, section 3 (the guideline taken away)"
     advised_against_by = "S0.1 S1.5 S4"
-    needs = (CONVOLUTIONS,)
+    needs = (CONVOLUTIONS, PIXELS_FOR_D)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, d_down=_pooled("max"))
@@ -76,7 +76,7 @@ class AveragePooling(Trick):
 
     paper = "Chintala et al. 2016, tip 5"
     recommended_by = "S1.5"
-    needs = (CONVOLUTIONS,)
+    needs = (CONVOLUTIONS, PIXELS_FOR_D)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, d_down=_pooled("average"))
@@ -88,7 +88,7 @@ class PixelShuffle(Trick):
 
     paper = "Shi et al. 2016, section 3.2; Chintala et al. 2016, tip 5"
     recommended_by = "S1.5"
-    needs = (CONVOLUTIONS,)
+    needs = (CONVOLUTIONS, ONE_PAIR)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, g_up=Factory(f"{LAYERS}:pixel_shuffle", {"kernel": 3}))
@@ -100,7 +100,7 @@ class ResizeConvolution(Trick):
 
     paper = "Odena et al. 2016 (Distill), better upsampling"
     recommended_by = "S1.5"
-    needs = (CONVOLUTIONS,)
+    needs = (CONVOLUTIONS, ONE_PAIR)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, g_up=Factory(f"{LAYERS}:resize_convolution", {"kernel": 3}))

@@ -25,6 +25,15 @@ PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp:
 D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
+# of systems by rules of their own (`gan_ablate.systems`)
+SEES_IMAGES = Need("a D that sees images", lambda bp: bp.sees in ("images", "pairs"))
+SEES_NOTHING_ELSE = Need("a D that sees images and nothing beside them", lambda bp: bp.sees == "images")
+ONE_KIND = Need("a D that sees one kind of thing, by one network", lambda bp: bp.sees in ("images", "codes"))
+ONE_PAIR = Need("one G against one D, not a pair of them per level", lambda bp: bp.sees != "pyramids")
+REAL_AS_IT_IS = Need("real images that D sees as they are", lambda bp: bp.sees in ("images", "pyramids"))
+PIXELS_FOR_D = Need("a D of pixels, with convolutions", lambda bp: bp.sees != "codes")
+FAKE_OF_Z = Need("fakes that are drawn from z", lambda bp: bp.sees != "codes")
+NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: bp.d_codes is None)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import LAYERS
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import G_BATCH_NORM
+from gan_ablate.tricks.needs import G_BATCH_NORM, NOISE_ALONE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,6 +106,7 @@ class UniformLatents(Trick):
 
     paper = "Radford et al. 2015, section 4; Chintala et al. 2016, tip 3 (advises against)"
     advised_against_by = "S0 S1.3"
+    needs = (NOISE_ALONE,)
     conflicts = ("spherical_latents", "interpolation")
 
     def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
@@ -118,6 +119,7 @@ class SphericalLatents(Trick):
 
     paper = "White 2016, section 2.1; Chintala et al. 2016, tip 3"
     recommended_by = "S1.3"
+    needs = (NOISE_ALONE,)
     conflicts = ("interpolation",)  # midpoints of either path would be brought back to the same sphere
 
     def latents(self, z: Tensor, step: Step, state: State) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import BATCH_NORM, NORMS
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS
+from gan_ablate.tricks.needs import CONVOLUTIONS, NOISE_ALONE, ONE_PAIR
 
 PLAYERS = {"on": ("d", "g", "both")}
 
@@ -120,6 +120,7 @@ class VirtualBatchNorm(Trick):
     paper = "Salimans et al. 2016, section 3.5 (in G only, as there)"
     recommended_by = "S0 S2"
     models = "DN"
+    needs = (NOISE_ALONE, ONE_PAIR)
     conflicts = ("uniform_latents", "spherical_latents")  # the reference batch is one of normal z
 
     def edit(self, blueprint: Blueprint) -> Blueprint:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, GRADIENT_PENALTY, LOSSES, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, ONE_PAIR, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,10 @@ class FlippedGeneratorLabels(Trick):
     paper = "Chintala et al. 2016, tip 2"
     recommended_by = "S0 S1.2 S4"
     models = "DN"
-    same_as_base = dict.fromkeys(("dcgan", "nsgan"), "base's G loss is -log D(G(z)): cross entropy with flipped labels")
+    same_as_base = dict.fromkeys(
+        ("dcgan", "nsgan", "bigan", "infogan", "aae", "lapgan"),
+        "base's G loss is -log D(G(z)): cross entropy with flipped labels",
+    )
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, objective=_objective("FlippedLabels"))
@@ -151,6 +154,7 @@ class RelativisticPairing(Trick):
     paper = "Huang et al. 2024 (R3GAN), section 2 and the authors' train.py; Jolicoeur-Martineau 2019, section 3.2"
     recommended_by = "P"
     models = "DN"
+    needs = (ONE_PAIR,)
     batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE, "final": (0.0, 1.0), "until": (OVER_0, 1.0)}
     choices = {"d_norm": D_NORMS}

@@ -16,6 +16,13 @@ class Networks(Trick):
     generator: str = ""
     discriminator: str = ""
 
+    def missing(self, blueprint: Blueprint) -> str | None:
+        if self.discriminator and (blueprint.sees != "images" or blueprint.d_codes):
+            return "a D that is asked about images alone, and for one answer"
+        if self.generator and blueprint.sees == "pyramids":
+            return "one G, not one per level"
+        return super().missing(blueprint)
+
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return with_own_networks(blueprint, self.generator or None, self.discriminator or None)
 

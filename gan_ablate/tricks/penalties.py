@@ -8,7 +8,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, ONE_KIND, ONE_PAIR, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ class GradientPenalty(Trick):
     paper = "Gulrajani et al. 2017, equation 3; on cross entropy: Fedus et al. 2018"
     recommended_by = "S4"
     models = "DN"
+    needs = (ONE_PAIR,)
     bounds = {"weight": POSITIVE, "target": (0.0, 1e3)}
     batch_norm = D_NORM_TEXT
     choices = {"points": ("line", "real", "fake"), "d_norm": D_NORMS}
@@ -89,6 +90,7 @@ class DRAGAN(Trick):
     paper = "Kodali et al. 2017, equation 2"
     recommended_by = "P"
     models = "DN"
+    needs = (ONE_KIND,)
     batch_norm = D_NORM_TEXT
     bounds = {"weight": POSITIVE, "noise": (0.0, 1e3)}
     choices = {"d_norm": D_NORMS}
@@ -108,6 +110,7 @@ class R1(Trick):
 
     paper = "Mescheder et al. 2018, equation 9"
     recommended_by = "P"
+    needs = (ONE_PAIR,)
     batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE}
     choices = {"d_norm": D_NORMS}
@@ -124,6 +127,7 @@ class R2(Trick):
 
     paper = "Mescheder et al. 2018, section 4.1"
     recommended_by = "P"
+    needs = (ONE_PAIR,)
     batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE}
     choices = {"d_norm": D_NORMS}
@@ -215,6 +219,7 @@ class LeCam(Trick):
 
     paper = "Tseng et al. 2021, equation 4; sides, start: the authors' code"
     recommended_by = "P"
+    needs = (ONE_PAIR,)
     bounds = {"weight": POSITIVE, "decay": (0.0, 1.0), "start": (0, 10**9)}
     choices = {"sides": ("both", "one")}
     weight: float = 0.3
