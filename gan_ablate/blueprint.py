@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace", "stages"]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
-STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
+STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "settle", "averaged")
 # Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
 PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
 
@@ -118,6 +118,10 @@ class Blueprint:
     n_generator: int = 1  # G steps per round
     d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
     g_gate: Build | None = None
+    # how the two gradients of a round are taken: each player's after the other's update (alternating), both before
+    # either update (simultaneous), or both at the point where such an update leads (extrapolated)
+    updates: str = "alternating"
+    sharpness: float | None = None  # how far uphill each player's gradient is taken, as a 2-norm of all its weights
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
     sample_mode: str = "eval"  # eval | train: of G at sampling

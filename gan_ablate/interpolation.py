@@ -1,6 +1,8 @@
-"""Paths between latents."""
+"""Latents that only sampling sees: half way between two draws, or of a truncated normal."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -22,3 +24,14 @@ def midpoints(z: Tensor, noise: torch.Generator, *, path: str) -> Tensor:
     """z (N, D) from N(0, 1) -> (N, D) half way to another draw."""
     other = torch.randn(z.shape, generator=noise, device=z.device)
     return {"lerp": lerp, "slerp": slerp}[path](z, other, 0.5)
+
+
+def truncated(z: Tensor, noise: torch.Generator, *, threshold: float) -> Tensor:
+    """z (N, D) from N(0, 1) -> (N, D) from N(0, 1) given that each number lies within +-threshold.
+
+    Brock et al. 2019, section 3.1, draw again what lies beyond. This is that distribution, as a function of the draw:
+    Phi^-1(1/2 + (Phi(z) - 1/2) * (2 Phi(threshold) - 1)), so that arms share it.
+    """
+    most = math.erf(threshold / math.sqrt(2))
+    inside = math.sqrt(2) * ((z.double() / math.sqrt(2)).erf() * most).erfinv()  # float32's erf is 1 from 4 on
+    return inside.clamp(-threshold, threshold).to(z.dtype)

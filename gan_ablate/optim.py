@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,8 +56,7 @@ def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> Non
 @torch.no_grad()
 def gated_step(optimizer: Any, gate: Tensor) -> None:
     """An optimiser's step that leaves weights and moments as they were where `gate` () is false; no value is read."""
-    inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps optimisers
-    parameters = [p for group in inner.param_groups for p in group["params"]]
+    inner, parameters = bare(optimizer), weights_of(optimizer)
     before = [p.clone() for p in parameters]
     moments = {p: {k: v.clone() for k, v in inner.state[p].items() if torch.is_tensor(v)} for p in parameters}
     optimizer.step()
@@ -64,3 +65,39 @@ def gated_step(optimizer: Any, gate: Tensor) -> None:
         for key, value in inner.state[p].items():
             if torch.is_tensor(value):
                 value.copy_(torch.where(gate, value, moments[p].get(key, torch.zeros_like(value))))
+
+
+def bare(optimizer: Any) -> Any:
+    """The optimiser without what Lightning wraps it in, which counts its steps."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def weights_of(optimizer: Any) -> list[Tensor]:
+    """All weights that an optimiser trains."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+@contextmanager
+def taken_back(*optimizers: Any) -> Iterator[None]:
+    """The optimisers' weights, whatever happens to them within, are as before afterwards."""
+    weights = [p for optimizer in optimizers for p in weights_of(optimizer)]
+    before = [p.detach().clone() for p in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, old in zip(weights, before, strict=True):
+                p.copy_(old)
+
+
+@contextmanager
+def uphill(optimizer: Any, distance: float) -> Iterator[None]:
+    """Within: the weights at theta + distance * g / ||g||, g their gradient (Foret et al. 2021, equation 2, p = 2)."""
+    weights = [p for p in weights_of(optimizer) if p.grad is not None]
+    gradients = [p.grad for p in weights]
+    scale = distance / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
+    with taken_back(optimizer):
+        with torch.no_grad():
+            for p, g in zip(weights, gradients, strict=True):
+                p.add_(g * scale)
+        yield

@@ -16,9 +16,10 @@ from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.weights import advance
-from gan_ablate.optim import gated_step
-from gan_ablate.step import Played, discriminator_loss, generator_loss
+from gan_ablate.optim import bare, gated_step, taken_back, uphill
+from gan_ablate.step import Played, discriminator_loss, generator_loss, untracked
 from gan_ablate.trick import States, Step
+from gan_ablate.trick import players as player_parameters
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
 SHOWN = ("d_loss", "g_loss")  # what callbacks and the progress bar get of a record
@@ -119,11 +120,9 @@ class Training(Sampler):
             advance(self.discriminator)
         played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
         norm = gradient_norm(self.discriminator) if recorded else None
-        self._update(players.discriminator, played.loss, self.blueprint.d_gate)
         found = played.step.detached()
-        if self.game.uses("project"):
-            with torch.no_grad():
-                self.chain.project(list(self.discriminator.parameters()), found, states)
+        if self.blueprint.updates == "alternating":
+            self._update_discriminator(players, played.loss, found, states)
         return DiscriminatorTurn(found, z, _discriminator_record(played.loss, found, norm) if recorded else {})
 
     def generator_turn(self, players: Players, turn: DiscriminatorTurn, recorded: bool) -> Record:
@@ -135,8 +134,15 @@ class Training(Sampler):
         with frozen(self.discriminator):
             played = self._play(generator_loss, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
-        self._update(players.generator, played.loss, bp.g_gate)
+        if bp.updates == "extrapolated":
+            self._extrapolate(players, turn, z, states)
         found = played.step.detached()
+        if bp.updates != "alternating":
+            self._update_discriminator(players, played.loss, found, states)
+        self._update(players.generator, played.loss, bp.g_gate)
+        if self.game.uses("settle"):
+            with torch.no_grad():
+                self.chain.settle(player_parameters(found), found, states)
         self._advance(found, states)
         self.g_count += 1
         return _generator_record(played.loss, found, norm) if recorded else {}
@@ -150,20 +156,49 @@ class Training(Sampler):
         optimizer.zero_grad()
         backward(played.loss)
         self.finite &= torch.isfinite(played.loss.detach())
+        if (distance := self.blueprint.sharpness) is not None:
+            with uphill(optimizer, distance), untracked(self.generator), untracked(self.discriminator):
+                with self._precision():
+                    worse: Played = loss_of(self.game, z, step, states)
+                optimizer.zero_grad()
+                backward(worse.loss)
         return played
+
+    def _extrapolate(self, players: Players, turn: DiscriminatorTurn, z: Tensor, states: States) -> None:
+        """Both players' gradients, in place, where one update of each leads; the weights are as before.
+
+        Gidel et al. 2019, algorithm 4, on one batch: the optimisers' moments take in both gradients. The two points
+        share the batch and z (Mishchenko et al. 2020), so that no arm's draws move.
+        """
+        with taken_back(players.discriminator, players.generator):
+            for optimizer in map(bare, players[:2]):
+                self._clip_and_schedule(optimizer)
+                optimizer.step()
+            self._play(discriminator_loss, players.discriminator, players.backward, turn.z, turn.step, states)
+            with frozen(self.discriminator):
+                self._play(generator_loss, players.generator, players.backward, z, turn.step, states)
+
+    def _update_discriminator(self, players: Players, loss: Tensor, found: Step, states: States) -> None:
+        self._update(players.discriminator, loss, self.blueprint.d_gate)
+        if self.game.uses("project"):
+            with torch.no_grad():
+                self.chain.project(list(self.discriminator.parameters()), found, states)
 
     def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
         """One optimiser step, with the blueprint's clipping, schedule and gate."""
+        self._clip_and_schedule(optimizer)
+        if gate is None:
+            optimizer.step()
+        else:
+            gated_step(optimizer, gate(loss))
+
+    def _clip_and_schedule(self, optimizer: Any) -> None:
         bp = self.blueprint
         for group in optimizer.param_groups:
             if bp.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
             if bp.lr_schedule is not None:
                 group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
-        if gate is None:
-            optimizer.step()
-        else:
-            gated_step(optimizer, gate(loss))
 
     def _share(self, like: Tensor) -> Tensor:
         """() share of training done, in [0, 1], on the device and in the precision of `like`."""

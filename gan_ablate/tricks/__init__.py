@@ -24,6 +24,8 @@ from gan_ablate.tricks import (
     objectives,
     optimisers,
     penalties,
+    sampling,
+    updates,
 )
 from gan_ablate.tricks.own import OWN_NETWORKS
 
@@ -45,11 +47,13 @@ FAMILIES = (  # in the catalogue's order
     penalties,
     augmentation,
     noise,
+    sampling,
     layers,
     norms,
     architecture,
     batches,
     optimisers,
+    updates,
     averaging,
     conditioning,
 )
