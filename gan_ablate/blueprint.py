@@ -107,6 +107,8 @@ class Blueprint:
     d_condition: Build | None = None  # (classes, size) -> Module: labels -> (N, 1, H, W), beside the image
     d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
+    g_attention: Build | None = None  # (channels, side) -> Module behind a hidden map of that side, or None
+    d_attention: Build | None = None  # the same in D
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()

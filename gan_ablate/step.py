@@ -91,7 +91,7 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Pla
     for batch, logits, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
         loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
     for penalty in game.blueprint.penalties:
-        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).logits, real_inputs, fake_inputs[0], step)
+        loss = loss + penalty(lambda x: game.discriminator(x, step.labels).values, real_inputs, fake_inputs[0], step)
     return Played(game.chain.d_loss(loss, step, states), step)
 
 

@@ -59,6 +59,7 @@ class Step:
     fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
+    latent_dim: int = 0  # numbers in z
 
     def detached(self) -> Step:
         """The step as it is after an update: images and answers without their graphs."""

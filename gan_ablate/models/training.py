@@ -262,6 +262,7 @@ class Training(Sampler):
             d_parameters=self.game.d_parameters,
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
+            latent_dim=self.latent_dim,
         )
         return self.game.with_found(step, self._states())
 
