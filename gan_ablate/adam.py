@@ -14,8 +14,8 @@ class GameAdam(torch.optim.Optimizer):
 
         theta <- theta - lr * (u_t + optimism * (u_t - u_{t-1})),
 
-    u_0 = 0. optimism: 0 is Adam, 1 is optimistic Adam (Daskalakis et al. 2018, algorithm 1). torch's own refuses a beta1
-    under 0 (Gidel et al. 2019, negative momentum), which the equations allow.
+    u_0 = 0. optimism: 0 is Adam, 1 is optimistic Adam (Daskalakis et al. 2018, algorithm 1). torch's own refuses a
+    beta1 under 0 (Gidel et al. 2019, negative momentum), which the equations allow.
 
     The step's count is a tensor on the weights' device, so that a CUDA graph can replay it. The rate may be a tensor.
     """

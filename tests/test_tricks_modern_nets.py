@@ -246,7 +246,11 @@ def test_path_lengths_are_those_of_g_as_a_matrix():
     """G(z) = A z: ||J^T y||^2 has mean ||A||_F^2 / pixels, and the loss is its spread about the running mean."""
     a = torch.randn(3 * 4 * 4, 5)
     now = step(
-        n=4000, g_parameters={}, latent_dim=5, generate=lambda z: (z @ a.T).view(-1, 3, 4, 4), real=torch.zeros(4000, 3, 4, 4)
+        n=4000,
+        g_parameters={},
+        latent_dim=5,
+        generate=lambda z: (z @ a.T).view(-1, 3, 4, 4),
+        real=torch.zeros(4000, 3, 4, 4),
     )
     own = trick("path_length", weight=3.0)
     lengths = own._lengths(now, create_graph=False)

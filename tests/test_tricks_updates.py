@@ -139,7 +139,9 @@ def test_adams_numbers_mean_nothing_beside_another_optimiser(name):
 
 def of(module):
     """Both players' weights as one vector each, D first."""
-    return [torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (module.discriminator, module.generator)]
+    return [
+        torch.cat([p.detach().flatten() for p in net.parameters()]) for net in (module.discriminator, module.generator)
+    ]
 
 
 def gradients_at(module, batch_step, states, z_d, z_g):
@@ -199,7 +201,7 @@ def test_where_the_gradients_of_a_round_are_taken(name):
 def test_extragradient_lets_adams_moments_take_in_both_gradients():
     counts = {}
     for name in ("extragradient", "simultaneous_updates"):
-        module, trainer = fit(small(DCGAN, tricks=[name], steps=4))
+        _, trainer = fit(small(DCGAN, tricks=[name], steps=4))
         counts[name] = {int(s["step"]) for o in trainer.optimizers for s in o.state.values()}
     assert counts == {"extragradient": {8}, "simultaneous_updates": {4}}
 

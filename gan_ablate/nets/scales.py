@@ -15,7 +15,7 @@ from gan_ablate.nets import Critique
 class Discriminator(nn.Module):
     """Images (N, C, H, W) and labels (N,) -> Critique of all scales: logits (N K,), each sample's K after another.
 
-    of: builds D for a blueprint. Each scale is a half of the one before, by 3x3 average pooling as in the authors' code.
+    of: builds D for a blueprint. Each scale is half the one before, by 3x3 average pooling as in the authors' code.
     """
 
     def __init__(self, bp: Blueprint, *, of: Any, scales: int) -> None:

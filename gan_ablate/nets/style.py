@@ -24,7 +24,7 @@ from gan_ablate.nets.norms import PixelNorm
 class ModulatedConvolution(nn.Module):
     """x (N, channels, H, W) and w (N, styles) -> (N, out, H, W) (Karras et al. 2020, equations 1 and 3).
 
-    The weight of input channel i is scaled by the sample's style s_i, then each output's weights by the inverse of their
+    Input channel i's weights are scaled by the sample's style s_i, then each output's weights by the inverse of their
     2-norm. Both scales stand outside the convolution here, where they give the same numbers for all samples at once.
     """
 
@@ -65,7 +65,7 @@ class Mapping(nn.Module):
 class Generator(nn.Module):
     """z (N, latent_dim) and labels (N,), where it is conditional -> images (N, C, H, W) in [-1, 1].
 
-    A learned constant goes through modulated convolutions, up-sampled before each but the first. In training each sample
+    A learned constant goes through modulated convolutions, up-sampled before each but the first. In training a sample
     takes, with probability `mixing`, the styles of another z from a random layer on.
     """
 
@@ -95,9 +95,7 @@ class Generator(nn.Module):
         other = self.mapping(self.latents(torch.randn_like(z), labels))
         mixed, place = torch.rand(2, len(z), 1, device=z.device)
         crossover = 1 + (place * (len(self.convolutions) - 1)).floor()  # (N, 1) in 1..L-1
-        return [
-            torch.where((mixed < self.mixing) & (crossover <= k), other, w) for k in range(len(self.convolutions))
-        ]
+        return [torch.where((mixed < self.mixing) & (crossover <= k), other, w) for k in range(len(self.convolutions))]
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.constant.expand(len(z), -1, -1, -1)
@@ -109,7 +107,7 @@ class Generator(nn.Module):
 
 
 def draw_styles(network: nn.Module, bp: Blueprint) -> None:
-    """Mapping and styles of the scale that they have in the papers, in place of that of the convolutions' initial weights.
+    """Mapping and styles of the papers' scale, in place of that of the convolutions' initial weights.
 
     With N(0, 0.02) no image would depend on z at first. Weights under a runtime scale have it already.
     """

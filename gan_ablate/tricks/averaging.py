@@ -21,7 +21,7 @@ class GeneratorEMA(Trick):
 
     A plain average still holds decay^t of the random initial weights after t steps: 37 % at 1,000 steps and 0.999. So
     the decay starts lower. `warm_up` says how:
-        ramp: the average's half-life is at most `ramp` of the steps done (Karras et al. 2020, StyleGAN2-ADA's code: 0.05).
+        ramp: the average's half-life is at most `ramp` of the steps done (Karras et al. 2020, ADA's code: 0.05).
         count: the decay is at most (1 + t) / (10 + t) (TensorFlow's ExponentialMovingAverage with num_updates).
         start: the average is the live weights up to step 1,000 (Brock et al. 2019, BigGAN's code).
         none: from the first step on (Yazici et al. 2019, equation 4).
@@ -37,7 +37,11 @@ class GeneratorEMA(Trick):
         "start: Brock et al. 2019, code"
     )
     recommended_by = "P"
-    bounds = {"decay": (OVER_0, 0.999999), "ramp": (1e-4, 1.0), "start": (0.0, 0.999)}  # 0 keeps no average, and 1 the weights before training
+    bounds = {
+        "decay": (OVER_0, 0.999999),
+        "ramp": (1e-4, 1.0),
+        "start": (0.0, 0.999),
+    }  # 0 keeps no average, and 1 the weights before training
     choices = {"warm_up": ("ramp", "count", "start", "none")}
     later = ("ramp", "start")
     decay: float = 0.999  # per G step, at the most
@@ -52,7 +56,9 @@ class GeneratorEMA(Trick):
     def advance(self, state: State, step: Step) -> State:
         steps = state["steps"] + 1  # () G steps done
         new = 1 - self._decay(steps) * (step.t >= self.start)  # () share of the live weights
-        weights = {state_name(n): state[state_name(n)].lerp(p.detach(), new.to(p.dtype)) for n, p in step.g_parameters.items()}
+        weights = {
+            state_name(n): state[state_name(n)].lerp(p.detach(), new.to(p.dtype)) for n, p in step.g_parameters.items()
+        }
         return {"steps": steps, **weights}
 
     def _decay(self, steps: Tensor) -> Tensor:

@@ -124,7 +124,9 @@ class StyleModulation(Trick):
     Scaled down: two dense layers in the mapping, as StyleGAN2-ADA has for CIFAR-10, where the first has eight.
     """
 
-    paper = "Karras et al. 2019, sections 2 and 3.1 (mixing 0.9); Karras et al. 2020, section 2.2; layers: 2020 (ADA), code"
+    paper = (
+        "Karras et al. 2019, sections 2 and 3.1 (mixing 0.9); Karras et al. 2020, section 2.2; layers: 2020 (ADA), code"
+    )
     recommended_by = "P"
     needs = (CONVOLUTIONS, IMAGES)
     conflicts = ("self_attention", "virtual_batch_norm")

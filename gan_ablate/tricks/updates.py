@@ -52,7 +52,9 @@ class AdamBeta2(Trick):
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(
-            blueprint, g_optimizer=self._changed(blueprint.g_optimizer), d_optimizer=self._changed(blueprint.d_optimizer)
+            blueprint,
+            g_optimizer=self._changed(blueprint.g_optimizer),
+            d_optimizer=self._changed(blueprint.d_optimizer),
         )
 
     def _changed(self, optimizer: Any) -> Any:
