@@ -123,11 +123,15 @@ class Blueprint:
     # how the two gradients of a round are taken: each player's after the other's update (alternating), both before
     # either update (simultaneous), or both at the point where such an update leads (extrapolated)
     updates: str = "alternating"
+    consensus: float = 0.0  # weight of half the square of both gradients' norms, in both players' losses
+    unrolled: int = 0  # D's updates that G's loss looks ahead by
     sharpness: float | None = None  # how far uphill each player's gradient is taken, as a 2-norm of all its weights
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
+    latent_step: Build | None = None  # (z, z -> D's values (N,), whether differentiably) -> z, in training
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
+    sample_choice: Build | None = None  # (D's values (N,), their greatest, noise) -> (N,) bool: kept at sampling
 
     def critic_steps(self, g_steps: int) -> int:
         """D steps of the round that begins after `g_steps` G steps."""

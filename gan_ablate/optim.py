@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,6 +77,36 @@ def weights_of(optimizer: Any) -> list[Tensor]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
+class Unrolled:
+    """An optimiser's next updates as differentiable functions of the gradients; the optimiser itself stays as it is.
+
+    Adam goes on from its moments, without weight decay (Metz et al. 2017, section 2.3: "we unroll Adam"); any other is
+    taken for plain gradient descent, as in their equation 7.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        (self.group,) = bare(optimizer).param_groups
+        held = [bare(optimizer).state[p] for p in self.group["params"]]
+        self.adam = "betas" in self.group
+        if self.adam:
+            self.moments = [(s["exp_avg"].clone(), s["exp_avg_sq"].clone()) for s in held]
+            self.steps = held[0]["step"].clone()
+
+    def __call__(self, weights: Mapping[str, Tensor], gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        lr, changes = self.group["lr"], gradients
+        if self.adam:
+            (beta1, beta2), eps = self.group["betas"], self.group["eps"]
+            self.steps = self.steps + 1
+            self.moments = [
+                (m.lerp(g, 1 - beta1), v.lerp(g.square(), 1 - beta2))
+                for (m, v), g in zip(self.moments, gradients, strict=True)
+            ]
+            one, two = 1 - beta1**self.steps, 1 - beta2**self.steps
+            # a root has no slope at 0, where a weight that never had a gradient stands
+            changes = tuple((m / one) / ((v / two + 1e-24).sqrt() + eps) for m, v in self.moments)
+        return {name: w - lr * change for (name, w), change in zip(weights.items(), changes, strict=True)}
+
+
 @contextmanager
 def taken_back(*optimizers: Any) -> Iterator[None]:
     """The optimisers' weights, whatever happens to them within, are as before afterwards."""
@@ -93,11 +123,10 @@ def taken_back(*optimizers: Any) -> Iterator[None]:
 @contextmanager
 def uphill(optimizer: Any, distance: float) -> Iterator[None]:
     """Within: the weights at theta + distance * g / ||g||, g their gradient (Foret et al. 2021, equation 2, p = 2)."""
-    weights = [p for p in weights_of(optimizer) if p.grad is not None]
-    gradients = [p.grad for p in weights]
-    scale = distance / (torch.nn.utils.get_total_norm(gradients) + 1e-12)
+    gradients = [(p, p.grad) for p in weights_of(optimizer) if p.grad is not None]
+    scale = distance / (torch.nn.utils.get_total_norm([g for _, g in gradients]) + 1e-12)
     with taken_back(optimizer):
         with torch.no_grad():
-            for p, g in zip(weights, gradients, strict=True):
+            for p, g in gradients:
                 p.add_(g * scale)
         yield

@@ -69,13 +69,14 @@ class Played:
     step: Step  # the step that was given, with G's newest fakes and D's answers
 
 
-def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
+def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, through_g: bool = False) -> Played:
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
-    z: (N, latent_dim) from N(0, 1). Found: `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    z: (N, latent_dim) from N(0, 1). through_g: the loss has gradients by G's parameters too. Found: `fake`,
+    `real_critique`, `fake_critique` and `d_fake_critique`.
     """
-    with torch.no_grad():
-        fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
+    with torch.set_grad_enabled(through_g):
+        fake = game.generator(_latents(game, z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
     step = game.with_found(step, states, fake=fake)
     batches = game.chain.fakes((FakeBatch(fake, 1.0),), step, states)
     real_inputs = game.chain.inputs(step.real, step, states)
@@ -95,6 +96,44 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Pla
     return Played(game.chain.d_loss(loss, step, states), step)
 
 
+def _latents(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
+    """z (N, latent_dim) from N(0, 1) as G sees it in training."""
+    z = game.chain.latents(z, step, states)
+    if game.blueprint.latent_step is None:
+        return z
+
+    def values(z: Tensor) -> Tensor:
+        return game.discriminator(game.chain.inputs(game.generator(z, step.labels), step, states), step.labels).values
+
+    with untracked(game.generator), untracked(game.discriminator):
+        return game.blueprint.latent_step(z, values, differentiably=torch.is_grad_enabled())
+
+
+class Ahead(nn.Module):
+    """A network with other parameters in place of its own."""
+
+    def __init__(self, network: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.network, self.ahead = network, dict(parameters)
+
+    def forward(self, *inputs: Any) -> Any:
+        return torch.func.functional_call(self.network, self.ahead, inputs)
+
+
+def unrolled(game: Game, update: Any, z: Tensor, step: Step, states: States) -> Game:
+    """The game with D as it is after further updates, as a function of G's parameters (Metz et al. 2017, equation 7).
+
+    update: an `optim.Unrolled` of D's optimiser. All updates are on one batch.
+    """
+    weights = {name: p.detach().requires_grad_() for name, p in game.d_parameters.items()}
+    for _ in range(game.blueprint.unrolled):
+        ahead = replace(game, discriminator=Ahead(game.discriminator, weights))
+        with untracked(game.generator), untracked(game.discriminator):
+            loss = discriminator_loss(ahead, z, step, states, through_g=True).loss
+        weights = update(weights, torch.autograd.grad(loss, list(weights.values()), create_graph=True))
+    return replace(game, discriminator=Ahead(game.discriminator, weights))
+
+
 def _answers(game: Game, real: Tensor, fake: Tensor, step: Step) -> tuple[Critique, Critique]:
     """D's answers: two batches, so that batch norm's statistics never mix real and fake, unless they are joint."""
     if not game.blueprint.joint:
@@ -108,7 +147,7 @@ def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
 
     z: (N, latent_dim) from N(0, 1). Found: `fake` and `fake_critique`.
     """
-    fake = game.generator(game.chain.latents(z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
+    fake = game.generator(_latents(game, z, step, states), step.labels)  # (N, C, H, W) in [-1, 1]
     step = game.with_found(step, states, fake=fake)
     fake_inputs = game.chain.inputs(fake, step, states)
     if game.blueprint.joint or game.objective.needs_real:

@@ -48,7 +48,8 @@ CATALOGUE = {
     "DN": """label_smoothing label_smoothing_two_sided soft_labels label_flipping saturating flipped_generator_labels
         inverted_generator_loss lsgan hinge f_gan relativistic auxiliary_generator_loss kl_hybrid vae_hybrid
         gradient_penalty dragan virtual_batch_norm adam_lr sgd_discriminator loss_balancing auxiliary_classifier
-        semi_supervised simultaneous_updates extragradient patch_discriminator""",
+        semi_supervised simultaneous_updates extragradient patch_discriminator consensus_optimisation unrolled
+        rejection_sampling""",
     "W": "wgan_clip no_gradient_penalty gp_weight rmsprop",
     "DNW": """feature_matching r1 r2 spectral_norm weight_norm gradient_clipping consistency lecam diff_augment ada
         instance_noise instance_noise_constant generator_noise generator_dropout generator_dropout_train_only
@@ -58,7 +59,8 @@ CATALOGUE = {
         experience_replay fresh_generator_batch adam_beta1 ttur n_critic n_generator lr_decay historical_averaging
         generator_ema conditional projection
         adam_epsilon adam_beta2 negative_momentum optimistic_adam lookahead sharpness_aware truncation
-        self_attention equalised_learning_rate multi_scale_discriminator style_modulation path_length""",
+        self_attention equalised_learning_rate multi_scale_discriminator style_modulation path_length
+        latent_optimisation""",
     "D": """fully_connected no_batch_norm batch_norm_everywhere leaky_slope sigmoid_output default_init kernel_5
         kernel_3 joint_batches batch_size conditional_batch_norm""",
     "N": "mlp dcgan_init",

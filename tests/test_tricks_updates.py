@@ -1,6 +1,7 @@
 """What makes each trick on updates that trick: Adam's numbers, momentum, extrapolation, looking ahead, averages."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import scipy.stats
@@ -14,8 +15,11 @@ from gan_ablate import DCGAN, NSGAN, WGANGP
 from gan_ablate.adam import GameAdam
 from gan_ablate.errors import InputError
 from gan_ablate.models.rounds import Players
-from gan_ablate.optim import uphill
+from gan_ablate.models.training import DiscriminatorTurn
+from gan_ablate.optim import Unrolled, uphill
 from gan_ablate.recipe import Recipe
+from gan_ablate.rejection import accepted, log_odds
+from gan_ablate.step import discriminator_loss, generator_loss, unrolled
 from gan_ablate.tricks import assemble, complete, not_applicable
 
 
@@ -146,13 +150,21 @@ def of(module):
 
 def gradients_at(module, batch_step, states, z_d, z_g):
     """Both players' gradients where they are, as vectors, D first; nothing moves."""
-    from gan_ablate.step import discriminator_loss, generator_loss
-
     found = []
     for net, loss, z in ((module.discriminator, discriminator_loss, z_d), (module.generator, generator_loss, z_g)):
         played = loss(module.game, z, batch_step, states)
         found.append(torch.cat([g.flatten() for g in torch.autograd.grad(played.loss, list(net.parameters()))]))
     return found
+
+
+def exactly(module):
+    """A module at rest in float64 and without kinks, for differences; its logits and losses stay float32."""
+    module, now, states = at_rest(module)
+    for part in list(module.modules()):
+        for name, child in part.named_children():
+            if isinstance(child, nn.ReLU | nn.LeakyReLU):
+                setattr(part, name, nn.Softplus())
+    return module.double(), replace(now, real=now.real.double()), states
 
 
 def add(module, changes):
@@ -262,6 +274,107 @@ def test_a_step_that_would_be_bases_is_refused(name):
         complete(Recipe(tricks=(name,)))
 
 
+@proves("consensus_optimisation")
+def test_consensus_adds_the_gradient_of_half_the_square_of_both_gradients():
+    """Mescheder et al., algorithm 1, on a game of two numbers, by hand: f = a b, v = (b, -a), gradient of ||v||^2 / 2."""
+    module, now, states = exactly(small(NSGAN, tricks=["consensus_optimisation:weight=0.5"]))
+    z_d, z_g = torch.randn(2, 8, 64).double()
+    d_weights, g_weights = list(module.discriminator.parameters()), list(module.generator.parameters())
+    for p in (*d_weights, *g_weights):
+        p.grad = torch.zeros_like(p)
+    module._agree(DiscriminatorTurn(now, z_d, {}), z_g, states)
+    added = [torch.cat([p.grad.flatten() for p in own]) for own in (d_weights, g_weights)]
+    # half the square along a direction, by central differences of both gradients where they are
+    direction = [torch.randn_like(x) for x in added]
+
+    def half_square(step):
+        add(module, [step * x for x in direction])
+        v = gradients_at(module, now, states, z_d, z_g)
+        add(module, [-step * x for x in direction])
+        return sum(x.double().square().sum() for x in v) / 2
+
+    slope = (half_square(1e-4) - half_square(-1e-4)) / 2e-4
+    ours = sum((x * y).sum() for x, y in zip(added, direction, strict=True))
+    assert ours.item() == pytest.approx(0.5 * slope.item(), rel=0.01)
+
+
+@proves("consensus_optimisation")
+def test_consensus_is_of_both_players_at_once():
+    with pytest.raises(InputError, match="both set updates"):
+        assemble(Recipe(tricks=("consensus_optimisation", "extragradient")))
+    assert assemble(Recipe(tricks=("consensus_optimisation",)))[1].updates == "simultaneous"
+
+
+@proves("unrolled")
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_the_unrolled_d_is_d_after_the_optimisers_own_steps_and_stays_where_it_is(kind):
+    module, now, states = at_rest(small(NSGAN, tricks=["unrolled:steps=3"]))
+    z = torch.randn(8, 64)
+    d = module.discriminator
+    optimizer = {"SGD": torch.optim.SGD, "Adam": torch.optim.Adam}[kind](d.parameters(), 0.01)
+
+    def learn():
+        optimizer.zero_grad()
+        discriminator_loss(module.game, z, now, states).loss.backward()
+        optimizer.step()
+
+    learn()  # so that Adam has moments
+    before = of(module)[0]
+    ahead = unrolled(module.game, Unrolled(optimizer), z, now, states).discriminator.ahead
+    assert torch.equal(of(module)[0], before)
+    for _ in range(3):
+        learn()
+    for name, p in d.named_parameters():
+        assert torch.allclose(ahead[name], p, atol=1e-5)
+
+
+@proves("unrolled")
+def test_gs_loss_knows_how_ds_steps_depend_on_g():
+    """Of min_x max_y x y after a step of y: y + lr x, so the slope by x is y + 2 lr x. In networks: by differences."""
+    module, now, states = exactly(small(NSGAN, tricks=["unrolled:steps=2"]))
+    z_d, z_g = torch.randn(2, 8, 64).double()
+    optimizer = torch.optim.SGD(module.discriminator.parameters(), 0.5)
+
+    def loss():
+        game = unrolled(module.game, Unrolled(optimizer), z_d, now, states)
+        return generator_loss(game, z_g, now, states).loss
+
+    g = list(module.generator.parameters())
+    slopes = torch.cat([x.flatten() for x in torch.autograd.grad(loss(), g)])
+    short = torch.cat([x.flatten() for x in torch.autograd.grad(generator_loss(module.game, z_g, now, states).loss, g)])
+    direction = slopes / slopes.norm()
+    ends = []
+    for step_ in (1e-3, -1e-3):
+        add(module, [torch.zeros_like(of(module)[0]), step_ * direction])
+        ends.append(loss().item())
+        add(module, [torch.zeros_like(of(module)[0]), -step_ * direction])
+    assert slopes.norm().item() == pytest.approx((ends[0] - ends[1]) / 2e-3, rel=0.02)
+    assert not torch.allclose(slopes, short, rtol=0.05)
+
+
+@proves("latent_optimisation")
+def test_z_takes_a_damped_step_of_the_natural_gradient():
+    """Wu et al., equations 10 to 12: alpha (g g^T + beta I)^-1 g, with g the gradient of D(G(z)) by z."""
+    module, now, states = at_rest(small(NSGAN, tricks=["latent_optimisation:rate=0.7,damping=2"]))
+    z, seen = torch.randn(8, 64, requires_grad=True), []
+    values = module.discriminator(module.generator(z)).logits
+    gradients = [torch.autograd.grad(value, z, retain_graph=True)[0][i] for i, value in enumerate(values)]
+    expected = [
+        x + 0.7 * torch.linalg.solve(torch.outer(g, g) + 2 * torch.eye(64), g)
+        for x, g in zip(z, gradients, strict=True)
+    ]
+    module.generator.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    for loss in (discriminator_loss, generator_loss):
+        seen.clear()
+        loss(module.game, z.detach(), now, states)
+        assert torch.equal(seen[0], z)
+        assert torch.allclose(seen[1], torch.stack(expected), atol=1e-5)
+        assert seen[1].requires_grad == (loss is generator_loss)  # G learns through the step of z as well
+    module.generate(8, seed=0)
+    assert not seen[2].requires_grad
+    assert len(seen) == 3
+
+
 # -- lookahead -------------------------------------------------------------------------------------------------------
 
 
@@ -353,3 +466,43 @@ def test_truncation_acts_at_sampling_alone():
     arm.generator.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     arm.generate(64, seed=0)
     assert 0.19 < seen[0].abs().max() <= 0.2
+
+
+@proves("rejection_sampling")
+def test_what_is_kept_has_the_datas_distribution_where_d_is_optimal_and_gamma_is_0():
+    """p over {0, 1, 2} from q by D's logit log p / q: acceptance p / (q M), and the shares of what is kept are p's."""
+    p, q = torch.tensor([0.2, 0.5, 0.3]), torch.tensor([0.5, 0.3, 0.2])
+    logits = (p / q).log()
+    kept = log_odds(logits, logits.max()).sigmoid().float() * q
+    assert torch.allclose(kept / kept.sum(), p, atol=1e-6)
+    assert kept.sum().item() == pytest.approx(1 / (p / q).max().item(), rel=1e-5)
+
+
+@proves("rejection_sampling")
+def test_the_percentile_sets_how_much_is_kept_and_better_images_are_kept_more():
+    logits = torch.randn(20_000, generator=torch.Generator().manual_seed(0))
+    shares = []
+    for percentile in (20.0, 80.0, 95.0):
+        keep = accepted(logits, logits.max(), torch.Generator().manual_seed(1), percentile=percentile)
+        shares.append(keep.double().mean().item())
+        assert logits[keep].mean() > logits.mean() + 0.1
+    assert shares[0] > 0.6
+    assert 0.4 > shares[1] > shares[2]
+
+
+@proves("rejection_sampling")
+def test_rejection_draws_until_it_has_enough_and_trains_as_base_does():
+    base, arm = (fit(small(DCGAN, tricks=t))[0] for t in ((), ("rejection_sampling",)))
+    ours = weights(arm)
+    assert all(torch.equal(v, ours[k]) for k, v in weights(base).items())
+    images = arm.generate(100, seed=0)
+    assert images.shape == (100, 3, 16, 16)
+    assert torch.equal(images[:30], arm.generate(30, seed=0))
+    assert [k for k, v in weights(arm).items() if not torch.equal(v, ours[k])] == []
+
+    def score(module):
+        x = module.generate(400, seed=0).float() / 127.5 - 1
+        with torch.no_grad():
+            return module.discriminator(x).logits.mean()
+
+    assert score(arm) > score(base)

@@ -16,8 +16,8 @@ from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.weights import advance
-from gan_ablate.optim import bare, gated_step, taken_back, uphill
-from gan_ablate.step import Played, discriminator_loss, generator_loss, untracked
+from gan_ablate.optim import Unrolled, bare, gated_step, taken_back, uphill
+from gan_ablate.step import Played, discriminator_loss, generator_loss, unrolled, untracked
 from gan_ablate.trick import States, Step
 from gan_ablate.trick import players as player_parameters
 
@@ -132,8 +132,11 @@ class Training(Sampler):
             advance(self.generator)
         z = self._z("latents_g", len(step.real)) if bp.fresh_latents else turn.z
         with frozen(self.discriminator):
-            played = self._play(generator_loss, players.generator, players.backward, z, step, states)
+            loss_of: Any = self._unrolled(players, turn) if bp.unrolled else generator_loss
+            played = self._play(loss_of, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
+        if bp.consensus:
+            self._agree(turn, z, states)
         if bp.updates == "extrapolated":
             self._extrapolate(players, turn, z, states)
         found = played.step.detached()
@@ -177,6 +180,30 @@ class Training(Sampler):
             self._play(discriminator_loss, players.discriminator, players.backward, turn.z, turn.step, states)
             with frozen(self.discriminator):
                 self._play(generator_loss, players.generator, players.backward, z, turn.step, states)
+
+    def _agree(self, turn: DiscriminatorTurn, z: Tensor, states: States) -> None:
+        """Adds to both players' gradients that of half the square of both (Mescheder et al. 2017, algorithm 1)."""
+        parameters = [*self.discriminator.parameters(), *self.generator.parameters()]
+        with untracked(self.generator), untracked(self.discriminator), self._precision():
+            d = discriminator_loss(self.game, turn.z, turn.step, states, through_g=True).loss
+            g = generator_loss(self.game, z, turn.step, states).loss
+        gradients = [
+            *torch.autograd.grad(d, list(self.discriminator.parameters()), create_graph=True, allow_unused=True),
+            *torch.autograd.grad(g, list(self.generator.parameters()), create_graph=True, allow_unused=True),
+        ]
+        half_square = torch.stack([v.square().sum() for v in gradients if v is not None]).sum() / 2
+        for p, more in zip(parameters, torch.autograd.grad(half_square, parameters, allow_unused=True), strict=True):
+            if more is not None and p.grad is not None:
+                p.grad.add_(more, alpha=self.blueprint.consensus)
+
+    def _unrolled(self, players: Players, turn: DiscriminatorTurn) -> Any:
+        """G's loss against D as it is after further updates, on the batch and z of its last one."""
+
+        def loss_of(game: Any, z: Tensor, step: Step, states: States) -> Played:
+            update = Unrolled(players.discriminator)
+            return generator_loss(unrolled(game, update, turn.z, step, states), z, step, states)
+
+        return loss_of
 
     def _update_discriminator(self, players: Players, loss: Tensor, found: Step, states: States) -> None:
         self._update(players.discriminator, loss, self.blueprint.d_gate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import Trick, register
+from gan_ablate.tricks.needs import PROBABILITIES
 
 
 @register("truncation")
@@ -23,3 +24,24 @@ class Truncation(Trick):
     def edit(self, blueprint: Blueprint) -> Blueprint:
         latents = Factory("gan_ablate.interpolation:truncated", {"threshold": self.threshold})
         return replace(blueprint, sample_latents=latents)
+
+
+@register("rejection_sampling")
+class RejectionSampling(Trick):
+    """Of a trained G's images keep those that D takes for real more readily: training is base's.
+
+    D is taken as it is: the paper first trains its last layer on, and without penalties, so that its answers are
+    probabilities.
+    """
+
+    paper = "Azadi et al. 2019 (discriminator rejection sampling), algorithm 1 and section 3.2"
+    recommended_by = "P"
+    models = "DN"
+    needs = (PROBABILITIES,)
+    shares_weights = True
+    bounds = {"percentile": (0.0, 100.0)}
+    percentile: float = 80.0  # of F over a batch, whose image is kept with probability 1/2
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        choice = Factory("gan_ablate.rejection:accepted", {"percentile": self.percentile})
+        return replace(blueprint, sample_choice=choice)

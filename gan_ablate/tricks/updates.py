@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import OVER_0, Step, Trick, players, register
-from gan_ablate.tricks.needs import ADAM, ONE_STEP_EACH
+from gan_ablate.tricks.needs import ADAM, ONE_STEP_EACH, UNROLLABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,3 +168,66 @@ class SharpnessAware(Trick):
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, sharpness=self.rho)
+
+
+@register("consensus_optimisation")
+class ConsensusOptimisation(Trick):
+    """Both players also make both gradients small: a third loss, weight / 2 * ||v||^2, that they share.
+
+    v is the gradient of each player's loss by its own weights, and both move at once, as in the authors' code. That has
+    RMSprop; here they keep their optimisers.
+    """
+
+    paper = "Mescheder et al. 2017 (The numerics of GANs), algorithm 1 and section 5 (gamma 10)"
+    recommended_by = "P"
+    models = "DN"
+    needs = (ONE_STEP_EACH,)
+    bounds = {"weight": (OVER_0, 1e6)}
+    weight: float = 10.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, updates="simultaneous", consensus=self.weight)
+
+
+@register("unrolled")
+class Unrolled(Trick):
+    """G's loss is against D as it is some updates later, and knows how those depend on G.
+
+    All of D's updates are on the batch of its last step. D itself takes none of them.
+    """
+
+    paper = "Metz et al. 2017, equations 7 and 9 and section 2.3 (Adam unrolled), section 3.2 (5 steps)"
+    recommended_by = "P"
+    models = "DN"
+    needs = (UNROLLABLE,)
+    conflicts = (
+        *(
+            "simultaneous_updates",
+            "extragradient",
+            "consensus_optimisation",
+        ),  # D's moments are not there before its step
+        *("negative_momentum", "optimistic_adam"),  # other equations than those that are unrolled
+    )
+    bounds = {"steps": (1, 100)}
+    steps: int = 5  # of D
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, unrolled=self.steps)
+
+
+@register("latent_optimisation")
+class LatentOptimisation(Trick):
+    """In training z takes a step of the natural gradient towards what D takes for real, before both players' losses.
+
+    The paper's z is uniform and clipped; that of normal numbers here has no bounds. Sampling is from the draw.
+    """
+
+    paper = "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5)"
+    recommended_by = "P"
+    bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6)}
+    rate: float = 0.9
+    damping: float = 5.0
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        options = {"rate": self.rate, "damping": self.damping}
+        return replace(blueprint, latent_step=Factory("gan_ablate.interpolation:towards_d", options))
