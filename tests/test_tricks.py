@@ -59,7 +59,7 @@ CATALOGUE = {
         experience_replay fresh_generator_batch adam_beta1 ttur n_critic n_generator lr_decay historical_averaging
         generator_ema conditional projection
         adam_epsilon adam_beta2 negative_momentum optimistic_adam lookahead sharpness_aware truncation
-        self_attention equalised_learning_rate multi_scale_discriminator style_modulation path_length
+        self_attention equalised_learning_rate multi_scale_discriminator style_modulation path_length progressive_growing
         latent_optimisation""",
     "D": """fully_connected no_batch_norm batch_norm_everywhere leaky_slope sigmoid_output default_init kernel_5
         kernel_3 joint_batches batch_size conditional_batch_norm""",

@@ -13,6 +13,7 @@ from trick_tools import proves, step, trick
 from gan_ablate import DCGAN, NSGAN, WGANGP
 from gan_ablate.errors import InputError
 from gan_ablate.nets.attention import SelfAttention
+from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.style import ModulatedConvolution
 from gan_ablate.nets.weights import Scaled
 from gan_ablate.recipe import Recipe
@@ -279,3 +280,67 @@ def test_path_length_moves_g_towards_one_length_in_all_directions():
         state = own.advance(state, now)
         spread.append((scales.max() / scales.abs().min()).item())
     assert spread[-1] < spread[0] / 2
+
+
+# -- progressive growing ---------------------------------------------------------------------------------------------
+
+
+def grown(name, share, **fields):
+    module = small(NSGAN, tricks=[name], **fields)
+    for network in (module.generator, module.discriminator):
+        grow(network, torch.tensor(share))
+    return module
+
+
+@proves("progressive_growing")
+def test_resolutions_and_fades_take_turns_until_the_last_is_whole():
+    g = grown("progressive_growing:until=0.8", 0.0, size=32).generator  # 4, 8, 16 and 32 pixels: 6 turns
+    shares = {0.0: 0, 0.1: 0, 0.2: 0.5, 0.8 / 3: 1, 0.35: 1, 0.4 + 0.2 / 3: 1.5, 0.6: 2, 0.8: 3, 0.99: 3}
+    for share, level in shares.items():
+        grow(g, torch.tensor(share))
+        assert g.level.item() == pytest.approx(level, abs=1e-5)
+
+
+@proves("progressive_growing")
+@pytest.mark.parametrize(("share", "pixels"), [(0.0, 4), (0.2, 8), (0.6, 16)])
+def test_images_are_as_coarse_as_the_level_and_d_sees_no_finer(share, pixels):
+    module = grown("progressive_growing", share)
+    x = module.generator(torch.randn(3, 64))
+    blocks = F.interpolate(F.avg_pool2d(x, 16 // pixels), scale_factor=16 / pixels)
+    assert torch.allclose(x, blocks, atol=1e-6)
+    assert pixels == 4 or not torch.allclose(x, F.interpolate(F.avg_pool2d(x, 32 // pixels), scale_factor=32 / pixels))
+    y = pictures(3)
+    coarse = F.interpolate(F.avg_pool2d(y, 16 // pixels), scale_factor=16 / pixels)
+    answers = [module.discriminator(image).logits for image in (y, coarse)]
+    assert torch.allclose(*answers, atol=1e-5)
+
+
+@proves("progressive_growing")
+def test_a_fade_is_a_blend_of_two_resolutions_in_both_players():
+    """Karras et al., figure 2b: (1 - alpha) times the coarser one doubled, and alpha times the finer one."""
+    module, z, x = grown("progressive_growing", 0.0), torch.randn(3, 64), pictures(3)
+    output, ends = module.generator.output, []
+    module.generator.output = nn.Identity()  # a blend of images before tanh
+    for share in (0.0, 0.25, 0.1875):  # levels 0, 1 and 0.5
+        for network in (module.generator, module.discriminator):
+            grow(network, torch.tensor(share))
+        ends.append((module.generator(z), module.discriminator(x).hidden[-1]))
+    for coarse, fine, between in zip(*ends, strict=True):
+        assert torch.allclose(between, (coarse + fine) / 2, atol=1e-5)
+        assert not torch.allclose(coarse, fine, atol=1e-3)
+    assert isinstance(output, nn.Tanh)
+
+
+@proves("progressive_growing")
+def test_layers_that_have_no_part_yet_stay_as_they_were_drawn_and_all_move_at_the_end():
+    start, build = (
+        small(NSGAN, tricks=["progressive_growing"]),
+        lambda **f: small(NSGAN, tricks=["progressive_growing"], **f),
+    )
+    early, _ = fit(build(steps=40), max_steps=4)  # of 2 * 40 updates: level 0
+    late, _ = fit(build(steps=8))
+    for name in ("generator.up.1.0.weight", "generator.last.2.weight", "discriminator.first.0.0.weight"):
+        drawn, soon, then = (dict(m.named_parameters())[name] for m in (start, early, late))
+        assert torch.equal(drawn, soon)
+        assert not torch.equal(drawn, then)
+    assert not torch.equal(start.generator.project.weight, early.generator.project.weight)

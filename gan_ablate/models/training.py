@@ -15,6 +15,7 @@ from gan_ablate.data.torch_sets import batch_of
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
+from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import Unrolled, bare, gated_step, taken_back, uphill
 from gan_ablate.step import Played, discriminator_loss, generator_loss, unrolled, untracked
@@ -116,6 +117,8 @@ class Training(Sampler):
         if first:
             self._first_values(step, z)
         states = self._state(step)
+        for network in (self.generator, self.discriminator):
+            grow(network, self.t)
         if self.blueprint.d_finish:
             advance(self.discriminator)
         played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gan_ablate.trick import State
 
 PLAYERS = ("d", "g", "both")
+PLAYER_CLASSES = ("Generator", "Discriminator")
 STYLE = "gan_ablate.nets.style"
 
 
@@ -142,6 +143,27 @@ class StyleModulation(Trick):
             g_norm=None,  # demodulation stands in its place
             g_finish=(*blueprint.g_finish, Factory(f"{STYLE}:draw_styles")),
         )
+
+
+@register("progressive_growing")
+class ProgressiveGrowing(Trick):
+    """Both players start at the coarsest resolution, and finer ones are faded in, one after another.
+
+    The paper gives each resolution and each fade as many images. All resolutions are computed throughout, so that
+    shapes do not change: it saves no time here. While one is faded in, D sees real images of the finer one.
+    """
+
+    paper = "Karras et al. 2018, section 2 and figure 2"
+    recommended_by = "P"
+    needs = (CONVOLUTIONS, IMAGES)
+    conflicts = ("deep_discriminator", "self_attention", "multi_scale_discriminator")
+    bounds = {"until": (1e-3, 1.0)}
+    until: float = 0.5  # share of training after which the last resolution is whole
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        networks = (Factory(f"gan_ablate.nets.progressive:{name}", {"until": self.until}) for name in PLAYER_CLASSES)
+        generator, discriminator = networks
+        return replace(blueprint, generator=generator, discriminator=discriminator)
 
 
 @register("path_length")
