@@ -14,8 +14,8 @@ from trick_tools import proves, step, trick
 from gan_ablate import DCGAN, NSGAN, WGANGP
 from gan_ablate.adam import GameAdam
 from gan_ablate.errors import InputError
+from gan_ablate.models.gradients import DiscriminatorTurn, agree
 from gan_ablate.models.rounds import Players
-from gan_ablate.models.training import DiscriminatorTurn
 from gan_ablate.optim import Unrolled, uphill
 from gan_ablate.recipe import Recipe
 from gan_ablate.rejection import accepted, log_odds
@@ -282,7 +282,7 @@ def test_consensus_adds_the_gradient_of_half_the_square_of_both_gradients():
     d_weights, g_weights = list(module.discriminator.parameters()), list(module.generator.parameters())
     for p in (*d_weights, *g_weights):
         p.grad = torch.zeros_like(p)
-    module._agree(DiscriminatorTurn(now, z_d, {}), z_g, states)
+    agree(module, DiscriminatorTurn(now, z_d, {}), z_g, states)
     added = [torch.cat([p.grad.flatten() for p in own]) for own in (d_weights, g_weights)]
     # half the square along a direction, by central differences of both gradients where they are
     direction = [torch.randn_like(x) for x in added]

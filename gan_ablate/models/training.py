@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,27 +12,20 @@ from torch import Tensor, nn
 from gan_ablate.data.images import to_float
 from gan_ablate.data.module import Batches
 from gan_ablate.data.torch_sets import batch_of
+from gan_ablate.models.gradients import DiscriminatorTurn, agree, extrapolate, sharpen, unroll
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.weights import advance
-from gan_ablate.optim import Unrolled, bare, gated_step, taken_back, uphill
-from gan_ablate.step import Played, discriminator_loss, generator_loss, unrolled, untracked
+from gan_ablate.optim import gated_step
+from gan_ablate.step import Played, discriminator_loss, generator_loss
 from gan_ablate.trick import States, Step
 from gan_ablate.trick import players as player_parameters
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
 SHOWN = ("d_loss", "g_loss")  # what callbacks and the progress bar get of a record
 RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
-
-
-class DiscriminatorTurn(NamedTuple):
-    """What D's turn leaves to G's."""
-
-    step: Step  # with what was found, detached
-    z: Tensor  # (N, latent_dim)
-    record: Record
 
 
 class Training(Sampler):
@@ -135,13 +128,13 @@ class Training(Sampler):
             advance(self.generator)
         z = self._z("latents_g", len(step.real)) if bp.fresh_latents else turn.z
         with frozen(self.discriminator):
-            loss_of: Any = self._unrolled(players, turn) if bp.unrolled else generator_loss
+            loss_of: Any = unroll(players, turn) if bp.unrolled else generator_loss
             played = self._play(loss_of, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
         if bp.consensus:
-            self._agree(turn, z, states)
+            agree(self, turn, z, states)
         if bp.updates == "extrapolated":
-            self._extrapolate(players, turn, z, states)
+            extrapolate(self, players, turn, z, states)
         found = played.step.detached()
         if bp.updates != "alternating":
             self._update_discriminator(players, played.loss, found, states)
@@ -162,51 +155,9 @@ class Training(Sampler):
         optimizer.zero_grad()
         backward(played.loss)
         self.finite &= torch.isfinite(played.loss.detach())
-        if (distance := self.blueprint.sharpness) is not None:
-            with uphill(optimizer, distance), untracked(self.generator), untracked(self.discriminator):
-                with self._precision():
-                    worse: Played = loss_of(self.game, z, step, states)
-                optimizer.zero_grad()
-                backward(worse.loss)
+        if self.blueprint.sharpness is not None:
+            sharpen(self, loss_of, optimizer, backward, z, step, states)
         return played
-
-    def _extrapolate(self, players: Players, turn: DiscriminatorTurn, z: Tensor, states: States) -> None:
-        """Both players' gradients, in place, where one update of each leads; the weights are as before.
-
-        Gidel et al. 2019, algorithm 4, on one batch: the optimisers' moments take in both gradients. The two points
-        share the batch and z (Mishchenko et al. 2020), so that no arm's draws move.
-        """
-        with taken_back(players.discriminator, players.generator):
-            for optimizer in map(bare, players[:2]):
-                self._clip_and_schedule(optimizer)
-                optimizer.step()
-            self._play(discriminator_loss, players.discriminator, players.backward, turn.z, turn.step, states)
-            with frozen(self.discriminator):
-                self._play(generator_loss, players.generator, players.backward, z, turn.step, states)
-
-    def _agree(self, turn: DiscriminatorTurn, z: Tensor, states: States) -> None:
-        """Adds to both players' gradients that of half the square of both (Mescheder et al. 2017, algorithm 1)."""
-        parameters = [*self.discriminator.parameters(), *self.generator.parameters()]
-        with untracked(self.generator), untracked(self.discriminator), self._precision():
-            d = discriminator_loss(self.game, turn.z, turn.step, states, through_g=True).loss
-            g = generator_loss(self.game, z, turn.step, states).loss
-        gradients = [
-            *torch.autograd.grad(d, list(self.discriminator.parameters()), create_graph=True, allow_unused=True),
-            *torch.autograd.grad(g, list(self.generator.parameters()), create_graph=True, allow_unused=True),
-        ]
-        half_square = torch.stack([v.square().sum() for v in gradients if v is not None]).sum() / 2
-        for p, more in zip(parameters, torch.autograd.grad(half_square, parameters, allow_unused=True), strict=True):
-            if more is not None and p.grad is not None:
-                p.grad.add_(more, alpha=self.blueprint.consensus)
-
-    def _unrolled(self, players: Players, turn: DiscriminatorTurn) -> Any:
-        """G's loss against D as it is after further updates, on the batch and z of its last one."""
-
-        def loss_of(game: Any, z: Tensor, step: Step, states: States) -> Played:
-            update = Unrolled(players.discriminator)
-            return generator_loss(unrolled(game, update, turn.z, step, states), z, step, states)
-
-        return loss_of
 
     def _update_discriminator(self, players: Players, loss: Tensor, found: Step, states: States) -> None:
         self._update(players.discriminator, loss, self.blueprint.d_gate)
