@@ -207,6 +207,7 @@ class Unrolled(Trick):
             "consensus_optimisation",
         ),  # D's moments are not there before its step
         *("negative_momentum", "optimistic_adam"),  # other equations than those that are unrolled
+        "weight_norm",  # its lengths may be no part of what is trained
     )
     bounds = {"steps": (1, 100)}
     steps: int = 5  # of D
