@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
-STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
+STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "settle", "averaged")
 # Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
 COARSEST = 8  # pixels of a pyramid's last level, at most (Denton et al. 2015, section 4.1)
 PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
@@ -145,6 +145,8 @@ class Blueprint:
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
     d_joint: Build | None = None  # (features, latent_dim) -> Module with `out_features`: (features, codes) -> (N, J)
     d_codes: Build | None = None  # (features) -> Module: (N, features) -> what D tells of G's codes (N, Q)
+    g_attention: Build | None = None  # (channels, side) -> Module behind a hidden map of that side, or None
+    d_attention: Build | None = None  # the same in D
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
@@ -156,10 +158,18 @@ class Blueprint:
     n_generator: int = 1  # G steps per round
     d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
     g_gate: Build | None = None
+    # how the two gradients of a round are taken: each player's after the other's update (alternating), both before
+    # either update (simultaneous), or both at the point where such an update leads (extrapolated)
+    updates: str = "alternating"
+    consensus: float = 0.0  # weight of half the square of both gradients' norms, in both players' losses
+    unrolled: int = 0  # D's updates that G's loss looks ahead by
+    sharpness: float | None = None  # how far uphill each player's gradient is taken, as a 2-norm of all its weights
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
+    latent_step: Build | None = None  # (z, z -> D's values (N,), whether differentiably) -> z, in training
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
+    sample_choice: Build | None = None  # (D's values (N,), their greatest, noise) -> (N,) bool: kept at sampling
 
     def critic_steps(self, g_steps: int) -> int:
         """D steps of the round that begins after `g_steps` G steps."""

@@ -1,6 +1,9 @@
-"""Paths between latents."""
+"""Latents other than the draw: half way between two, of a truncated normal, or moved to where D answers more."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -22,3 +25,28 @@ def midpoints(z: Tensor, noise: torch.Generator, *, path: str) -> Tensor:
     """z (N, D) from N(0, 1) -> (N, D) half way to another draw."""
     other = torch.randn(z.shape, generator=noise, device=z.device)
     return {"lerp": lerp, "slerp": slerp}[path](z, other, 0.5)
+
+
+def truncated(z: Tensor, noise: torch.Generator, *, threshold: float) -> Tensor:
+    """z (N, D) from N(0, 1) -> (N, D) from N(0, 1) given that each number lies within +-threshold.
+
+    Brock et al. 2019, section 3.1, draw again what lies beyond. This is that distribution, as a function of the draw:
+    Phi^-1(1/2 + (Phi(z) - 1/2) * (2 Phi(threshold) - 1)), so that arms share it.
+    """
+    most = math.erf(threshold / math.sqrt(2))
+    inside = math.sqrt(2) * ((z.double() / math.sqrt(2)).erf() * most).erfinv()  # float32's erf is 1 from 4 on
+    return inside.clamp(-threshold, threshold).to(z.dtype)
+
+
+def towards_d(
+    z: Tensor, values: Callable[[Tensor], Tensor], *, differentiably: bool, rate: float, damping: float
+) -> Tensor:
+    """z (N, D) -> z + rate * g / (damping + ||g||^2), g the gradient of D's values (N,) by z.
+
+    Wu et al. 2019, equation 12: one step of the natural gradient, with an approximate Fisher matrix.
+    differentiably: with g's dependence on the weights.
+    """
+    with torch.enable_grad():
+        start = z.detach().requires_grad_()
+        (g,) = torch.autograd.grad(values(start).sum(), start, create_graph=differentiably)
+    return z + rate * g / (damping + g.square().sum(1, keepdim=True))

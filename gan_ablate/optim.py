@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,8 +56,7 @@ def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> Non
 @torch.no_grad()
 def gated_step(optimizer: Any, gate: Tensor) -> None:
     """An optimiser's step that leaves weights and moments as they were where `gate` () is false; no value is read."""
-    inner = getattr(optimizer, "optimizer", optimizer)  # Lightning wraps optimisers
-    parameters = [p for group in inner.param_groups for p in group["params"]]
+    inner, parameters = bare(optimizer), weights_of(optimizer)
     before = [p.clone() for p in parameters]
     moments = {p: {k: v.clone() for k, v in inner.state[p].items() if torch.is_tensor(v)} for p in parameters}
     optimizer.step()
@@ -64,3 +65,68 @@ def gated_step(optimizer: Any, gate: Tensor) -> None:
         for key, value in inner.state[p].items():
             if torch.is_tensor(value):
                 value.copy_(torch.where(gate, value, moments[p].get(key, torch.zeros_like(value))))
+
+
+def bare(optimizer: Any) -> Any:
+    """The optimiser without what Lightning wraps it in, which counts its steps."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def weights_of(optimizer: Any) -> list[Tensor]:
+    """All weights that an optimiser trains."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+class Unrolled:
+    """An optimiser's next updates as differentiable functions of the gradients; the optimiser itself stays as it is.
+
+    Adam goes on from its moments, without weight decay (Metz et al. 2017, section 2.3: "we unroll Adam"); any other is
+    taken for plain gradient descent, as in their equation 7.
+    """
+
+    def __init__(self, optimizer: Any) -> None:
+        (self.group,) = bare(optimizer).param_groups
+        held = [bare(optimizer).state[p] for p in self.group["params"]]
+        self.adam = "betas" in self.group
+        if self.adam:
+            self.moments = [(s["exp_avg"].clone(), s["exp_avg_sq"].clone()) for s in held]
+            self.steps = held[0]["step"].clone()
+
+    def __call__(self, weights: Mapping[str, Tensor], gradients: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        lr, changes = self.group["lr"], gradients
+        if self.adam:
+            (beta1, beta2), eps = self.group["betas"], self.group["eps"]
+            self.steps = self.steps + 1
+            self.moments = [
+                (m.lerp(g, 1 - beta1), v.lerp(g.square(), 1 - beta2))
+                for (m, v), g in zip(self.moments, gradients, strict=True)
+            ]
+            one, two = 1 - beta1**self.steps, 1 - beta2**self.steps
+            # a root has no slope at 0, where a weight that never had a gradient stands
+            changes = tuple((m / one) / ((v / two + 1e-24).sqrt() + eps) for m, v in self.moments)
+        return {name: w - lr * change for (name, w), change in zip(weights.items(), changes, strict=True)}
+
+
+@contextmanager
+def taken_back(*optimizers: Any) -> Iterator[None]:
+    """The optimisers' weights, whatever happens to them within, are as before afterwards."""
+    weights = [p for optimizer in optimizers for p in weights_of(optimizer)]
+    before = [p.detach().clone() for p in weights]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for p, old in zip(weights, before, strict=True):
+                p.copy_(old)
+
+
+@contextmanager
+def uphill(optimizer: Any, distance: float) -> Iterator[None]:
+    """Within: the weights at theta + distance * g / ||g||, g their gradient (Foret et al. 2021, equation 2, p = 2)."""
+    gradients = [(p, p.grad) for p in weights_of(optimizer) if p.grad is not None]
+    scale = distance / (torch.nn.utils.get_total_norm([g for _, g in gradients]) + 1e-12)
+    with taken_back(optimizer):
+        with torch.no_grad():
+            for p, g in gradients:
+                p.add_(g * scale)
+        yield

@@ -87,13 +87,14 @@ class Played:
     step: Step  # the step that was given, with G's newest fakes and D's answers
 
 
-def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
+def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, through_g: bool = False) -> Played:
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
-    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    z: (N, latent_dim) from N(0, 1). through_g: the loss has gradients by the parameters of G's side too. Found: `z`,
+    `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
     """
-    with torch.no_grad():  # of the players on G's side
-        z = game.latents(z, step, states)
+    with torch.set_grad_enabled(through_g):  # of the players on G's side
+        z = _latents(game, z, step, states)
         fake = game.rules.fake(game, step.real, z, step.labels)
         real_seen = game.rules.real(game, step.real, z)
     step = game.with_found(step, states, z=z, fake=fake.x)
@@ -112,10 +113,49 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Pla
         loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
     for penalty in game.blueprint.penalties:
         seen = real_inputs.whole(), fake_inputs[0].whole()
-        loss = loss + penalty(lambda x: game.answer(real_inputs.like(x), step).logits, *seen, step)
+        loss = loss + penalty(lambda x: game.answer(real_inputs.like(x), step).values, *seen, step)
     for term in game.blueprint.d_terms:
         loss = loss + term(game, step)
     return Played(game.chain.d_loss(loss, step, states), step)
+
+
+def _latents(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
+    """z (N, latent_dim) from N(0, 1) as G sees it in training."""
+    z = game.latents(z, step, states)
+    if game.blueprint.latent_step is None:
+        return z
+
+    def values(z: Tensor) -> Tensor:
+        seen = game.rules.fake(game, step.real, z, step.labels)
+        return game.answer(game.inputs(seen, step, states), step).values
+
+    with untracked(game.generator), untracked(game.discriminator):
+        return game.blueprint.latent_step(z, values, differentiably=torch.is_grad_enabled())
+
+
+class Ahead(nn.Module):
+    """A network with other parameters in place of its own."""
+
+    def __init__(self, network: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.network, self.ahead = network, dict(parameters)
+
+    def forward(self, *inputs: Any) -> Any:
+        return torch.func.functional_call(self.network, self.ahead, inputs)
+
+
+def unrolled(game: Game, update: Any, z: Tensor, step: Step, states: States) -> Game:
+    """The game with D as it is after further updates, as a function of G's parameters (Metz et al. 2017, equation 7).
+
+    update: an `optim.Unrolled` of D's optimiser. All updates are on one batch.
+    """
+    weights = {name: p.detach().requires_grad_() for name, p in game.d_parameters.items()}
+    for _ in range(game.blueprint.unrolled):
+        ahead = replace(game, discriminator=Ahead(game.discriminator, weights))
+        with untracked(game.generator), untracked(game.discriminator):
+            loss = discriminator_loss(ahead, z, step, states, through_g=True).loss
+        weights = update(weights, torch.autograd.grad(loss, list(weights.values()), create_graph=True))
+    return replace(game, discriminator=Ahead(game.discriminator, weights))
 
 
 def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, Critique]:
@@ -131,7 +171,7 @@ def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
 
     z: (N, latent_dim) from N(0, 1). Found: `z`, `fake` and `fake_critique`.
     """
-    z = game.latents(z, step, states)
+    z = _latents(game, z, step, states)
     fake = game.rules.fake(game, step.real, z, step.labels)
     step = game.with_found(step, states, z=z, fake=fake.x)
     fake_inputs = game.inputs(fake, step, states)
@@ -144,8 +184,9 @@ def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     loss = game.objective.generator(answer.logits, real and real.logits)
     if game.rules.encodes and real:
         loss = loss + game.objective.encoder(real.logits)
-    with untracked(game.generator):  # what tricks send through G is not what is sampled
-        loss = game.chain.g_loss(loss, step, states)
+    if game.uses("g_loss"):
+        with untracked(game.generator):  # what tricks send through G is not what is sampled
+            loss = game.chain.g_loss(loss, step, states)
     for term in game.blueprint.g_terms:
         loss = loss + term(game, step)
     return Played(loss, step)

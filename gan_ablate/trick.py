@@ -60,6 +60,7 @@ class Step:
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
     z: Tensor | None = None  # (N, latent_dim) as G saw it; None before it is drawn
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
+    latent_dim: int = 0  # numbers in z
 
     def detached(self) -> Step:
         """The step as it is after an update: images and answers without their graphs."""
@@ -113,6 +114,9 @@ class Trick:
     replaces: ClassVar[str] = ""  # the hook whose value it replaces: there it runs before the tricks that add to it
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}  # parameter -> least and greatest allowed value
     choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # parameter -> the words it may be
+    # parameters that came when runs without them were kept: a spec names them where they are not at their defaults,
+    # so that those runs keep their ids
+    later: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -178,6 +182,9 @@ class Trick:
 
     def project(self, parameters: list[Tensor], step: Step, state: State) -> None:
         """After D's update: D's parameters, changed in place under no_grad (clipping)."""
+
+    def settle(self, parameters: Mapping[str, Tensor], step: Step, state: State) -> None:
+        """After G's update: both players' parameters as `players` names them, changed in place under no_grad."""
 
     def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: State) -> Mapping[str, Tensor]:
         """G's live parameters by name -> the parameters that sampling and evaluation see."""
@@ -255,8 +262,23 @@ class Chain(Trick):
         for i in self._users["project"]:
             self.tricks[i].project(parameters, step, state[i])
 
+    def settle(self, parameters: Mapping[str, Tensor], step: Step, state: Any) -> None:
+        for i in self._users["settle"]:
+            self.tricks[i].settle(parameters, step, state[i])
+
     def averaged(self, parameters: Mapping[str, Tensor], step: Step | None, state: Any) -> Mapping[str, Tensor]:
         return self._fold("averaged", parameters, step, state)
+
+
+def players(step: Step) -> dict[str, Tensor]:
+    """Both players' parameters, under names that a trick's state can have."""
+    both = {"g": step.g_parameters, "d": step.d_parameters}
+    return {state_name(f"{player}.{n}"): p for player, parameters in both.items() for n, p in parameters.items()}
+
+
+def state_name(parameter: str) -> str:
+    """A parameter's name as that of a tensor of a trick's state, which holds no dots."""
+    return parameter.replace(".", "|")
 
 
 REGISTRY: dict[str, type[Trick]] = {}
@@ -306,8 +328,10 @@ def build(spec: TrickSpec) -> Trick:
 
 
 def spec_of(trick: Trick, name: str) -> TrickSpec:
-    """The spec that names a trick, with all its parameters."""
-    return TrickSpec(name, {f.name: getattr(trick, f.name) for f in fields(trick)})
+    """The spec that names a trick, with all its parameters; of those that came later, the ones that were changed."""
+    values = {f.name: getattr(trick, f.name) for f in fields(trick)}
+    unchanged = {f.name for f in fields(trick) if f.name in trick.later and values[f.name] == f.default}
+    return TrickSpec(name, {k: v for k, v in values.items() if k not in unchanged})
 
 
 def parameters_of(cls: type[Trick]) -> Iterator[tuple[str, Any]]:

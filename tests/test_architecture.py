@@ -32,7 +32,19 @@ FREE_OF_TORCH = [
 # `__main__` is an entry point: nobody imports it, and it may call the command line.
 PLAIN = {"errors", "outcomes", "recipe", "__init__"}
 BUILD = PLAIN | {"blueprint", "trick", "presets", "systems"}
-MODELS = BUILD | {"rules", "tricks", "nets", "losses", "penalties", "optim", "interpolation", "step", "data"}
+MODELS = BUILD | {
+    "rules",
+    "tricks",
+    "nets",
+    "losses",
+    "penalties",
+    "optim",
+    "adam",
+    "rejection",
+    "interpolation",
+    "step",
+    "data",
+}
 FILES = {"untrusted", "publishing", "trust", "sources", "layout"}
 EXPAND = BUILD | {"tricks", "study", "trust", "layout"}
 READ = EXPAND | FILES | {"results"}
@@ -59,6 +71,8 @@ MAY_IMPORT = {
     "losses": {"trick"},
     "penalties": {"trick"},
     "optim": set(),
+    "adam": set(),
+    "rejection": set(),
     "interpolation": set(),
     "rules": {"nets", "trick"},
     "step": {"blueprint", "nets", "trick", "rules"},
@@ -156,7 +170,7 @@ def test_commands_that_train_nothing_do_not_import_torch(module):
 def test_no_room_below_the_tricks_names_one():
     from gan_ablate.tricks import trick_names
 
-    rooms = """nets models step.py losses.py penalties.py optim.py interpolation.py blueprint.py trick.py data evaluate
+    rooms = """nets models step.py losses.py penalties.py optim.py adam.py rejection.py interpolation.py blueprint.py trick.py data evaluate
         study store sweep uplink""".split()
     for room in rooms:
         path = PACKAGE / room

@@ -142,10 +142,13 @@ def test_tricks_lists_all_with_papers(capsys):
     assert "always paired by seed" in capsys.readouterr().out
 
 
-def test_ablation_sweep_holds_every_trick():
-    with open("sweeps/ablation.yaml") as file:
-        arms = {str(a).partition(":")[0] for a in yaml.safe_load(file)["arms"]}
-    assert arms == set(trick_names())
+def test_the_sweeps_of_the_catalogue_hold_every_trick():
+    studies = [yaml.safe_load(Path(f"sweeps/{name}.yaml").read_text()) for name in ("ablation", "modern_tricks")]
+    old, new = ({a.partition(":")[0] for a in study["arms"] if isinstance(a, str)} for study in studies)
+    assert old | new == set(trick_names())
+    assert {k: v for k, v in studies[0].items() if k in ("base", "models")} == {
+        k: v for k, v in studies[1].items() if k in ("base", "models")
+    }
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import test_tricks_losses
+import test_tricks_modern_nets
 import test_tricks_nets
+import test_tricks_updates
 import torch
 from test_models import fit, images, small, weights
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -33,6 +35,7 @@ SOONER = {
     "ada": "ada:images=8,target=-1",
     "label_flipping": "label_flipping:p=0.5",
     "gradient_clipping": "gradient_clipping:max_norm=0.01",
+    "lookahead": "lookahead:k=2",
 }
 CELLS = [
     (model, SOONER.get(name, name))
@@ -45,7 +48,8 @@ CATALOGUE = {
     "DN": """label_smoothing label_smoothing_two_sided soft_labels label_flipping saturating flipped_generator_labels
         inverted_generator_loss lsgan hinge f_gan relativistic auxiliary_generator_loss kl_hybrid vae_hybrid
         gradient_penalty dragan virtual_batch_norm adam_lr sgd_discriminator loss_balancing auxiliary_classifier
-        semi_supervised""",
+        semi_supervised simultaneous_updates extragradient patch_discriminator consensus_optimisation unrolled
+        rejection_sampling""",
     "W": "wgan_clip no_gradient_penalty gp_weight rmsprop",
     "DNW": """feature_matching r1 r2 spectral_norm weight_norm gradient_clipping consistency lecam diff_augment ada
         instance_noise instance_noise_constant generator_noise generator_dropout generator_dropout_train_only
@@ -53,7 +57,10 @@ CATALOGUE = {
         layer_norm group_norm pixel_norm leaky_relu_generator orthogonal_init pixel_shuffle resize_convolution residual
         wide_discriminator deep_discriminator wide_generator minibatch_discrimination minibatch_stddev
         experience_replay fresh_generator_batch adam_beta1 ttur n_critic n_generator lr_decay historical_averaging
-        generator_ema conditional projection""",
+        generator_ema conditional projection
+        adam_epsilon adam_beta2 negative_momentum optimistic_adam lookahead sharpness_aware truncation
+        self_attention equalised_learning_rate multi_scale_discriminator style_modulation path_length progressive_growing
+        latent_optimisation""",
     "D": """fully_connected no_batch_norm batch_norm_everywhere leaky_slope sigmoid_output default_init kernel_5
         kernel_3 joint_batches batch_size conditional_batch_norm""",
     "N": "mlp dcgan_init",
@@ -91,7 +98,7 @@ EQUALS_BASE = {
     ("wgan_gp", "hinge"),  # not in its catalogue: inside the margin, where training starts, hinge is Wasserstein's loss
 }
 OTHER_LATENTS = {"fresh_generator_batch", "batch_size"}
-OTHER_WEIGHTS = {"default_init", "dcgan_init", "orthogonal_init", "wgan_clip"}
+OTHER_WEIGHTS = {"default_init", "dcgan_init", "orthogonal_init", "wgan_clip", "equalised_learning_rate"}
 
 
 def named(cells=CELLS):
@@ -136,7 +143,9 @@ def test_acts_on_every_model_that_the_catalogue_tests_it_on(name):
 
 def test_each_has_a_test_of_what_makes_it_that_trick():
     assert test_tricks_losses
+    assert test_tricks_modern_nets
     assert test_tricks_nets
+    assert test_tricks_updates
     assert set(PROVED) == set(trick_names())
 
 

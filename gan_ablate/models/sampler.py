@@ -20,6 +20,8 @@ from gan_ablate.recipe import TOYS, Recipe, seed_for
 from gan_ablate.step import Game
 from gan_ablate.trick import Chain, States, Step
 
+BURN_IN = 2048  # images whose greatest value of D is known before one is chosen
+TRIES = 50  # images drawn for each that is asked for, at the most: after them any is taken
 STATISTICS_BATCHES = 16  # batches that batch norm's statistics are measured on for averaged weights
 
 
@@ -125,8 +127,31 @@ class Sampler(lightning.LightningModule):
             batch_size = self.blueprint.batch_size  # each batch's statistics are those of a batch as in training
         sizes = [batch_size if whole else min(batch_size, n - k) for k in range(0, n, batch_size)]
         with self.sampling() as generator, self._precision():
+            if self.blueprint.sample_choice is not None:
+                return self._chosen(generator, n, noise)
             parts = [self._shown(generator(*self._prior(m, noise)).float()).cpu() for m in sizes]
         return torch.cat(parts)[:n]
+
+    def _chosen(self, generator: nn.Module, n: int, noise: torch.Generator) -> Tensor:
+        """(n, C, H, W) images as `generate` gives them, those that `sample_choice` keeps by D's answers.
+
+        D answers batches as in training, since its running statistics are of real and generated images together.
+        """
+        bp = self.blueprint
+        assert bp.sample_choice is not None
+        critic = _by_batch(copy.deepcopy(self.discriminator))
+        most, drawn, kept = torch.full((), -torch.inf, device=self.device), 0, list[Tensor]()
+        while sum(map(len, kept)) < n:
+            z, labels = self._prior(bp.batch_size, noise)
+            images = generator(z, labels)
+            values = critic(images, labels).values.float()
+            most = torch.maximum(most, values.max())
+            drawn += len(images)
+            if drawn <= BURN_IN:
+                continue
+            chosen = bp.sample_choice(values, most, noise) if drawn <= BURN_IN + TRIES * n else slice(None)
+            kept.append(self._shown(images[chosen].float()).cpu())
+        return torch.cat(kept)[:n]
 
     def _shown(self, x: Tensor) -> Tensor:
         """G's output (N, C, H, W) in [-1, 1] as the dataset holds its images."""

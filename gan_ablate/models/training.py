@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,25 +12,20 @@ from torch import Tensor, nn
 from gan_ablate.data.images import to_float
 from gan_ablate.data.module import Batches
 from gan_ablate.data.torch_sets import batch_of
+from gan_ablate.models.gradients import DiscriminatorTurn, agree, extrapolate, sharpen, unroll
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
+from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
 from gan_ablate.step import Played, discriminator_loss, generator_loss
 from gan_ablate.trick import States, Step
+from gan_ablate.trick import players as player_parameters
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
 SHOWN = ("d_loss", "g_loss")  # what callbacks and the progress bar get of a record
 RECORDS = 64  # records that a short run should have: the signs of failure need some in its first half too
-
-
-class DiscriminatorTurn(NamedTuple):
-    """What D's turn leaves to G's."""
-
-    step: Step  # with what was found, detached
-    z: Tensor  # (N, latent_dim)
-    record: Record
 
 
 class Training(Sampler):
@@ -114,15 +109,15 @@ class Training(Sampler):
         if first:
             self._first_values(step, z)
         states = self._state(step)
+        for network in (self.generator, self.discriminator):
+            grow(network, self.t)
         if self.blueprint.d_finish:
             advance(self.discriminator)
         played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
         norm = gradient_norm(self.discriminator) if recorded else None
-        self._update(players.discriminator, played.loss, self.blueprint.d_gate)
         found = played.step.detached()
-        if self.game.uses("project"):
-            with torch.no_grad():
-                self.chain.project(list(self.discriminator.parameters()), found, states)
+        if self.blueprint.updates == "alternating":
+            self._update_discriminator(players, played.loss, found, states)
         return DiscriminatorTurn(found, z, _discriminator_record(played.loss, found, norm) if recorded else {})
 
     def generator_turn(self, players: Players, turn: DiscriminatorTurn, recorded: bool) -> Record:
@@ -132,10 +127,20 @@ class Training(Sampler):
             advance(self.generator)
         z = self._z("latents_g", len(step.real)) if bp.fresh_latents else turn.z
         with frozen(self.discriminator):
-            played = self._play(generator_loss, players.generator, players.backward, z, step, states)
+            loss_of: Any = unroll(players, turn) if bp.unrolled else generator_loss
+            played = self._play(loss_of, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
-        self._update(players.generator, played.loss, bp.g_gate)
+        if bp.consensus:
+            agree(self, turn, z, states)
+        if bp.updates == "extrapolated":
+            extrapolate(self, players, turn, z, states)
         found = played.step.detached()
+        if bp.updates != "alternating":
+            self._update_discriminator(players, played.loss, found, states)
+        self._update(players.generator, played.loss, bp.g_gate)
+        if self.game.uses("settle"):
+            with torch.no_grad():
+                self.chain.settle(player_parameters(found), found, states)
         self._advance(found, states)
         self.g_count += 1
         return _generator_record(played.loss, found, norm) if recorded else {}
@@ -149,20 +154,31 @@ class Training(Sampler):
         optimizer.zero_grad()
         backward(played.loss)
         self.finite &= torch.isfinite(played.loss.detach())
+        if self.blueprint.sharpness is not None:
+            sharpen(self, loss_of, optimizer, backward, z, step, states)
         return played
+
+    def _update_discriminator(self, players: Players, loss: Tensor, found: Step, states: States) -> None:
+        self._update(players.discriminator, loss, self.blueprint.d_gate)
+        if self.game.uses("project"):
+            with torch.no_grad():
+                self.chain.project(list(self.discriminator.parameters()), found, states)
 
     def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
         """One optimiser step, with the blueprint's clipping, schedule and gate."""
+        self._clip_and_schedule(optimizer)
+        if gate is None:
+            optimizer.step()
+        else:
+            gated_step(optimizer, gate(loss))
+
+    def _clip_and_schedule(self, optimizer: Any) -> None:
         bp = self.blueprint
         for group in optimizer.param_groups:
             if bp.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
             if bp.lr_schedule is not None:
                 group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
-        if gate is None:
-            optimizer.step()
-        else:
-            gated_step(optimizer, gate(loss))
 
     def _share(self, like: Tensor) -> Tensor:
         """() share of training done, in [0, 1], on the device and in the precision of `like`."""
@@ -226,6 +242,7 @@ class Training(Sampler):
             d_parameters=self.game.d_parameters,
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
+            latent_dim=self.latent_dim,
         )
         return self.game.with_found(step, self._states())
 

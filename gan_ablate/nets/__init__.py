@@ -38,17 +38,27 @@ class Seen(NamedTuple):
 class Critique(NamedTuple):
     """D's answer to a batch of images."""
 
-    logits: Tensor  # (N,) before any sigmoid
+    logits: Tensor  # (N,) before any sigmoid; (N P,) where D judges P parts of each image, a sample's one after another
     features: Tensor  # (N, F) what D's head reads, before minibatch statistics
     classes: Tensor | None = None  # (N, K) class logits, where D has such a head
     hidden: tuple[Tensor, ...] = ()  # what each stage of D puts out, first to last
     codes: Tensor | None = None  # (N, Q) what D tells of G's codes, where it has such a head
 
+    @property
+    def values(self) -> Tensor:
+        """(N,) the logits; the mean over each image's parts where D judges several."""
+        return self.logits if len(self.logits) == len(self.features) else self.parts.mean(1)
+
+    @property
+    def parts(self) -> Tensor:
+        """(N, P) the logits by image."""
+        return self.logits.view(len(self.features), -1)
+
     def split(self, n: int) -> tuple[Critique, Critique]:
         """The answers to the first `n` images and to the rest."""
         halves = [
             Critique(
-                self.logits[rows],
+                self.parts[rows].flatten(),
                 self.features[rows],
                 None if self.classes is None else self.classes[rows],
                 tuple(h[rows] for h in self.hidden),

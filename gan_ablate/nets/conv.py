@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets import Critique
 from gan_ablate.nets.heads import Critic
-from gan_ablate.nets.layers import Stack, hidden
+from gan_ablate.nets.layers import Stack, behind, hidden
 
 
 def widths(width: int, size: int) -> list[int]:
@@ -62,9 +62,14 @@ class Generator(nn.Module):
         self.latents = Latents(bp)
         self.project = nn.Linear(self.latents.out_features, channels[0] * self.bottom**2, bias=bias)
         self.first = hidden(bp.g_norm, bp.g_activation, bp.g_after, channels[0])
+        self.first.extend(behind(bp.g_attention, channels[0], self.bottom))
         self.up = nn.ModuleList(
-            Stack(bp.g_up(a, b, bias), hidden(bp.g_norm, bp.g_activation, bp.g_after, b))
-            for a, b in itertools.pairwise(channels)
+            Stack(
+                bp.g_up(a, b, bias),
+                hidden(bp.g_norm, bp.g_activation, bp.g_after, b),
+                *behind(bp.g_attention, b, self.bottom * 2 ** (i + 1)),
+            )
+            for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
         self.last = bp.g_up(channels[-1], bp.channels, True)
         self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
@@ -87,7 +92,10 @@ class Discriminator(Critic):
         channels = [self.images.channels, *widths(bp.d_width, bp.size)]
         last, extra = len(channels) - 2, self.build_map_statistics(bp)
         self.down = nn.ModuleList(
-            Stack(*_stage(bp, a + extra * (i == last), b, bp.d_norm if i else bp.d_first_norm))
+            Stack(
+                *_stage(bp, a + extra * (i == last), b, bp.d_norm if i else bp.d_first_norm),
+                *behind(bp.d_attention, b, bp.size // 2 ** (i + 1)),
+            )
             for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
         self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** 2)

@@ -45,7 +45,7 @@ class Critic(nn.Module):
         seen = self.statistics(features)
         classes = None if self.classes is None else self.classes(seen).float()  # (N, K)
         if self.head is not None:
-            logits = self.head(seen).squeeze(1).float()
+            logits = self.head(seen).flatten().float()
         else:
             assert classes is not None
             logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
@@ -58,6 +58,18 @@ class Critic(nn.Module):
 def linear_head(features: int) -> nn.Module:
     """(N, features) -> (N, 1)."""
     return nn.Linear(features, 1)
+
+
+class PatchHead(nn.Module):
+    """(N, C side side), a map as D's features, -> (N, side side): a logit per place, by the same weights."""
+
+    def __init__(self, features: int, *, side: int) -> None:
+        super().__init__()
+        self.places = side * side
+        self.linear = nn.Linear(features // self.places, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features.unflatten(1, (-1, self.places)).transpose(1, 2)).squeeze(2)
 
 
 def class_head(features: int, classes: int) -> nn.Module:

@@ -26,6 +26,12 @@ def hidden(norm, activation, after, channels: int, dims: int = 2) -> Stack:
     return Stack(*layers, activation(), *([after()] if after else []))
 
 
+def behind(build, channels: int, side: int) -> list[nn.Module]:
+    """What the blueprint has behind a hidden map of `side` pixels, if anything."""
+    module = build(channels, side) if build else None
+    return [] if module is None else [module]
+
+
 class Maxout(nn.Module):
     """(N, pieces * F) -> (N, F): the greatest of each unit's pieces (Goodfellow et al. 2013, section 3)."""
 

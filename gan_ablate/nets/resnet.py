@@ -10,7 +10,7 @@ from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets import Critique
 from gan_ablate.nets.conv import Images, Latents, widths
 from gan_ablate.nets.heads import Critic
-from gan_ablate.nets.layers import Conditioned, Stack, hidden
+from gan_ablate.nets.layers import Conditioned, Stack, behind, hidden
 
 
 class UpBlock(Conditioned):
@@ -83,6 +83,9 @@ class Generator(nn.Module):
         self.latents = Latents(bp)
         self.project = nn.Linear(self.latents.out_features, channels[0] * self.bottom**2)
         self.up = nn.ModuleList(UpBlock(bp, a, b) for a, b in itertools.pairwise(channels))
+        self.attention = nn.ModuleList(
+            Stack(*behind(bp.g_attention, b, self.bottom * 2 ** (i + 1))) for i, b in enumerate(channels[1:])
+        )
         self.final = hidden(bp.g_norm, bp.g_activation, bp.g_after, channels[-1])
         self.last = nn.Conv2d(channels[-1], bp.channels, 3, padding=1)
         self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
@@ -90,8 +93,8 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         x = self.project(self.latents(z, labels)).unflatten(1, (-1, self.bottom, self.bottom))
-        for up in self.up:
-            x = up(x, labels)
+        for up, attention in zip(self.up, self.attention, strict=True):
+            x = attention(up(x, labels))
         return self.output(self.last_norm(self.last(self.final(x, labels))))
 
 
@@ -109,14 +112,17 @@ class Discriminator(Critic):
         )
         # a D k times as deep has k times the convolutions: k - 1 blocks behind each that halves, and k in place of one
         self.deep = nn.ModuleList(Stack(*(FlatBlock(bp, c) for _ in range(bp.d_depth - 1))) for c in channels[1:])
+        self.attention = nn.ModuleList(
+            Stack(*behind(bp.d_attention, c, bp.size // 2 ** (i + 1))) for i, c in enumerate(channels[1:])
+        )
         self.flat = nn.ModuleList(FlatBlock(bp, channels[-1]) for _ in range(bp.d_depth))
         self.final = hidden(None, bp.d_activation, bp.d_after, channels[-1])
         self.build_heads(bp, channels[-1])
 
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
-        for down, deep in zip(self.down, self.deep, strict=True):
-            x = deep(down(self.map_statistics(x) if down is self.down[-1] else x, labels), labels)
+        for down, deep, attention in zip(self.down, self.deep, self.attention, strict=True):
+            x = attention(deep(down(self.map_statistics(x) if down is self.down[-1] else x, labels), labels))
             seen.append(x)
         for flat in self.flat:
             x = flat(x, labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import cast
 
@@ -136,6 +137,37 @@ def unit_outputs(layer: nn.Module, x: Tensor, y: Tensor, *, std: float) -> Tenso
         return (y32 * scale.view(shape)).to(y.dtype)
     bias.copy_((bias - mean) * scale)
     return ((y32 - mean.view(shape)) * scale.view(shape)).to(y.dtype)
+
+
+class Scaled(nn.Module):
+    """A weight times a constant, at runtime."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * self.scale
+
+
+def equalised(network: nn.Module, bp: Blueprint) -> None:
+    """Karras et al. 2018, section 4.1: weights drawn from N(0, 1) and scaled at runtime by gain / sqrt(fan in).
+
+    As in the authors' code, the gain is sqrt(2), and 1 at the players' outputs. The fan in counts the numbers that make
+    one of a layer's outputs: of a transposed convolution a part of the kernel, since the stride spreads it.
+    """
+    for name, layer in network.named_modules():
+        if not isinstance(layer, WEIGHTED):
+            continue
+        weight = cast(Tensor, layer.weight)
+        fan_in = weight.numel() / weight.shape[_out(layer)]
+        if isinstance(layer, nn.ConvTranspose2d):
+            fan_in /= math.prod(layer.stride)
+        gain = 1.0 if name.partition(".")[0] in OUTPUTS else math.sqrt(2)
+        nn.init.normal_(weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+        parametrize.register_parametrization(layer, "weight", Scaled(gain / math.sqrt(fan_in)))
 
 
 def advance(network: nn.Module) -> None:

@@ -19,11 +19,14 @@ from gan_ablate.tricks import (
     generator_losses,
     labels,
     layers,
+    networks,
     noise,
     norms,
     objectives,
     optimisers,
     penalties,
+    sampling,
+    updates,
 )
 from gan_ablate.tricks.own import OWN_NETWORKS
 
@@ -45,11 +48,14 @@ FAMILIES = (  # in the catalogue's order
     penalties,
     augmentation,
     noise,
+    sampling,
     layers,
     norms,
     architecture,
+    networks,
     batches,
     optimisers,
+    updates,
     averaging,
     conditioning,
 )

@@ -37,6 +37,19 @@ NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: bp.d_codes is 
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 
+def _adam(bp: Blueprint) -> bool:
+    return all("betas" in getattr(each, "options", {}) for each in (bp.g_optimizer, bp.d_optimizer))
+
+
+def _one_step_each(bp: Blueprint) -> bool:
+    gated = bp.d_gate or bp.g_gate
+    return bp.n_critic == bp.n_generator == 1 and not bp.critic_schedule and not gated
+
+
+ADAM = Need("Adam for both players", _adam)
+UNROLLABLE = Need("Adam or SGD for D", lambda bp: not _is(bp.d_optimizer, "RMSprop"))
+ONE_STEP_EACH = Need("one step of each player per round, none of them taken back", _one_step_each)
+
 D_NORMS = ("none", "layer", "keep")
 D_NORM_TEXT = (
     "taken out of D (d_norm=none), as in the paper: with it a sample's gradient also holds how its pixels move the "
