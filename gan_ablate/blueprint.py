@@ -11,9 +11,9 @@ from typing import Any
 __all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace", "stages"]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
-STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
+STEP_HOOKS = ("latents", "reals", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
 # Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
-PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
+PROBABILITIES = ("NonSaturating", "Saturating", "BoundarySeeking", "FlippedLabels", "InvertedGenerator")
 
 
 def stages(size: int) -> tuple[int, int]:
@@ -110,7 +110,10 @@ class Blueprint:
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
+    d_heads: tuple[Build, ...] = ()  # (features, classes) -> Module: (N, features) -> (N, ..): further answers of D
+    d_packed: int = 1  # images that D is shown as one, their channels on top of each other
     penalties: tuple[Build, ...] = ()  # (critic, real, fake, step) -> scalar added to D's loss
+    penalty_every: int = 1  # D steps from one with penalties to the next; over 1 they have an update of their own
     joint: bool = False  # real and fake in one batch of D, in both players' steps
     fresh_latents: bool = True  # new z for G's step; False: those of D's last step
     n_critic: int = 1  # D steps per round

@@ -40,6 +40,13 @@ class Saturating(NonSaturating):
         return -softplus(fake).mean()
 
 
+class BoundarySeeking(NonSaturating):
+    """Hjelm et al. 2018, section 3.3: G minimises (log D(G(z)) - log(1 - D(G(z))))^2 / 2, that is logit^2 / 2."""
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return fake.square().mean() / 2
+
+
 class FlippedLabels(NonSaturating):
     """G is trained with real = fake swapped: cross entropy of its images against `real` (Chintala et al., tip 2)."""
 
@@ -97,6 +104,31 @@ class Relativistic(Wasserstein):
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         assert real is not None
         return softplus(-(fake - real)).mean()
+
+
+# of the distances to the other side's mean: what an answer costs that should be high, and one that should be low
+AVERAGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "cross_entropy": (lambda v: softplus(-v), softplus),  # RaSGAN
+    "least_squares": (lambda v: (v - 1).square(), lambda v: (v + 1).square()),  # RaLSGAN
+    "hinge": (lambda v: (1 - v).relu(), lambda v: (1 + v).relu()),  # RaHingeGAN
+}
+
+
+@dataclass(frozen=True)
+class RelativisticAverage(Wasserstein):
+    """Jolicoeur-Martineau 2019, equations 14 to 17: each answer against the mean answer to the other side's images."""
+
+    loss: str
+    needs_real: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        high, low = AVERAGED[self.loss]
+        return high(real - fake.mean()).mean() + low(fake - real.mean()).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        assert real is not None
+        high, low = AVERAGED[self.loss]
+        return high(fake - real.mean()).mean() + low(real - fake.mean()).mean()
 
 
 # Nowozin et al. 2016, tables 1 and 2: v -> T = g_f(v), and v -> f*(g_f(v)) simplified so that nothing overflows early

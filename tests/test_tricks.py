@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import test_tricks_losses
+import test_tricks_modern_losses
 import test_tricks_nets
 import torch
 from test_models import fit, images, small, weights
@@ -33,6 +34,7 @@ SOONER = {
     "ada": "ada:images=8,target=-1",
     "label_flipping": "label_flipping:p=0.5",
     "gradient_clipping": "gradient_clipping:max_norm=0.01",
+    **test_tricks_modern_losses.SOONER,
 }
 CELLS = [
     (model, SOONER.get(name, name))
@@ -106,7 +108,8 @@ def bare(name):
 
 
 def test_every_row_of_the_catalogue_is_registered_under_its_name_for_its_models():
-    rows = {name: letters for letters, names in CATALOGUE.items() for name in names.split()}
+    tables = (CATALOGUE, test_tricks_modern_losses.CATALOGUE)
+    rows = {name: letters for table in tables for letters, names in table.items() for name in names.split()}
     assert {name: cls.models for name, cls in REGISTRY.items()} == rows
 
 

@@ -17,7 +17,7 @@ from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
-from gan_ablate.step import Played, discriminator_loss, generator_loss
+from gan_ablate.step import Played, discriminator_loss, generator_loss, lazy_penalties
 from gan_ablate.trick import States, Step
 
 LOG_EVERY = 50  # D steps between two records of training health, at the most
@@ -73,7 +73,8 @@ class Training(Sampler):
         batch = self._batch(batch)
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
         players = Players(d_optimizer, g_optimizer, backward=self.manual_backward)
-        turn = self.discriminator_turn(players, batch, self.is_first, self.is_recorded(self.d_steps))
+        recorded, penalised = self.is_recorded(self.d_steps), self.is_penalised(self.d_steps)
+        turn = self.discriminator_turn(players, batch, self.is_first, recorded, penalised)
         self._log(turn.record)
         self.d_steps += 1
         self.round_d_steps += 1
@@ -94,11 +95,11 @@ class Training(Sampler):
         """Rounds up to the next record, pause or end of training."""
         if self._rounds is None:
             self._rounds = Rounds(self, batches, self.trainer.optimizers, strict=self.step == "captured")
-        before = self.d_steps + self.g_steps
+        before = self._updates
         found = self._rounds.play()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += self.d_steps + self.g_steps - before  # which `trainer.global_step` counts by
-        progress.total.completed += self.d_steps + self.g_steps - before
+        progress.total.ready += self._updates - before  # which `trainer.global_step` counts by
+        progress.total.completed += self._updates - before
         for g_steps, record in found:
             self._log(record, g_steps)
         self._stop(check_finite=bool(found))
@@ -106,9 +107,9 @@ class Training(Sampler):
     # -- a player's turn: it changes tensors only, so that a graph can replay it --------------------------------------
 
     def discriminator_turn(
-        self, players: Players, batch: tuple[Tensor, Tensor], first: bool, recorded: bool
+        self, players: Players, batch: tuple[Tensor, Tensor], first: bool, recorded: bool, penalised: bool = False
     ) -> DiscriminatorTurn:
-        """D's turn. first: it is the first of the training."""
+        """D's turn. first: it is the first of the training. penalised: an update on lazy penalties ends it."""
         self.t.copy_(self._share(self.t))
         step = self._step(to_float(batch[0]), batch[1])
         z = self._z("latents_d", len(step.real))
@@ -121,6 +122,12 @@ class Training(Sampler):
         norm = gradient_norm(self.discriminator) if recorded else None
         self._update(players.discriminator, played.loss, self.blueprint.d_gate)
         found = played.step.detached()
+        if penalised:
+            if self.blueprint.d_finish:
+                advance(self.discriminator)
+            self._play(lazy_penalties, players.discriminator, players.backward, z, found, states)
+            # the gate is open where it was for the game
+            self._update(players.discriminator, played.loss, self.blueprint.d_gate)
         if self.game.uses("project"):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), found, states)
@@ -188,6 +195,12 @@ class Training(Sampler):
         return self.limit is not None and self.g_steps >= self.limit
 
     @property
+    def _updates(self) -> int:
+        """Updates of both players so far, those on lazy penalties included."""
+        every = self.blueprint.penalty_every
+        return self.d_steps + self.g_steps + (-(-self.d_steps // every) if every > 1 else 0)
+
+    @property
     def _round_g_steps(self) -> int:
         """G steps of the round that is being played: the last one ends where training does."""
         n = self.blueprint.n_generator
@@ -196,6 +209,11 @@ class Training(Sampler):
     def is_recorded(self, d_steps: int) -> bool:
         """Whether the D step after `d_steps` of them is recorded."""
         return (d_steps + 1) % self.log_every == 0
+
+    def is_penalised(self, d_steps: int) -> bool:
+        """Whether an update on lazy penalties follows the D step after `d_steps` of them: the first one and so on."""
+        every = self.blueprint.penalty_every
+        return every > 1 and d_steps % every == 0
 
     def is_recorded_g(self, g_steps: int) -> bool:
         """The same for G's steps."""
@@ -227,6 +245,7 @@ class Training(Sampler):
             d_parameters=self.game.d_parameters,
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
+            objective=self.game.objective,
         )
         return self.game.with_found(step, self._states())
 

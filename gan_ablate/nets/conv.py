@@ -44,7 +44,7 @@ class Images(nn.Module):
         super().__init__()
         self.range = bp.d_input() if bp.d_input else nn.Identity()
         self.condition = bp.d_condition(bp.classes, bp.size) if bp.d_condition else None
-        self.channels = bp.channels + (self.condition is not None)
+        self.channels = bp.channels * bp.d_packed + (self.condition is not None)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         x = self.range(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ class Critic(nn.Module):
         self.head = bp.d_head(seen) if bp.d_head else None
         self.classes = bp.d_classes(seen, bp.classes) if bp.d_classes else None
         self.projection = bp.d_projection(features, bp.classes) if bp.d_projection else None
+        self.heads = nn.ModuleDict({head_name(each): each(features, bp.classes) for each in bp.d_heads})
 
     def answer(self, features: Tensor, labels: Tensor | None, stages: tuple[Tensor, ...]) -> Critique:
         """Features (N, F) -> Critique."""
@@ -46,7 +48,13 @@ class Critic(nn.Module):
             logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
-        return Critique(logits, features, classes, stages)
+        heads = {name: head(features).float() for name, head in self.heads.items()}
+        return Critique(logits, features, classes, stages, heads)
+
+
+def head_name(factory: Any) -> str:
+    """What `Critique.heads` calls the answer of a further head: the name of its class or function."""
+    return getattr(factory, "target", "").partition(":")[2] or factory.__name__
 
 
 def linear_head(features: int) -> nn.Module:

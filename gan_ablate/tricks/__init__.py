@@ -16,6 +16,8 @@ from gan_ablate.tricks import (
     averaging,
     batches,
     conditioning,
+    consistency,
+    contrastive,
     generator_losses,
     labels,
     layers,
@@ -24,6 +26,8 @@ from gan_ablate.tricks import (
     objectives,
     optimisers,
     penalties,
+    regularisers,
+    self_supervision,
 )
 from gan_ablate.tricks.own import OWN_NETWORKS
 
@@ -43,7 +47,10 @@ FAMILIES = (  # in the catalogue's order
     objectives,
     generator_losses,
     penalties,
+    regularisers,
     augmentation,
+    consistency,
+    self_supervision,
     noise,
     layers,
     norms,
@@ -52,6 +59,7 @@ FAMILIES = (  # in the catalogue's order
     optimisers,
     averaging,
     conditioning,
+    contrastive,
 )
 
 

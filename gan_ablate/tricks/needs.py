@@ -25,6 +25,12 @@ PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp:
 D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
+UNCLASSIFIED = Need("a D that names no classes", lambda bp: not bp.d_classes)
+SUITE_D = Need("a D of the suite's own networks", lambda bp: "nets.own:" not in getattr(bp.discriminator, "target", ""))
+EACH_FAKE = Need(
+    "a loss of G that reads each answer by itself",
+    lambda bp: not _is(bp.objective, "Relativistic", "RelativisticAverage"),
+)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 
