@@ -108,6 +108,7 @@ class Blueprint:
     d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
+    d_codes: Build | None = None  # (channels) -> Module that quantises maps, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
     d_heads: tuple[Build, ...] = ()  # (features, classes) -> Module: (N, features) -> (N, ..): further answers of D

@@ -131,6 +131,59 @@ class RelativisticAverage(Wasserstein):
         return high(fake - real.mean()).mean() + low(real - fake.mean()).mean()
 
 
+@dataclass(frozen=True)
+class DualDiscriminator(Wasserstein):
+    """Nguyen et al. 2017 (D2GAN), equation 1, the first D's part: alpha E[log D1(x)] - E[D1(G(z))], D1 = softplus(v).
+
+    It is KL(data || G) at D1's best. The second D's part is a term of the trick.
+    """
+
+    alpha: float
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        return softplus(fake).mean() - self.alpha * log_softplus(real).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -softplus(fake).mean()
+
+
+def log_softplus(v: Tensor) -> Tensor:
+    """log(log(1 + e^v)), which is v where e^v is small."""
+    return softplus(v.clamp(min=-20)).log() + (v + 20).clamp(max=0)
+
+
+@dataclass(frozen=True)
+class RepulsiveMMD(Wasserstein):
+    """Wang et al. 2019: G minimises MMD^2, D the repulsive loss E[k(x, x')] - E[k(G(z), G(z'))] (equations 1 and 4).
+
+    Both read scores (N, S), the Gaussian kernel is of sigma 1. For D a distance counts up to 4 between real images and
+    from 1/4 on between generated ones (equation 8, the bounded kernel), so that it need not push or pull without end.
+    """
+
+    head: ClassVar[str] = "score_head"  # what the objective reads of D's answer
+    needs_real: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        """Scores (N, S) of real and fake images -> scalar."""
+        return _kernel(_squared(real, real).clamp(max=4)) - _kernel(_squared(fake, fake).clamp(min=0.25))
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Scores (N, S) -> scalar."""
+        assert real is not None
+        return _kernel(_squared(real, real)) - 2 * _kernel(_squared(real, fake)) + _kernel(_squared(fake, fake))
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """(N, N) squared distances of scores (N, S)."""
+    return (a[:, None] - b[None]).square().sum(2)
+
+
+def _kernel(squared: Tensor) -> Tensor:
+    """() the mean Gaussian kernel of squared distances (N, N) over pairs i != j, as in the authors' code."""
+    n, k = len(squared), (-squared / 2).exp()
+    return (k.sum() - k.diagonal().sum()) / (n * (n - 1))
+
+
 # Nowozin et al. 2016, tables 1 and 2: v -> T = g_f(v), and v -> f*(g_f(v)) simplified so that nothing overflows early
 DIVERGENCES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "kl": (lambda v: v, lambda v: (v - 1).exp()),

@@ -1,5 +1,6 @@
 """What makes each trick on losses, penalties, batches and augmentation of 2017 to 2021 that trick."""
 
+import itertools
 import math
 
 import pytest
@@ -14,8 +15,9 @@ from trick_tools import proves, step, trick
 from gan_ablate import DCGAN, NSGAN, WGANGP, penalties
 from gan_ablate.blueprint import replace
 from gan_ablate.errors import InputError
-from gan_ablate.losses import Hinge, LeastSquares, NonSaturating, Wasserstein
-from gan_ablate.nets import Critique
+from gan_ablate.losses import Hinge, LeastSquares, NonSaturating, Wasserstein, log_softplus
+from gan_ablate.nets import Critique, augment
+from gan_ablate.nets.codes import Codes
 from gan_ablate.presets import preset
 from gan_ablate.recipe import Recipe
 from gan_ablate.step import discriminator_loss, generator_loss, lazy_penalties
@@ -25,8 +27,9 @@ from gan_ablate.tricks import assemble, not_applicable
 # the models that the catalogue puts each to the test on
 CATALOGUE = {
     "DNW": """lazy_r1 gradient_normalisation orthogonal_regularisation pseudo_augmentation balanced_consistency
-        latent_consistency self_supervision packing top_k""",
-    "DN": "relativistic_average boundary_seeking contragan reacgan",
+        latent_consistency self_supervision packing top_k feature_quantisation""",
+    "DN": """relativistic_average boundary_seeking contragan reacgan dual_discriminator repulsive_mmd
+        unet_discriminator""",
     "W": "lazy_regularisation",
 }
 # in three steps of eight images a trick must already act
@@ -466,3 +469,191 @@ def test_embeddings_come_from_ds_features_and_proxies_are_trained(name):
     assert torch.equal(answer.heads["LabelledEmbedding"], own)
     played.loss.backward()
     assert (d["heads.LabelledEmbedding.proxies.weight"].grad.abs().sum(1) > 0).all()
+
+
+# -- another D ------------------------------------------------------------------------------------------------------
+
+
+@proves("dual_discriminator")
+def test_the_two_ds_of_d2gan_play_equation_1_of_its_paper():
+    """On answers D1, D2 = softplus(v): the players' losses add up as the equation says."""
+    real, fake, other_real, other_fake = (torch.randn(9, generator=seeded(k)) for k in range(4))
+    d1, d2 = nn.functional.softplus, nn.functional.softplus
+    now = step(
+        9, real_critique=critique(real, second_head=other_real), fake_critique=critique(fake, second_head=other_fake)
+    )
+    game, dual = objective("dual_discriminator", alpha=0.2, beta=0.1), trick("dual_discriminator", alpha=0.2, beta=0.1)
+    of_d = dual.d_loss(game.discriminator(real, fake, Targets(real, fake)), now, {})
+    of_g = dual.g_loss(game.generator(fake), now, {})
+    on_fakes = -d1(fake).mean() + 0.1 * d2(other_fake).log().mean()
+    value = 0.2 * d1(real).log().mean() - d2(other_real).mean() + on_fakes
+    assert torch.allclose(of_d, -value, rtol=1e-5)
+    assert torch.allclose(of_g, on_fakes, rtol=1e-5)
+    far = torch.tensor([-200.0, -30.0], requires_grad=True)  # log softplus(v) is v there, where softplus alone is 0
+    assert torch.allclose(log_softplus(far), far, rtol=1e-5)
+    assert torch.allclose(torch.autograd.grad(log_softplus(far).sum(), far)[0], torch.ones(2))
+
+
+@proves("dual_discriminator")
+def test_the_best_two_ds_of_d2gan_are_density_ratios():
+    """The paper's proposition: D1 = alpha p / q and D2 = beta q / p; here on two points, p = (0.8, 0.2), q = (0.4, 0.6)."""
+    p, q, alpha, beta = torch.tensor([0.8, 0.2]), torch.tensor([0.4, 0.6]), 0.5, 2.0
+    v = torch.zeros(2, 2, requires_grad=True)
+    optimizer = torch.optim.LBFGS([v], max_iter=200, line_search_fn="strong_wolfe")
+    rows = torch.tensor([0] * 8 + [1] * 2), torch.tensor([0] * 4 + [1] * 6)
+    game, dual = (make("dual_discriminator", alpha=alpha, beta=beta) for make in (objective, trick))
+
+    def closure():
+        optimizer.zero_grad()
+        real, fake = (critique(v[0][r], second_head=v[1][r]) for r in rows)
+        now = step(10, real_critique=real, fake_critique=fake)
+        loss = dual.d_loss(game.discriminator(real.logits, fake.logits, Targets(p, q)), now, {})
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    best = nn.functional.softplus(v.detach())
+    assert torch.allclose(best, torch.stack((alpha * p / q, beta * q / p)), rtol=1e-3)
+
+
+@proves("repulsive_mmd")
+def test_repulsive_mmd_is_the_authors_bounded_loss_over_pairs():
+    real, fake = torch.randn(6, 4, generator=seeded(1)), 0.3 * torch.randn(6, 4, generator=seeded(2))
+    game = objective("repulsive_mmd")
+
+    def mean(a, b, low=0.0, top=math.inf):
+        pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+        far = [min(max(float((a[i] - b[j]).square().sum()), low), top) for i, j in pairs]
+        assert low == 0 or min(far) == low
+        assert top == math.inf or max(far) == top
+        return sum(math.exp(-x / 2) for x in far) / len(pairs)
+
+    mmd = mean(real, real) + mean(fake, fake) - 2 * mean(real, fake)
+    assert game.generator(fake, real).item() == pytest.approx(mmd, rel=1e-5)
+    repulsive = mean(real, real, top=4.0) - mean(fake, fake, low=0.25)
+    assert game.discriminator(real, fake, Targets(real, fake)).item() == pytest.approx(repulsive, rel=1e-5)
+
+
+@proves("repulsive_mmd")
+def test_scores_are_what_the_repulsive_game_reads_and_d_pushes_real_images_apart():
+    module, now, state = ready(DCGAN, "repulsive_mmd")
+    z = torch.randn(8, 64, generator=seeded())
+    played = discriminator_loss(module.game, z, now, state)
+    scores = [answer.heads["score_head"] for answer in (played.step.real_critique, played.step.fake_critique)]
+    assert scores[0].shape == (8, 16)
+    assert torch.equal(played.loss, module.game.objective.discriminator(*scores, None))
+    played.loss.backward()
+    assert module.discriminator.head.weight.grad is None  # the logit is no part of it
+    with torch.no_grad():
+        for p in module.discriminator.parameters():
+            p -= 1e-4 * (0 if p.grad is None else p.grad)
+    assert discriminator_loss(module.game, z, now, state).loss < played.loss
+    assert "no penalty on the slope" in not_applicable(Recipe(tricks=("repulsive_mmd", "r1")))
+
+
+@proves("feature_quantisation")
+def test_features_become_the_nearest_vectors_and_their_gradient_passes():
+    codes = Codes(5, size=7, decay=0.9).eval()
+    x = torch.randn(4, 5, 3, 2, generator=seeded(), requires_grad=True)
+    y = codes(x)
+    for n, h, w in itertools.product(range(4), range(3), range(2)):
+        far = [(x[n, :, h, w] - v).norm().item() for v in codes.vectors]
+        assert torch.allclose(y[n, :, h, w], codes.vectors[far.index(min(far))], atol=1e-6)
+    assert torch.allclose(codes.distance, (x - y).square().mean((1, 2, 3)))
+    weight = torch.randn(y.shape, generator=seeded(1))
+    assert torch.equal(torch.autograd.grad((y * weight).sum(), x)[0], weight)
+    flat = torch.randn(6, 5, generator=seeded(2))  # of points in the plane, or of a D without maps
+    assert torch.allclose(codes(flat), codes(flat[:, :, None, None])[:, :, 0, 0])
+
+
+@proves("feature_quantisation")
+def test_the_dictionary_follows_the_features_as_in_the_authors_code():
+    codes, x = Codes(3, size=4, decay=0.8), torch.randn(50, 3, generator=seeded())
+    embed, average, size = codes.vectors.clone().T, codes.vectors.clone().T, torch.zeros(4)
+    for _ in range(3):  # vq_layer.py: dim first; it quantises with the vectors from before the pass
+        with torch.no_grad():
+            expected = (x.square().sum(1, keepdim=True) - 2 * x @ embed + embed.square().sum(0)).argmin(1)
+            assert torch.allclose(codes(x), embed.T[expected], atol=1e-5)
+        onehot = nn.functional.one_hot(expected, 4).float()
+        size = size * 0.8 + 0.2 * onehot.sum(0)
+        average = average * 0.8 + 0.2 * x.T @ onehot
+        n = size.sum()
+        embed = average / ((size + 1e-5) / (n + 4 * 1e-5) * n)
+        assert torch.allclose(codes.vectors, embed.T, rtol=1e-4)
+    codes.eval()(x)
+    assert torch.allclose(codes.vectors, embed.T, rtol=1e-4)
+
+
+@proves("feature_quantisation")
+@pytest.mark.parametrize("architecture", ["conv", "resnet", "mlp"])
+def test_ds_last_stage_reads_the_dictionary_and_its_loss_has_the_distance(architecture):
+    module, now, state = ready(NSGAN, "feature_quantisation:weight=2", architecture=architecture)
+    with torch.no_grad():
+        module.discriminator.codes.vectors.zero_()  # then D's last stage reads zeros, whatever the image
+    module.discriminator.eval()
+    played = discriminator_loss(module.game, torch.randn(8, 64), now, state)
+    real, fake = played.step.real_critique, played.step.fake_critique
+    assert torch.allclose(real.logits, fake.logits[0].expand(8), atol=1e-5)
+    far = 2 * (real.heads["codes"].mean() + fake.heads["codes"].mean())
+    plain = module.game.objective.discriminator(real.logits, fake.logits, Targets(torch.ones(8), torch.zeros(8)))
+    assert far > 0
+    assert torch.allclose(played.loss, plain + far)
+
+
+@proves("unet_discriminator")
+def test_the_unet_answers_for_each_pixel_and_for_the_whole_as_dcgans_d():
+    arm, plain = small(DCGAN, tricks=["unet_discriminator"]), small(DCGAN)
+    x = torch.randn(8, 3, 16, 16, generator=seeded())
+    answer, base = (m.discriminator.eval()(x, None) for m in (arm, plain))
+    assert torch.equal(answer.logits, base.logits)
+    assert answer.heads["pixels"].shape == (8, 256)
+    # a pixel of the image has most to say at its own place: the skip of the finest stage leads there
+    leaf = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(arm.discriminator(leaf, None).heads["pixels"][:, 8 * 16 + 8].sum(), leaf)
+    size = slope.abs().sum((0, 1))
+    assert size[6:11, 6:11].mean() > 2 * size[:4, :4].mean()
+    assert small(DCGAN, tricks=["unet_discriminator"], size=32).discriminator(torch.randn(2, 3, 32, 32), None).heads[
+        "pixels"
+    ].shape == (2, 1024)
+
+
+@proves("unet_discriminator")
+def test_collages_are_boxes_of_one_image_in_another():
+    x, noise = torch.zeros(3000, 1, 12, 12), step()
+    mask = augment.cutmix_mask(x, noise)[:, 0]
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert mask.mean().item() == pytest.approx(0.5, abs=0.03)  # the box is image or ground, each by half
+    for each in mask[:200]:
+        inside = next((m for m in (each, 1 - each) if rectangle(m)), None)
+        assert inside is not None
+    areas = torch.minimum(mask.mean((1, 2)), 1 - mask.mean((1, 2)))
+    assert areas.max() > 0.4
+    assert areas.min() < 0.02
+
+
+def rectangle(m):
+    """Whether the ones of a mask (H, W) fill a rectangle, or are none."""
+    rows, columns = m.any(1), m.any(0)
+    return torch.equal(m, (rows[:, None] & columns[None]).float())
+
+
+@proves("unet_discriminator")
+@pytest.mark.parametrize(("t", "risen"), [(0.0, 0.0), (0.05, 0.5), (0.7, 1.0)])
+def test_ds_answers_per_pixel_are_trained_and_kept_in_collages(t, risen, monkeypatch):
+    real, fake = (torch.randn(8, 3, 4, 4, generator=seeded(k)) for k in range(2))
+    d = lambda x: Critique(x.sum((1, 2, 3)), x, heads={"pixels": (x.sum(1) ** 2).flatten(1)})  # noqa: E731
+    now = step(8, t=t, real=real, fake=fake, real_critique=d(real), fake_critique=d(fake), critique=d,
+               objective=NonSaturating())  # fmt: skip
+    mask = augment.cutmix_mask(real, step())
+    mixed = mask * real + (1 - mask) * fake
+    # this D looks at one pixel at a time, so it answers the same in a collage: only its pixels' cross entropy is left
+    pixels = [d(x).heads["pixels"] for x in (real, fake, mixed)]
+    plain = bce(pixels[0], torch.ones(8, 16)) + bce(pixels[1], torch.zeros(8, 16))
+    unet = trick("unet_discriminator", weight=3.0)
+    assert torch.allclose(unet.d_loss(torch.tensor(2.0), now, {}), 2 + plain, rtol=1e-5)
+    assert torch.allclose(unet.g_loss(torch.tensor(2.0), now, {}), 2 + bce(pixels[1], torch.ones(8, 16)), rtol=1e-5)
+    # one that adds the image's mean does not
+    blurred = lambda x: d(x)._replace(heads={"pixels": d(x).heads["pixels"] + x.mean((1, 2, 3))[:, None]})  # noqa: E731
+    now = replace(now, critique=blurred, noise=step().noise)
+    off = mixed.mean((1, 2, 3)).square().mean()
+    assert torch.allclose(unet.d_loss(torch.tensor(2.0), now, {}), 2 + plain + 3 * risen * off, rtol=1e-5)

@@ -17,10 +17,18 @@ from gan_ablate.nets.layers import hidden, pieces
 class Critic(nn.Module):
     """What every D ends in: batch statistics, the logit, class logits, the projection on labels."""
 
-    def build_map_statistics(self, bp: Blueprint) -> int:
-        """Called once by the network's constructor; the channels that its last stage gets more."""
+    def build_map_statistics(self, bp: Blueprint, channels: int) -> int:
+        """Called once by the network's constructor, with the channels of what its last stage reads.
+
+        Returns the channels that it gets more.
+        """
+        self.codes = bp.d_codes(channels) if bp.d_codes else None
         self.map_statistics = bp.d_map_statistics() if bp.d_map_statistics else nn.Identity()
         return getattr(self.map_statistics, "extra", 0)
+
+    def before_last(self, x: Tensor) -> Tensor:
+        """What the last hidden stage reads of the maps (N, C, ..) of the stage before it."""
+        return self.map_statistics(x if self.codes is None else self.codes(x))
 
     def build_heads(self, bp: Blueprint, features: int) -> None:
         """Called once by the network's constructor, with the number of its features."""
@@ -49,6 +57,8 @@ class Critic(nn.Module):
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
         heads = {name: head(features).float() for name, head in self.heads.items()}
+        if self.codes is not None:
+            heads["codes"] = self.codes.distance
         return Critique(logits, features, classes, stages, heads)
 
 

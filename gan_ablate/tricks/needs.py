@@ -17,6 +17,10 @@ def _convolutional(bp: Blueprint) -> bool:
     return "nets.mlp:" not in getattr(bp.generator, "target", "")
 
 
+def _stages_of(bp: Blueprint) -> str:
+    return getattr(bp.discriminator, "target", "").partition(":")[0].removeprefix("gan_ablate.")
+
+
 LABELS = Need("a dataset with classes", lambda bp: bp.classes is None or bp.classes > 1)  # a single one says nothing
 IMAGES = Need("images, not points in the plane", lambda bp: bp.size > 1)
 CONVOLUTIONS = Need("convolutional networks", _convolutional)
@@ -29,8 +33,10 @@ UNCLASSIFIED = Need("a D that names no classes", lambda bp: not bp.d_classes)
 SUITE_D = Need("a D of the suite's own networks", lambda bp: "nets.own:" not in getattr(bp.discriminator, "target", ""))
 EACH_FAKE = Need(
     "a loss of G that reads each answer by itself",
-    lambda bp: not _is(bp.objective, "Relativistic", "RelativisticAverage"),
+    lambda bp: not _is(bp.objective, "Relativistic", "RelativisticAverage", "RepulsiveMMD"),
 )
+PLAIN_D = Need("a D of DCGAN's stages", lambda bp: _stages_of(bp) in ("nets.conv", "nets.unet"))
+UNPENALISED = Need("no penalty on the slope of D's logit, which it does not read", lambda bp: not bp.penalties)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 
