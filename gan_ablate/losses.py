@@ -41,7 +41,7 @@ class Saturating(NonSaturating):
 
 
 class BoundarySeeking(NonSaturating):
-    """Hjelm et al. 2018, section 3.3: G minimises (log D(G(z)) - log(1 - D(G(z))))^2 / 2, that is logit^2 / 2."""
+    """Hjelm et al. 2018: G minimises (log D(G(z)) - log(1 - D(G(z))))^2 / 2, that is logit^2 / 2."""
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return fake.square().mean() / 2
@@ -116,7 +116,7 @@ AVERAGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class RelativisticAverage(Wasserstein):
-    """Jolicoeur-Martineau 2019, equations 14 to 17: each answer against the mean answer to the other side's images."""
+    """Jolicoeur-Martineau 2019: each answer against the mean answer to the other side's images."""
 
     loss: str
     needs_real: ClassVar[bool] = True
@@ -133,7 +133,7 @@ class RelativisticAverage(Wasserstein):
 
 @dataclass(frozen=True)
 class DualDiscriminator(Wasserstein):
-    """Nguyen et al. 2017 (D2GAN), equation 1, the first D's part: alpha E[log D1(x)] - E[D1(G(z))], D1 = softplus(v).
+    """Nguyen et al. 2017 (D2GAN), the first D's part: alpha E[log D1(x)] - E[D1(G(z))], D1 = softplus(v).
 
     It is KL(data || G) at D1's best. The second D's part is a term of the trick.
     """
@@ -154,10 +154,10 @@ def log_softplus(v: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RepulsiveMMD(Wasserstein):
-    """Wang et al. 2019: G minimises MMD^2, D the repulsive loss E[k(x, x')] - E[k(G(z), G(z'))] (equations 1 and 4).
+    """Wang et al. 2019: G minimises MMD^2, D the repulsive loss E[k(x, x')] - E[k(G(z), G(z'))].
 
     Both read scores (N, S), the Gaussian kernel is of sigma 1. For D a distance counts up to 4 between real images and
-    from 1/4 on between generated ones (equation 8, the bounded kernel), so that it need not push or pull without end.
+    from 1/4 on between generated ones (the bounded kernel), so that it need not push or pull without end.
     """
 
     head: ClassVar[str] = "score_head"  # what the objective reads of D's answer

@@ -475,7 +475,7 @@ def test_embeddings_come_from_ds_features_and_proxies_are_trained(name):
 
 
 @proves("dual_discriminator")
-def test_the_two_ds_of_d2gan_play_equation_1_of_its_paper():
+def test_the_two_ds_of_d2gan_play_the_game_of_its_paper():
     """On answers D1, D2 = softplus(v): the players' losses add up as the equation says."""
     real, fake, other_real, other_fake = (torch.randn(9, generator=seeded(k)) for k in range(4))
     d1, d2 = nn.functional.softplus, nn.functional.softplus

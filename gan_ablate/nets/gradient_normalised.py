@@ -12,7 +12,7 @@ from gan_ablate.nets import Critique
 
 
 class GradientNormalised(nn.Module):
-    """Wu et al. 2021, equation 10: D(x) / (||grad D(x)||_2 + |D(x)|), per sample, in fp32.
+    """Wu et al. 2021: D(x) / (||grad D(x)||_2 + |D(x)|), per sample, in fp32.
 
     It stands before a network's own class, which answers D(x). All else of the answer stays as it is.
     """

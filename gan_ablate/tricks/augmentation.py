@@ -126,7 +126,7 @@ class AdaptivePseudoAugmentation(Trick):
     images, at each G step, by the sign of D's answers to what it is shown as real.
     """
 
-    paper = "Jiang et al. 2021 (APA), equations 3 to 5 and the authors' training/loss.py"
+    paper = "Jiang et al. 2021 (APA); the authors' training/loss.py"
     recommended_by = "P"
     needs = (IMAGES, UNCONDITIONAL)  # a generated image has not the label of the real one in whose place it stands
     batch_norm = "kept: the generated images among the real ones share their statistics, as they do in the real batch"

@@ -114,7 +114,7 @@ class Packing(Trick):
     A penalty on D's gradient takes its norm over a pack.
     """
 
-    paper = "Lin et al. 2018 (PacGAN), section 2.1 (m = 2 to 4)"
+    paper = "Lin et al. 2018 (PacGAN; m = 2 to 4)"
     recommended_by = "P"
     # they take the channels for colours; a rotation is one of each image
     conflicts = ("diff_augment", "ada", "self_supervision")
@@ -143,7 +143,7 @@ class TopK(Trick):
     default is that of CIFAR-10.
     """
 
-    paper = "Sinha et al. 2020, section 3.2 and appendix (gamma 0.99 per epoch, nu 0.5)"
+    paper = "Sinha et al. 2020 (gamma 0.99 per epoch, nu 0.5)"
     recommended_by = "P"
     replaces = "g_loss"
     needs = (EACH_FAKE,)

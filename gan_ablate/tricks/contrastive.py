@@ -45,7 +45,7 @@ def _similarities(critique: Critique | None, step: Step) -> tuple[Tensor, Tensor
 class ContraGAN(Trick):
     """2C loss: each embedding is drawn to its class's proxy and to its classmates, and pushed off all others."""
 
-    paper = "Kang & Park 2020 (ContraGAN), equation 8 (temperature 1, weight 1); StudioGAN's code"
+    paper = "Kang & Park 2020 (ContraGAN; temperature 1, weight 1); the authors' StudioGAN"
     recommended_by = "P"
     models = "DN"
     needs = (*ASKED, SUITE_D)
@@ -82,7 +82,7 @@ class ReACGAN(Trick):
     Margins leave alone what is near enough to its proxy (`margin`) or far enough from another class (1 - `margin`).
     """
 
-    paper = "Kang et al. 2021 (ReACGAN), equation 7; numbers and 1 - margin: StudioGAN's configuration and code"
+    paper = "Kang et al. 2021 (ReACGAN); numbers and 1 - margin: the authors' StudioGAN"
     recommended_by = "P"
     models = "DN"
     needs = (*ASKED, SUITE_D)

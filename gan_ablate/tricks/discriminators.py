@@ -27,7 +27,7 @@ class DualDiscriminator(Trick):
     body; in the paper it is a network of its own.
     """
 
-    paper = "Nguyen et al. 2017 (D2GAN), equation 1 (numbers: the authors' main.py)"
+    paper = "Nguyen et al. 2017 (D2GAN); numbers: the authors' main.py"
     recommended_by = "P"
     models = "DN"
     needs = (SUITE_D,)
@@ -64,7 +64,7 @@ class RepulsiveMMD(Trick):
     D's logit is not trained: what reads it (its records of training health too) says nothing here.
     """
 
-    paper = "Wang et al. 2019, equations 1, 4 and 8 (bounded kernel, sigma 1, 16 scores), the authors' math_func.py"
+    paper = "Wang et al. 2019 (bounded kernel, sigma 1, 16 scores); the authors' math_func.py"
     recommended_by = "P"
     models = "DN"
     needs = (SUITE_D, UNPENALISED)
@@ -100,7 +100,7 @@ class FeatureQuantisation(Trick):
     The paper quantises at several stages; here one is. The dictionary follows D's features at a decay.
     """
 
-    paper = "Zhao et al. 2020 (FQ-GAN), equations 3 to 6; numbers: the authors' launch_C10.sh (2^6 vectors)"
+    paper = "Zhao et al. 2020 (FQ-GAN); numbers: the authors' launch_C10.sh (2^6 vectors)"
     recommended_by = "P"
     needs = (IMAGES, SUITE_D)
     batch_norm = "kept in D: features are quantised behind it"
@@ -128,7 +128,7 @@ class UNetDiscriminator(Trick):
     consistency rises linearly from 0. The decoder has DCGAN's layers, not residual blocks.
     """
 
-    paper = "Schoenfeld et al. 2020, equations 3 to 7 and 10; the authors' code with --consistency_loss"
+    paper = "Schoenfeld et al. 2020 (U-Net GAN); the authors' train_fns.py with --consistency_loss"
     recommended_by = "P"
     models = "DN"  # no penalty keeps a Wasserstein critic of pixels steady
     needs = (IMAGES, CONVOLUTIONS, PLAIN_D, EACH_FAKE)

@@ -144,7 +144,7 @@ class WGANClip(Trick):
 class RelativisticAveraging(Trick):
     """D tells how much more real an image looks than the other side's do on average; G moves both sides."""
 
-    paper = "Jolicoeur-Martineau 2019, section 4.1 (RaSGAN, RaLSGAN) and section 5 (RaHingeGAN)"
+    paper = "Jolicoeur-Martineau 2019 (RaSGAN, RaLSGAN, RaHingeGAN)"
     recommended_by = "P"
     models = "DN"
     choices = {"loss": ("cross_entropy", "least_squares", "hinge")}
@@ -158,7 +158,7 @@ class RelativisticAveraging(Trick):
 class BoundarySeekingLoss(Trick):
     """G seeks D's decision boundary, not its far side: half the square of D's logit."""
 
-    paper = "Hjelm et al. 2018 (BGAN), section 3.3"
+    paper = "Hjelm et al. 2018 (BGAN), continuous variables"
     recommended_by = "P"
     models = "DN"
 

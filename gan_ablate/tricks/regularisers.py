@@ -70,7 +70,7 @@ class GradientNormalisation(Trick):
     hinge.
     """
 
-    paper = "Wu et al. 2021, equation 10 and the authors' models/gradnorm.py"
+    paper = "Wu et al. 2021 (GN-GAN); the authors' models/gradnorm.py"
     recommended_by = "P"
     batch_norm = D_NORM_TEXT
     choices = {"d_norm": D_NORMS}
@@ -90,7 +90,7 @@ class OrthogonalRegularisation(Trick):
     A row is what one output reads. The gradient of the authors' code is half of this one's at the same weight.
     """
 
-    paper = "Brock et al. 2019, equation 3 (off-diagonal form; on G at 1e-4, as in the authors' runs)"
+    paper = "Brock et al. 2019, section 3.1 (off-diagonal form, 1e-4, on G)"
     recommended_by = "P"
     conflicts = ("weight_norm",)  # its parameters are lengths and directions, not the weights
     bounds = {"weight": POSITIVE}

@@ -24,7 +24,7 @@ class SelfSupervision(Trick):
     A quarter of the batch is shown in all four rotations, real images in D's step and generated ones in G's.
     """
 
-    paper = "Chen et al. 2019 (SS-GAN), equations 3 and 4 (alpha 0.2, beta 1) and section 4.1 (a quarter of the batch)"
+    paper = "Chen et al. 2019 (SS-GAN; alpha 0.2, beta 1, a quarter of the batch)"
     recommended_by = "P"
     needs = (IMAGES, SUITE_D)
     batch_norm = "kept in D: the rotated images are a batch of their own"
