@@ -22,10 +22,21 @@ __all__ = [
 ]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
-STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "settle", "averaged")
-# Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
+STEP_HOOKS = (
+    "latents",
+    "reals",
+    "fakes",
+    "inputs",
+    "targets",
+    "d_loss",
+    "g_loss",
+    "project",
+    "settle",
+    "averaged",
+)
 COARSEST = 8  # pixels of a pyramid's last level, at most (Denton et al. 2015, section 4.1)
-PROBABILITIES = ("NonSaturating", "Saturating", "FlippedLabels", "InvertedGenerator")
+# Objectives whose D answers with a probability: only these have targets to soften, flip or smooth
+PROBABILITIES = ("NonSaturating", "Saturating", "BoundarySeeking", "FlippedLabels", "InvertedGenerator")
 
 
 def stages(size: int) -> tuple[int, int]:
@@ -144,13 +155,16 @@ class Blueprint:
     d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
     d_joint: Build | None = None  # (features, latent_dim) -> Module with `out_features`: (features, codes) -> (N, J)
-    d_codes: Build | None = None  # (features) -> Module: (N, features) -> what D tells of G's codes (N, Q)
     g_attention: Build | None = None  # (channels, side) -> Module behind a hidden map of that side, or None
     d_attention: Build | None = None  # the same in D
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
+    d_codebook: Build | None = None  # (channels) -> Module that quantises maps, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
+    d_heads: tuple[Build, ...] = ()  # (features, classes) -> Module: (N, features) -> (N, ..): further answers of D
+    d_packed: int = 1  # images that D is shown as one, their channels on top of each other
     penalties: tuple[Build, ...] = ()  # (critic, real, fake, step) -> scalar added to D's loss
+    penalty_every: int = 1  # D steps from one with penalties to the next; over 1 they have an update of their own
     joint: bool = False  # real and fake in one batch of D, in both players' steps
     fresh_latents: bool = True  # new z for G's step; False: those of D's last step
     n_critic: int = 1  # D steps per round

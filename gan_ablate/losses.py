@@ -47,6 +47,13 @@ class Saturating(NonSaturating):
         return -softplus(-real).mean()
 
 
+class BoundarySeeking(NonSaturating):
+    """Hjelm et al. 2018: G minimises (log D(G(z)) - log(1 - D(G(z))))^2 / 2, that is logit^2 / 2."""
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return fake.square().mean() / 2
+
+
 class FlippedLabels(NonSaturating):
     """G is trained with real = fake swapped: cross entropy of its images against `real` (Chintala et al., tip 2)."""
 
@@ -117,6 +124,84 @@ class Relativistic(Wasserstein):
 
     def encoder(self, real: Tensor) -> Tensor:
         return real.new_zeros(())  # the pairs of `generator` have both sides
+
+
+# of the distances to the other side's mean: what an answer costs that should be high, and one that should be low
+AVERAGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "cross_entropy": (lambda v: softplus(-v), softplus),  # RaSGAN
+    "least_squares": (lambda v: (v - 1).square(), lambda v: (v + 1).square()),  # RaLSGAN
+    "hinge": (lambda v: (1 - v).relu(), lambda v: (1 + v).relu()),  # RaHingeGAN
+}
+
+
+@dataclass(frozen=True)
+class RelativisticAverage(Wasserstein):
+    """Jolicoeur-Martineau 2019: each answer against the mean answer to the other side's images."""
+
+    loss: str
+    needs_real: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        high, low = AVERAGED[self.loss]
+        return high(real - fake.mean()).mean() + low(fake - real.mean()).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        assert real is not None
+        high, low = AVERAGED[self.loss]
+        return high(fake - real.mean()).mean() + low(real - fake.mean()).mean()
+
+
+@dataclass(frozen=True)
+class DualDiscriminator(Wasserstein):
+    """Nguyen et al. 2017 (D2GAN), the first D's part: alpha E[log D1(x)] - E[D1(G(z))], D1 = softplus(v).
+
+    It is KL(data || G) at D1's best. The second D's part is a term of the trick.
+    """
+
+    alpha: float
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        return softplus(fake).mean() - self.alpha * log_softplus(real).mean()
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        return -softplus(fake).mean()
+
+
+def log_softplus(v: Tensor) -> Tensor:
+    """log(log(1 + e^v)), which is v where e^v is small."""
+    return softplus(v.clamp(min=-20)).log() + (v + 20).clamp(max=0)
+
+
+@dataclass(frozen=True)
+class RepulsiveMMD(Wasserstein):
+    """Wang et al. 2019: G minimises MMD^2, D the repulsive loss E[k(x, x')] - E[k(G(z), G(z'))].
+
+    Both read scores (N, S), the Gaussian kernel is of sigma 1. For D a distance counts up to 4 between real images and
+    from 1/4 on between generated ones (the bounded kernel), so that it need not push or pull without end.
+    """
+
+    head: ClassVar[str] = "score_head"  # what the objective reads of D's answer
+    needs_real: ClassVar[bool] = True
+
+    def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
+        """Scores (N, S) of real and fake images -> scalar."""
+        return _kernel(_squared(real, real).clamp(max=4)) - _kernel(_squared(fake, fake).clamp(min=0.25))
+
+    def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """Scores (N, S) -> scalar."""
+        assert real is not None
+        return _kernel(_squared(real, real)) - 2 * _kernel(_squared(real, fake)) + _kernel(_squared(fake, fake))
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """(N, N) squared distances of scores (N, S)."""
+    return (a[:, None] - b[None]).square().sum(2)
+
+
+def _kernel(squared: Tensor) -> Tensor:
+    """() the mean Gaussian kernel of squared distances (N, N) over pairs i != j, as in the authors' code."""
+    n, k = len(squared), (-squared / 2).exp()
+    return (k.sum() - k.diagonal().sum()) / (n * (n - 1))
 
 
 # Nowozin et al. 2016, tables 1 and 2: v -> T = g_f(v), and v -> f*(g_f(v)) simplified so that nothing overflows early

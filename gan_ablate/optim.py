@@ -25,6 +25,19 @@ def over(loss: Tensor, *, threshold: float) -> Tensor:
     return loss.detach() > threshold
 
 
+def correct_for_lazy(optimizer: torch.optim.Optimizer, every: int) -> None:
+    """Karras et al. 2020 (StyleGAN2), appendix B: k steps have k + 1 updates, one of them on penalties alone.
+
+    So Adam's learning rate is times c and its betas are to the power of c, with c = k / (k + 1).
+    """
+    if every == 1:
+        return
+    c = every / (every + 1)
+    for group in optimizer.param_groups:
+        if "betas" in group:
+            group["lr"], group["betas"] = group["lr"] * c, tuple(beta**c for beta in group["betas"])
+
+
 def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> None:
     """Lets an optimiser's step run inside a CUDA graph, if its weights are on a GPU: nothing in it is read by the host.
 

@@ -51,12 +51,17 @@ class Game:
         """Whether the blueprint consults a hook and some trick changes it."""
         return hook in self.blueprint.consulted and hook in self.chain.overridden
 
+    def values(self, critique: Critique) -> Tensor:
+        """What the objective reads of D's answer: logits (N,), or the head (N, ..) that it names."""
+        head = getattr(self.objective, "head", "")
+        return critique.heads[head] if head else critique.logits
+
     def with_found(self, step: Step, states: States, **found: Any) -> Step:
         """The step with more of its fields known, and with `critique` and `generate` that pass it on to the hooks."""
 
         def critique(images: Tensor) -> Critique:
             with torch.no_grad():  # of an encoder; images keep their own graph
-                seen = self.rules.real(self, images, now.z)  # type: ignore[arg-type]
+                seen = self.rules.real(self, images, now.latents)  # type: ignore[arg-type]
             return self.answer(self.inputs(seen, now, states), now)
 
         def generate(z: Tensor) -> Tensor:
@@ -91,32 +96,56 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, throug
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
     z: (N, latent_dim) from N(0, 1). through_g: the loss has gradients by the parameters of G's side too. Found: `z`,
-    `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    `latents`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`. Penalties that are trained on every so
+    many steps only are `lazy_penalties`.
     """
     with torch.set_grad_enabled(through_g):  # of the players on G's side
-        z = _latents(game, z, step, states)
-        fake = game.rules.fake(game, step.real, z, step.labels)
-        real_seen = game.rules.real(game, step.real, z)
-    step = game.with_found(step, states, z=z, fake=fake.x)
+        latents = _latents(game, z, step, states)
+        fake = game.rules.fake(game, step.real, latents, step.labels)
+    step = game.with_found(step, states, z=z, latents=latents, fake=fake.x)
+    with torch.set_grad_enabled(through_g):
+        real_seen = game.rules.real(game, game.chain.reals(step.real, step, states), latents)
     batches = game.chain.fakes((FakeBatch(fake.x, 1.0),), step, states)
     real_inputs = game.inputs(real_seen, step, states)
     fake_inputs = [game.inputs(fake._replace(x=batch.images), step, states) for batch in batches]
     real, newest = _answers(game, real_inputs, fake_inputs[0], step)
     answers = [newest, *(game.answer(seen, step) for seen in fake_inputs[1:])]
     step = game.with_found(step, states, real_critique=real, fake_critique=newest, d_fake_critique=newest.detach())
-    fakes = [answer.logits for answer in answers]
-    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat(fakes)))
+    fakes = [game.values(answer) for answer in answers]
+    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat([answer.logits for answer in answers])))
     if game.uses("targets"):
         targets = game.chain.targets(targets, step, states)
     loss = real.logits.new_zeros(())
-    for batch, logits, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
-        loss = loss + batch.weight * game.objective.discriminator(real.logits, logits, Targets(targets.real, target))
-    for penalty in game.blueprint.penalties:
-        seen = real_inputs.whole(), fake_inputs[0].whole()
-        loss = loss + penalty(lambda x: game.answer(real_inputs.like(x), step).values, *seen, step)
+    for batch, values, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
+        weighted = game.objective.discriminator(game.values(real), values, Targets(targets.real, target))
+        loss = loss + batch.weight * weighted
+    if game.blueprint.penalty_every == 1:
+        loss = _penalised(loss, game, real_inputs, fake_inputs[0], step)
     for term in game.blueprint.d_terms:
         loss = loss + term(game, step)
-    return Played(game.chain.d_loss(loss, step, states), step)
+    if game.uses("d_loss"):
+        with untracked(game.generator):  # what tricks send through G is not what is sampled
+            loss = game.chain.d_loss(loss, step, states)
+    return Played(loss, step)
+
+
+def lazy_penalties(game: Game, z: Tensor, step: Step, states: States) -> Played:
+    """D's penalties alone, times the D steps that they stand for (Karras et al. 2020, StyleGAN2, appendix B).
+
+    step: as D's step left it, with the fakes made of z.
+    """
+    assert step.fake is not None
+    real = game.inputs(Seen(game.chain.reals(step.real, step, states)), step, states)
+    fake = game.inputs(Seen(step.fake), step, states)
+    loss = _penalised(step.t.new_zeros(()), game, real, fake, step)
+    return Played(game.blueprint.penalty_every * loss, step)
+
+
+def _penalised(loss: Tensor, game: Game, real: Seen, fake: Seen, step: Step) -> Tensor:
+    for penalty in game.blueprint.penalties:
+        seen = real.whole(), fake.whole()
+        loss = loss + penalty(lambda x: game.answer(real.like(x), step).values, *seen, step)
+    return loss
 
 
 def _latents(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
@@ -169,21 +198,21 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """G's whole loss for one batch of latents. D sees batches made up as in its own step.
 
-    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake` and `fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `z`, `latents`, `fake` and `fake_critique`.
     """
-    z = _latents(game, z, step, states)
-    fake = game.rules.fake(game, step.real, z, step.labels)
-    step = game.with_found(step, states, z=z, fake=fake.x)
+    latents = _latents(game, z, step, states)
+    fake = game.rules.fake(game, step.real, latents, step.labels)
+    step = game.with_found(step, states, z=z, latents=latents, fake=fake.x)
     fake_inputs = game.inputs(fake, step, states)
     if game.blueprint.joint or game.objective.needs_real or game.rules.encodes:
-        real_inputs = game.inputs(game.rules.real(game, step.real, z), step, states)
+        real_inputs = game.inputs(game.rules.real(game, step.real, latents), step, states)
         real, answer = _answers(game, real_inputs, fake_inputs, step)
     else:
         real, answer = None, game.answer(fake_inputs, step)
     step = game.with_found(step, states, fake_critique=answer)
-    loss = game.objective.generator(answer.logits, real and real.logits)
+    loss = game.objective.generator(game.values(answer), real and game.values(real))
     if game.rules.encodes and real:
-        loss = loss + game.objective.encoder(real.logits)
+        loss = loss + game.objective.encoder(game.values(real))
     if game.uses("g_loss"):
         with untracked(game.generator):  # what tricks send through G is not what is sampled
             loss = game.chain.g_loss(loss, step, states)

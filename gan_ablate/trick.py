@@ -52,15 +52,17 @@ class Step:
     noise: Generator  # the tricks' own random numbers
     g_parameters: Mapping[str, Tensor]  # by name, live: a loss on them moves G
     d_parameters: Mapping[str, Tensor]
-    # z (N, latent_dim) -> images, with gradients to G; in `g_loss` it leaves G's running statistics alone
+    # z (N, latent_dim) -> images, with gradients to G; in `d_loss` and `g_loss` it leaves G's running statistics alone
     generate: Callable[[Tensor], Tensor] | None = None
     encode: Callable[[Tensor], Tensor] | None = None  # images -> (N, 2, latent_dim), where the blueprint has an encoder
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after the update
     fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
-    z: Tensor | None = None  # (N, latent_dim) as G saw it; None before it is drawn
+    z: Tensor | None = None  # (N, latent_dim) from N(0, 1) that `fake` was made of; None before
+    latents: Tensor | None = None  # (N, latent_dim) that z as G saw it
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
     latent_dim: int = 0  # numbers in z
+    objective: Any = None  # of gan_ablate.losses: what the game is played for
 
     def detached(self) -> Step:
         """The step as it is after an update: images and answers without their graphs."""
@@ -160,6 +162,10 @@ class Trick:
         """z (N, latent_dim) as drawn from N(0, 1) -> z as G sees it, at training and at sampling."""
         return z
 
+    def reals(self, images: Tensor, step: Step, state: State) -> Tensor:
+        """What D trains on as real (N, C, H, W): at first the real images."""
+        return images
+
     def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: State) -> tuple[FakeBatch, ...]:
         """What D trains on as fake: at first G's newest images alone, with weight 1. They stay first."""
         return batches
@@ -242,6 +248,9 @@ class Chain(Trick):
 
     def latents(self, z: Tensor, step: Step, state: Any) -> Tensor:
         return self._fold("latents", z, step, state)
+
+    def reals(self, images: Tensor, step: Step, state: Any) -> Tensor:
+        return self._fold("reals", images, step, state)
 
     def fakes(self, batches: tuple[FakeBatch, ...], step: Step, state: Any) -> tuple[FakeBatch, ...]:
         return self._fold("fakes", batches, step, state)

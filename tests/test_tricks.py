@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import test_tricks_losses
+import test_tricks_modern_losses
 import test_tricks_modern_nets
 import test_tricks_nets
 import test_tricks_updates
@@ -36,6 +37,7 @@ SOONER = {
     "label_flipping": "label_flipping:p=0.5",
     "gradient_clipping": "gradient_clipping:max_norm=0.01",
     "lookahead": "lookahead:k=2",
+    **test_tricks_modern_losses.SOONER,
 }
 CELLS = [
     (model, SOONER.get(name, name))
@@ -113,7 +115,8 @@ def bare(name):
 
 
 def test_every_row_of_the_catalogue_is_registered_under_its_name_for_its_models():
-    rows = {name: letters for letters, names in CATALOGUE.items() for name in names.split()}
+    tables = (CATALOGUE, test_tricks_modern_losses.CATALOGUE)
+    rows = {name: letters for table in tables for letters, names in table.items() for name in names.split()}
     assert {name: cls.models for name, cls in REGISTRY.items()} == rows
 
 

@@ -14,7 +14,7 @@ from gan_ablate.data.torch_sets import batch_of, lowest
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
-from gan_ablate.optim import make_capturable
+from gan_ablate.optim import correct_for_lazy, make_capturable
 from gan_ablate.presets import dcgan, path_of
 from gan_ablate.recipe import Recipe, TrickSpec, seed_for, usual_fields, usual_shape
 from gan_ablate.step import Game
@@ -121,6 +121,7 @@ class GANModule(Training):
             self.blueprint.d_optimizer(self.discriminator.parameters()),
             self.blueprint.g_optimizer([*self.generator.parameters(), *encoder]),
         ]
+        correct_for_lazy(optimizers[0], self.blueprint.penalty_every)
         for group in (g for optimizer in optimizers for g in optimizer.param_groups):
             group["initial_lr"] = group["lr"]
         return optimizers

@@ -45,6 +45,7 @@ class Kind(NamedTuple):
     g_steps: int
     d_recorded: tuple[int, ...]  # those of its D steps whose training health is recorded
     g_recorded: tuple[int, ...]
+    d_penalised: tuple[int, ...] = ()  # those of its D steps that an update on lazy penalties follows
 
 
 class Rounds:
@@ -95,6 +96,7 @@ class Rounds:
                 g := min(module.blueprint.n_generator, limit - g_steps),
                 tuple(k for k in range(d) if module.is_recorded(d_steps + k)),
                 tuple(k for k in range(g) if module.is_recorded_g(g_steps + k)),
+                tuple(k for k in range(d) if module.is_penalised(d_steps + k)),
             )
             kinds.append(kind)
             g_steps, d_steps = g_steps + g, d_steps + d
@@ -121,7 +123,8 @@ class Rounds:
             batch = self.batches.at(self.rows.index_select(0, self.place)[0])
             self.place += 1
             first = k == 0 and module.is_first
-            turn = module.discriminator_turn(self.players, batch, first, k in kind.d_recorded)
+            recorded, penalised = k in kind.d_recorded, k in kind.d_penalised
+            turn = module.discriminator_turn(self.players, batch, first, recorded, penalised)
             found += [(0, turn.record)] if turn.record else []
         for k in range(kind.g_steps):
             record = module.generator_turn(self.players, turn, k in kind.g_recorded)
@@ -165,6 +168,8 @@ class Rounds:
     def _check(self, kind: Kind) -> None:
         """Captures a round, or goes on by calls where that is not possible. Everything is as before afterwards."""
         before = self._state()
+        if self.module.blueprint.penalty_every > 1:
+            kind = kind._replace(d_penalised=tuple(range(kind.d_steps)))  # what fails there has to show first
         try:
             reason = self._objection(kind, before)
         except Exception as error:

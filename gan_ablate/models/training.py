@@ -19,7 +19,7 @@ from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
-from gan_ablate.step import Played, discriminator_loss, generator_loss
+from gan_ablate.step import Played, discriminator_loss, generator_loss, lazy_penalties
 from gan_ablate.trick import States, Step
 from gan_ablate.trick import players as player_parameters
 
@@ -67,7 +67,8 @@ class Training(Sampler):
         batch = self._batch(batch)
         d_optimizer, g_optimizer = cast(list[Any], self.optimizers())
         players = Players(d_optimizer, g_optimizer, backward=self.manual_backward)
-        turn = self.discriminator_turn(players, batch, self.is_first, self.is_recorded(self.d_steps))
+        recorded, penalised = self.is_recorded(self.d_steps), self.is_penalised(self.d_steps)
+        turn = self.discriminator_turn(players, batch, self.is_first, recorded, penalised)
         self._log(turn.record)
         self.d_steps += 1
         self.round_d_steps += 1
@@ -88,11 +89,11 @@ class Training(Sampler):
         """Rounds up to the next record, pause or end of training."""
         if self._rounds is None:
             self._rounds = Rounds(self, batches, self.trainer.optimizers, strict=self.step == "captured")
-        before = self.d_steps + self.g_steps
+        before = self._updates
         found = self._rounds.play()
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.total.ready += self.d_steps + self.g_steps - before  # which `trainer.global_step` counts by
-        progress.total.completed += self.d_steps + self.g_steps - before
+        progress.total.ready += self._updates - before  # which `trainer.global_step` counts by
+        progress.total.completed += self._updates - before
         for g_steps, record in found:
             self._log(record, g_steps)
         self._stop(check_finite=bool(found))
@@ -100,9 +101,9 @@ class Training(Sampler):
     # -- a player's turn: it changes tensors only, so that a graph can replay it --------------------------------------
 
     def discriminator_turn(
-        self, players: Players, batch: tuple[Tensor, Tensor], first: bool, recorded: bool
+        self, players: Players, batch: tuple[Tensor, Tensor], first: bool, recorded: bool, penalised: bool = False
     ) -> DiscriminatorTurn:
-        """D's turn. first: it is the first of the training."""
+        """D's turn. first: it is the first of the training. penalised: an update on lazy penalties ends it."""
         self.t.copy_(self._share(self.t))
         step = self._step(to_float(batch[0]), batch[1])
         z = self._z("latents_d", len(step.real))
@@ -117,7 +118,7 @@ class Training(Sampler):
         norm = gradient_norm(self.discriminator) if recorded else None
         found = played.step.detached()
         if self.blueprint.updates == "alternating":
-            self._update_discriminator(players, played.loss, found, states)
+            self._update_discriminator(players, played.loss, found, states, penalised)
         return DiscriminatorTurn(found, z, _discriminator_record(played.loss, found, norm) if recorded else {})
 
     def generator_turn(self, players: Players, turn: DiscriminatorTurn, recorded: bool) -> Record:
@@ -158,8 +159,18 @@ class Training(Sampler):
             sharpen(self, loss_of, optimizer, backward, z, step, states)
         return played
 
-    def _update_discriminator(self, players: Players, loss: Tensor, found: Step, states: States) -> None:
+    def _update_discriminator(
+        self, players: Players, loss: Tensor, found: Step, states: States, penalised: bool = False
+    ) -> None:
+        """D's update, where it is due the one on lazy penalties, and what moves its weights afterwards."""
         self._update(players.discriminator, loss, self.blueprint.d_gate)
+        if penalised:
+            assert found.z is not None
+            if self.blueprint.d_finish:
+                advance(self.discriminator)
+            self._play(lazy_penalties, players.discriminator, players.backward, found.z, found, states)
+            # the gate is open where it was for the game
+            self._update(players.discriminator, loss, self.blueprint.d_gate)
         if self.game.uses("project"):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), found, states)
@@ -203,6 +214,12 @@ class Training(Sampler):
         return self.limit is not None and self.g_steps >= self.limit
 
     @property
+    def _updates(self) -> int:
+        """Updates of both players so far, those on lazy penalties included."""
+        every = self.blueprint.penalty_every
+        return self.d_steps + self.g_steps + (-(-self.d_steps // every) if every > 1 else 0)
+
+    @property
     def _round_g_steps(self) -> int:
         """G steps of the round that is being played: the last one ends where training does."""
         n = self.blueprint.n_generator
@@ -211,6 +228,11 @@ class Training(Sampler):
     def is_recorded(self, d_steps: int) -> bool:
         """Whether the D step after `d_steps` of them is recorded."""
         return (d_steps + 1) % self.log_every == 0
+
+    def is_penalised(self, d_steps: int) -> bool:
+        """Whether an update on lazy penalties follows the D step after `d_steps` of them: the first one and so on."""
+        every = self.blueprint.penalty_every
+        return every > 1 and d_steps % every == 0
 
     def is_recorded_g(self, g_steps: int) -> bool:
         """The same for G's steps."""
@@ -243,6 +265,7 @@ class Training(Sampler):
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
             latent_dim=self.latent_dim,
+            objective=self.game.objective,
         )
         return self.game.with_found(step, self._states())
 

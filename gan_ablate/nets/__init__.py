@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -42,7 +44,7 @@ class Critique(NamedTuple):
     features: Tensor  # (N, F) what D's head reads, before minibatch statistics
     classes: Tensor | None = None  # (N, K) class logits, where D has such a head
     hidden: tuple[Tensor, ...] = ()  # what each stage of D puts out, first to last
-    codes: Tensor | None = None  # (N, Q) what D tells of G's codes, where it has such a head
+    heads: Mapping[str, Tensor] = MappingProxyType({})  # (N, ..) of further heads, by name
 
     @property
     def values(self) -> Tensor:
@@ -62,7 +64,7 @@ class Critique(NamedTuple):
                 self.features[rows],
                 None if self.classes is None else self.classes[rows],
                 tuple(h[rows] for h in self.hidden),
-                None if self.codes is None else self.codes[rows],
+                {name: value[rows] for name, value in self.heads.items()},
             )
             for rows in (slice(None, n), slice(n, None))
         ]
@@ -71,5 +73,5 @@ class Critique(NamedTuple):
     def detach(self) -> Critique:
         """The same answers without their graph; the hidden maps are let go."""
         classes = None if self.classes is None else self.classes.detach()
-        codes = None if self.codes is None else self.codes.detach()
-        return Critique(self.logits.detach(), self.features.detach(), classes, codes=codes)
+        heads = {name: value.detach() for name, value in self.heads.items()}
+        return Critique(self.logits.detach(), self.features.detach(), classes, heads=heads)

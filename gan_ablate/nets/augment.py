@@ -65,6 +65,20 @@ def cutout(x: Tensor, noise: Noise) -> Tensor:
     return x.masked_fill(hit, 0.0)
 
 
+def cutmix_mask(x: Tensor, noise: Noise) -> Tensor:
+    """(N, 1, H, W) of 1 and 0 for images (N, C, H, W): a box of an even share of the area, or all but it, each by half.
+
+    As in the code of Schoenfeld et al. 2020: the box's centre lies anywhere, and what hangs over the edge is lost.
+    """
+    h, w = x.shape[2:]
+    share, down, right, inside = (_draw(x, noise) for _ in range(4))
+    half_h, half_w = ((share.sqrt() * n).floor() // 2 for n in (h, w))
+    top, left = (down * h).floor(), (right * w).floor()
+    rows, columns = torch.arange(h, device=x.device).view(1, 1, h, 1), torch.arange(w, device=x.device)
+    box = (rows >= top - half_h) & (rows < top + half_h) & (columns >= left - half_w) & (columns < left + half_w)
+    return (box == (inside < 0.5)).float()
+
+
 # -- Karras et al. 2020 --------------------------------------------------------------------------------------------
 
 

@@ -44,7 +44,7 @@ class Images(nn.Module):
         super().__init__()
         self.range = bp.d_input() if bp.d_input else nn.Identity()
         self.condition = bp.d_condition(bp.classes, bp.size) if bp.d_condition else None
-        self.channels = bp.channels + (self.condition is not None)
+        self.channels = bp.channels * bp.d_packed + (self.condition is not None)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         x = self.range(x)
@@ -90,7 +90,7 @@ class Discriminator(Critic):
         super().__init__()
         self.images = Images(bp)
         channels = [self.images.channels, *widths(bp.d_width, bp.size)]
-        last, extra = len(channels) - 2, self.build_map_statistics(bp)
+        last, extra = len(channels) - 2, self.build_map_statistics(bp, channels[-2])
         self.down = nn.ModuleList(
             Stack(
                 *_stage(bp, a + extra * (i == last), b, bp.d_norm if i else bp.d_first_norm),
@@ -103,7 +103,7 @@ class Discriminator(Critic):
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
         for down in self.down:
-            x = down(self.map_statistics(x) if down is self.down[-1] else x, labels)
+            x = down(self.before_last(x) if down is self.down[-1] else x, labels)
             seen.append(x)
         return self.answer(x.flatten(1), labels, tuple(seen), beside)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,18 @@ from gan_ablate.nets.layers import hidden, pieces
 class Critic(nn.Module):
     """What every D ends in: what stands beside its input, batch statistics, the logit and all other answers."""
 
-    def build_map_statistics(self, bp: Blueprint) -> int:
-        """Called once by the network's constructor; the channels that its last stage gets more."""
+    def build_map_statistics(self, bp: Blueprint, channels: int) -> int:
+        """Called once by the network's constructor, with the channels of what its last stage reads.
+
+        Returns the channels that it gets more.
+        """
+        self.codebook = bp.d_codebook(channels) if bp.d_codebook else None
         self.map_statistics = bp.d_map_statistics() if bp.d_map_statistics else nn.Identity()
         return getattr(self.map_statistics, "extra", 0)
+
+    def before_last(self, x: Tensor) -> Tensor:
+        """What the last hidden stage reads of the maps (N, C, ..) of the stage before it."""
+        return self.map_statistics(x if self.codebook is None else self.codebook(x))
 
     def build_heads(self, bp: Blueprint, features: int) -> None:
         """Called once by the network's constructor, with the number of its features."""
@@ -34,8 +43,8 @@ class Critic(nn.Module):
         seen = getattr(self.statistics, "out_features", features)
         self.head = bp.d_head(seen) if bp.d_head else None
         self.classes = bp.d_classes(seen, bp.classes) if bp.d_classes else None
-        self.codes = bp.d_codes(seen) if bp.d_codes else None
         self.projection = bp.d_projection(features, bp.classes) if bp.d_projection else None
+        self.heads = nn.ModuleDict({head_name(each): each(features, bp.classes) for each in bp.d_heads})
 
     def answer(
         self, features: Tensor, labels: Tensor | None, stages: tuple[Tensor, ...], beside: Tensor | None = None
@@ -51,8 +60,15 @@ class Critic(nn.Module):
             logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
-        codes = None if self.codes is None else self.codes(seen).float()
-        return Critique(logits, features, classes, stages, codes)
+        heads = {name: head(features).float() for name, head in self.heads.items()}
+        if self.codebook is not None:
+            heads["codes"] = self.codebook.distance
+        return Critique(logits, features, classes, stages, heads)
+
+
+def head_name(factory: Any) -> str:
+    """What `Critique.heads` calls the answer of a further head: the name of its class or function."""
+    return getattr(factory, "target", "").partition(":")[2] or factory.__name__
 
 
 def linear_head(features: int) -> nn.Module:
@@ -93,7 +109,7 @@ class JointFeatures(nn.Module):
         return self.both(torch.cat((features, self.code(z)), dim=1))
 
 
-def code_head(features: int, *, out: int, units: int) -> nn.Module:
+def code_head(features: int, classes: int | None, *, out: int, units: int) -> nn.Module:
     """(N, features) -> (N, out): Q behind D's body, as in the code of Chen et al. 2016 (fc, batch norm, leaky, fc)."""
     hidden_layer = nn.Linear(features, units, bias=False)
     return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.2), nn.Linear(units, out))

@@ -53,7 +53,7 @@ class Discriminator(Critic):
         units = max(1, bp.d_width * HIDDEN_PER_WIDTH // each)
         self.images = Images(bp)
         inputs = [self.images.channels * bp.size**2, *[units] * (2 * bp.d_depth - 1)]
-        inputs[-1] += self.build_map_statistics(bp)
+        inputs[-1] += self.build_map_statistics(bp, inputs[-1])
         norms = (bp.d_first_norm, *[bp.d_norm] * (len(inputs) - 1))
         self.body = nn.ModuleList(
             Stack(
@@ -67,7 +67,7 @@ class Discriminator(Critic):
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels).flatten(1), []
         for layer in self.body:
-            x = layer(self.map_statistics(x) if layer is self.body[-1] else x, labels)
+            x = layer(self.before_last(x) if layer is self.body[-1] else x, labels)
             seen.append(x)
         return self.answer(x, labels, tuple(seen), beside)
 

@@ -105,7 +105,7 @@ class Discriminator(Critic):
         super().__init__()
         self.images = Images(bp)
         channels = [self.images.channels, *widths(bp.d_width, bp.size)]
-        added = [0] * (len(channels) - 2) + [self.build_map_statistics(bp)]
+        added = [0] * (len(channels) - 2) + [self.build_map_statistics(bp, channels[-2])]
         self.down = nn.ModuleList(
             DownBlock(bp, a + extra, b, first=i == 0, extra=extra)
             for i, (a, b, extra) in enumerate(zip(channels, channels[1:], added))
@@ -122,7 +122,7 @@ class Discriminator(Critic):
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
         for down, deep, attention in zip(self.down, self.deep, self.attention, strict=True):
-            x = attention(deep(down(self.map_statistics(x) if down is self.down[-1] else x, labels), labels))
+            x = attention(deep(down(self.before_last(x) if down is self.down[-1] else x, labels), labels))
             seen.append(x)
         for flat in self.flat:
             x = flat(x, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,14 @@ def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
     for layer in _layers(network):
         weight = cast(Tensor, layer.weight).detach()
         parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
+
+
+def mark_outputs(network: nn.Module, bp: Blueprint) -> None:
+    """Tells the parameters of convolutions and linear layers which of their dimensions counts outputs: `outputs`."""
+    for layer in _layers(network):
+        inside: Any = getattr(layer, "parametrizations", None)
+        weight: Any = inside.weight.original if inside is not None else layer.weight
+        weight.outputs = _out(layer)
 
 
 def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data", lengths: str = "trained") -> None:

@@ -16,6 +16,9 @@ from gan_ablate.tricks import (
     averaging,
     batches,
     conditioning,
+    consistency,
+    contrastive,
+    discriminators,
     generator_losses,
     labels,
     layers,
@@ -25,7 +28,9 @@ from gan_ablate.tricks import (
     objectives,
     optimisers,
     penalties,
+    regularisers,
     sampling,
+    self_supervision,
     updates,
 )
 from gan_ablate.tricks.own import OWN_NETWORKS
@@ -46,18 +51,23 @@ FAMILIES = (  # in the catalogue's order
     objectives,
     generator_losses,
     penalties,
+    regularisers,
     augmentation,
+    consistency,
+    self_supervision,
     noise,
     sampling,
     layers,
     norms,
     architecture,
     networks,
+    discriminators,
     batches,
     optimisers,
     updates,
     averaging,
     conditioning,
+    contrastive,
 )
 
 

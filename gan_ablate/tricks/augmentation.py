@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE, UNCONDITIONAL
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,10 +66,7 @@ class AdaptiveAugmentation(Trick):
         return {"p": step.t.new_zeros(())}
 
     def advance(self, state: State, step: Step) -> State:
-        assert step.real_critique is not None
-        sure = step.real_critique.logits.detach().float().sign().mean()
-        change = (sure - self.target).sign() * (len(step.real) * step.d_steps / self.images)
-        return {"p": (state["p"] + change).clamp(0.0, 1.0)}
+        return {"p": _followed(state["p"], self.target, self.images, step)}
 
     def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
         from gan_ablate.nets import augment
@@ -106,11 +103,55 @@ class ConsistencyRegularisation(Trick):
         return replace(blueprint, d_norm=None, d_finish=(*blueprint.d_finish, *added))
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        from gan_ablate.nets import augment
-
         assert step.real_critique is not None
-        copy = augment.flip(step.real, step) if self.flip else step.real
-        most = int(copy.shape[2] * augment.SHIFT)
-        moved = augment.shift(copy, step, most, {"reflect": "reflect", "zero": "constant"}[self.padding])
+        moved = flipped_and_shifted(step.real, step, self.flip, self.padding)
         distance = (step.real_critique.logits - step.critique(moved).logits).square().mean()
         return loss + self.weight * distance
+
+
+def flipped_and_shifted(images: Tensor, step: Step, flip: bool, padding: str) -> Tensor:
+    """Copies of images (N, C, H, W), each moved by draws of its own. padding: reflect, zero."""
+    from gan_ablate.nets import augment
+
+    copy = augment.flip(images, step) if flip else images
+    most = int(copy.shape[2] * augment.SHIFT)
+    return augment.shift(copy, step, most, {"reflect": "reflect", "zero": "constant"}[padding])
+
+
+@register("pseudo_augmentation")
+class AdaptivePseudoAugmentation(Trick):
+    """Show D generated images as real, each with a probability that follows how sure D is of the real ones.
+
+    They are those of G's last step, as in the authors' code. p moves as in `ada`: by 1 while D sees `images` real
+    images, at each G step, by the sign of D's answers to what it is shown as real.
+    """
+
+    paper = "Jiang et al. 2021 (APA); the authors' training/loss.py"
+    recommended_by = "P"
+    needs = (IMAGES, UNCONDITIONAL)  # a generated image has not the label of the real one in whose place it stands
+    batch_norm = "kept: the generated images among the real ones share their statistics, as they do in the real batch"
+    bounds = {"target": (-1.0, 1.0), "images": (1, 10**9)}
+    target: float = 0.6  # of lambda_r = E[sign(D(real))]
+    images: int = 500_000  # real images that D sees while the probability goes from 0 to 1
+
+    def init(self, step: Step) -> State:
+        return {"p": step.t.new_zeros(()), "images": step.real.new_zeros(step.real.shape)}
+
+    def advance(self, state: State, step: Step) -> State:
+        assert step.fake is not None
+        return {
+            "p": _followed(state["p"], self.target, self.images, step),
+            "images": step.fake.to(state["images"].dtype),
+        }
+
+    def reals(self, images: Tensor, step: Step, state: State) -> Tensor:
+        shown = step.uniform_like(images[:, :1, :1, :1].float()) < state["p"]  # (N, 1, 1, 1)
+        return state["images"].to(images.dtype).where(shown, images)
+
+
+def _followed(p: Tensor, target: float, images: int, step: Step) -> Tensor:
+    """() a probability after one more G step: up where D is surer of the real images than `target`, else down."""
+    assert step.real_critique is not None
+    sure = step.real_critique.logits.detach().float().sign().mean()
+    change = (sure - target).sign() * (len(step.real) * step.d_steps / images)
+    return (p + change).clamp(0.0, 1.0)

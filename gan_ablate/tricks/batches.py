@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.trick import OVER_0, FakeBatch, Step, Trick, register
-from gan_ablate.tricks.needs import D_BATCH_NORM, FAKE_OF_Z, ONE_PAIR, SEES_NOTHING_ELSE, UNCONDITIONAL
+from gan_ablate.tricks.needs import (
+    D_BATCH_NORM,
+    EACH_FAKE,
+    FAKE_OF_Z,
+    ONE_PAIR,
+    SEES_NOTHING_ELSE,
+    SUITE_D,
+    UNCLASSIFIED,
+    UNCONDITIONAL,
+)
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gan_ablate.trick import State
 
 
@@ -103,3 +114,69 @@ class FreshGeneratorBatch(Trick):
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, fresh_latents=self.fresh)
+
+
+@register("packing")
+class Packing(Trick):
+    """PacGAN: D judges m images at once, their channels on top of each other, so that a lack of variety shows.
+
+    A batch of N images is N / m packs, with one answer each; in the paper a batch has as many packs as base has images.
+    A penalty on D's gradient takes its norm over a pack.
+    """
+
+    paper = "Lin et al. 2018 (PacGAN; m = 2 to 4)"
+    recommended_by = "P"
+    # they take the channels for colours; a rotation is one of each image
+    conflicts = ("diff_augment", "ada", "self_supervision")
+    needs = (UNCONDITIONAL, UNCLASSIFIED, SUITE_D)
+    bounds = {"m": (2, 64)}
+    m: int = 2  # images in a pack
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, d_packed=self.m)
+
+    def missing(self, blueprint: Blueprint) -> str | None:
+        if blueprint.batch_size % self.m:
+            return f"batches that packs of m={self.m} images divide"
+        return super().missing(blueprint)
+
+    def inputs(self, images: Tensor, step: Step, state: State) -> Tensor:
+        n, c, h, w = images.shape
+        return images.reshape(n // self.m, self.m * c, h, w)
+
+
+@register("top_k")
+class TopK(Trick):
+    """G learns from the k images of its batch that D takes for the most real; k falls from the whole batch to half.
+
+    k is gamma^e of the batch after e epochs, and no less than `share` of it. An epoch is `images` generated images; the
+    default is that of CIFAR-10.
+    """
+
+    paper = "Sinha et al. 2020 (gamma 0.99 per epoch, nu 0.5)"
+    recommended_by = "P"
+    replaces = "g_loss"
+    needs = (EACH_FAKE,)
+    # the loss that these change is replaced
+    conflicts = ("saturating", "flipped_generator_labels", "inverted_generator_loss")
+    bounds = {"gamma": (OVER_0, 1 - OVER_0), "share": (OVER_0, 1 - OVER_0), "images": (1, 10**9)}
+    gamma: float = 0.99  # k after an epoch over k before it
+    share: float = 0.5  # least k, as a share of the batch
+    images: int = 50_000  # generated images of an epoch
+
+    def init(self, step: Step) -> State:
+        return {"seen": step.t.new_zeros(()).long()}  # generated images of G's steps so far
+
+    def advance(self, state: State, step: Step) -> State:
+        assert step.fake is not None
+        return {"seen": state["seen"] + len(step.fake)}
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        import torch
+
+        assert step.fake_critique is not None
+        logits = step.fake_critique.logits  # (N,)
+        k = ((self.gamma ** (state["seen"] // self.images)).clamp(min=self.share) * len(logits)).floor()
+        rank = logits.argsort(descending=True).argsort()  # 0: the most real
+        each = torch.vmap(lambda logit: step.objective.generator(logit[None]))(logits)  # (N,)
+        return (each * (rank < k)).sum() / k

@@ -17,6 +17,10 @@ def _convolutional(bp: Blueprint) -> bool:
     return "nets.mlp:" not in getattr(bp.generator, "target", "")
 
 
+def _stages_of(bp: Blueprint) -> str:
+    return getattr(bp.discriminator, "target", "").partition(":")[0].removeprefix("gan_ablate.")
+
+
 LABELS = Need("a dataset with classes", lambda bp: bp.classes is None or bp.classes > 1)  # a single one says nothing
 IMAGES = Need("images, not points in the plane", lambda bp: bp.size > 1)
 CONVOLUTIONS = Need("convolutional networks", _convolutional)
@@ -33,7 +37,15 @@ ONE_PAIR = Need("one G against one D, not a pair of them per level", lambda bp: 
 REAL_AS_IT_IS = Need("real images that D sees as they are", lambda bp: bp.sees in ("images", "pyramids"))
 PIXELS_FOR_D = Need("a D of pixels, with convolutions", lambda bp: bp.sees != "codes")
 FAKE_OF_Z = Need("fakes that are drawn from z", lambda bp: bp.sees != "codes")
-NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: bp.d_codes is None)
+NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: not any(_is(h, "code_head") for h in bp.d_heads))
+UNCLASSIFIED = Need("a D that names no classes", lambda bp: not bp.d_classes)
+SUITE_D = Need("a D of the suite's own networks", lambda bp: "nets.own:" not in getattr(bp.discriminator, "target", ""))
+EACH_FAKE = Need(
+    "a loss of G that reads each answer by itself",
+    lambda bp: not _is(bp.objective, "Relativistic", "RelativisticAverage", "RepulsiveMMD"),
+)
+PLAIN_D = Need("a D of DCGAN's stages", lambda bp: _stages_of(bp) in ("nets.conv", "nets.unet"))
+UNPENALISED = Need("no penalty on the slope of D's logit, which it does not read", lambda bp: not bp.penalties)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 

@@ -143,6 +143,32 @@ class WGANClip(Trick):
             p.clamp_(-self.c, self.c)
 
 
+@register("relativistic_average")
+class RelativisticAveraging(Trick):
+    """D tells how much more real an image looks than the other side's do on average; G moves both sides."""
+
+    paper = "Jolicoeur-Martineau 2019 (RaSGAN, RaLSGAN, RaHingeGAN)"
+    recommended_by = "P"
+    models = "DN"
+    choices = {"loss": ("cross_entropy", "least_squares", "hinge")}
+    loss: str = "cross_entropy"  # of the distances
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("RelativisticAverage", loss=self.loss))
+
+
+@register("boundary_seeking")
+class BoundarySeekingLoss(Trick):
+    """G seeks D's decision boundary, not its far side: half the square of D's logit."""
+
+    paper = "Hjelm et al. 2018 (BGAN), continuous variables"
+    recommended_by = "P"
+    models = "DN"
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        return replace(blueprint, objective=_objective("BoundarySeeking"))
+
+
 @register("relativistic")
 class RelativisticPairing(Trick):
     """D compares each fake with its real image; R1 and R2 keep its gradient flat on both.
