@@ -91,7 +91,7 @@ class Discriminator(Growing, Critic):
         self.images = Images(bp)
         channels = widths(bp.d_width, bp.size)
         channels = [channels[0], *channels]  # from the finest resolution to the coarsest
-        extra, last = self.build_map_statistics(bp), len(channels) - 2
+        extra, last = self.build_map_statistics(bp, channels[-2]), len(channels) - 2
         self.first = nn.ModuleList(
             Stack(nn.Conv2d(self.images.channels, c, 1), hidden(bp.d_first_norm, bp.d_activation, bp.d_after, c))
             for c in channels
@@ -106,13 +106,13 @@ class Discriminator(Growing, Critic):
         self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** 2)
         self.build_growth(len(channels), until)
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
+    def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         level, image, seen = self.level, self.images(x, labels), []
         h = self.first[0](image, labels)
         for i, down in enumerate(self.down):
-            h = down(self.map_statistics(h) if down is self.down[-1] else h, labels)
+            h = down(self.before_last(h) if down is self.down[-1] else h, labels)
             image = F.avg_pool2d(image, 2)
             share = (level - (self.levels - 2 - i)).clamp(0, 1).to(h.dtype)  # of what the finer resolution says
             h = torch.lerp(self.first[i + 1](image, labels), h, share)
             seen.append(h)
-        return self.answer(h.flatten(1), labels, tuple(seen))
+        return self.answer(h.flatten(1), labels, tuple(seen), beside)

@@ -29,8 +29,8 @@ class Discriminator(conv.Discriminator):
             seen = 2 * out  # what comes up, and what the stage of that size put out on the way down
         self.pixels = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(seen, 1, 3, padding=1))
 
-    def forward(self, x: Tensor, labels: Tensor | None = None) -> Critique:
-        answer = super().forward(x, labels)
+    def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
+        answer = super().forward(x, labels, beside)
         *skips, y = answer.hidden
         for up, joined, skip in zip(self.up, self.joined, reversed(skips), strict=True):
             y = torch.cat((joined(up(y), labels), skip), 1)

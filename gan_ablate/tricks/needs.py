@@ -60,6 +60,7 @@ def _one_step_each(bp: Blueprint) -> bool:
 
 ADAM = Need("Adam for both players", _adam)
 UNROLLABLE = Need("Adam or SGD for D", lambda bp: not _is(bp.d_optimizer, "RMSprop"))
+IN_TURN = Need("players that update in turn", lambda bp: bp.updates == "alternating")
 ONE_STEP_EACH = Need("one step of each player per round, none of them taken back", _one_step_each)
 
 D_NORMS = ("none", "layer", "keep")

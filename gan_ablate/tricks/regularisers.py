@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Need, Step, Trick, register
-from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, IN_TURN, SEES_NOTHING_ELSE, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +30,7 @@ class LazyR1(Trick):
 
     paper = "Karras et al. 2020 (StyleGAN2), section 3.1 and appendix B; R1: Mescheder et al. 2018, equation 9"
     recommended_by = "P"
+    needs = (IN_TURN, SEES_NOTHING_ELSE)
     batch_norm = D_NORM_TEXT
     bounds = {"gamma": POSITIVE, "every": EVERY}
     choices = {"d_norm": D_NORMS}
@@ -54,7 +55,7 @@ class LazyRegularisation(Trick):
     paper = "Karras et al. 2020 (StyleGAN2), section 3.1 and appendix B (there of R1)"
     recommended_by = "P"
     models = "W"
-    needs = (PENALISED,)
+    needs = (PENALISED, IN_TURN, SEES_NOTHING_ELSE)
     bounds = {"every": EVERY}
     every: int = 16  # D steps from one update on the penalties to the next
 
