@@ -10,6 +10,8 @@ from gan_ablate.tricks.needs import (
     D_BATCH_NORM,
     EACH_FAKE,
     FAKE_OF_Z,
+    FAKES_ALONE,
+    ONE_ANSWER,
     ONE_PAIR,
     SEES_NOTHING_ELSE,
     SUITE_D,
@@ -128,7 +130,7 @@ class Packing(Trick):
     recommended_by = "P"
     # they take the channels for colours; a rotation is one of each image
     conflicts = ("diff_augment", "ada", "self_supervision")
-    needs = (UNCONDITIONAL, UNCLASSIFIED, SUITE_D)
+    needs = (UNCONDITIONAL, UNCLASSIFIED, SUITE_D, SEES_NOTHING_ELSE, ONE_ANSWER)
     bounds = {"m": (2, 64)}
     m: int = 2  # images in a pack
 
@@ -156,7 +158,7 @@ class TopK(Trick):
     paper = "Sinha et al. 2020 (gamma 0.99 per epoch, nu 0.5)"
     recommended_by = "P"
     replaces = "g_loss"
-    needs = (EACH_FAKE,)
+    needs = (EACH_FAKE, FAKES_ALONE)
     # the loss that these change is replaced
     conflicts = ("saturating", "flipped_generator_labels", "inverted_generator_loss")
     bounds = {"gamma": (OVER_0, 1 - OVER_0), "share": (OVER_0, 1 - OVER_0), "images": (1, 10**9)}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.augmentation import flipped_and_shifted
-from gan_ablate.tricks.needs import IMAGES
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class BalancedConsistency(Trick):
     recommended_by = "P"
     # it has consistency in it; a draw each for image and copy would be part of their distance
     conflicts = ("consistency", "diff_augment", "ada")
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_IMAGES)
     batch_norm = BATCH_NORM
     bounds = {"real": WEIGHT, "fake": (OVER_0, 1e6)}  # without fakes it is `consistency`
     choices = {"padding": ("reflect", "zero")}

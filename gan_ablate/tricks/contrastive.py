@@ -8,7 +8,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import HEADS
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.conditioning import ASKED, DIMS
-from gan_ablate.tricks.needs import SUITE_D
+from gan_ablate.tricks.needs import SEES_IMAGES, SUITE_D
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ class ContraGAN(Trick):
     paper = "Kang & Park 2020 (ContraGAN; temperature 1, weight 1); the authors' StudioGAN"
     recommended_by = "P"
     models = "DN"
-    needs = (*ASKED, SUITE_D)
+    needs = (*ASKED, SUITE_D, SEES_IMAGES)
     conflicts = ("reacgan",)
     bounds = {"weight": POSITIVE, "temperature": POSITIVE, "dims": DIMS, "embedding": (1, 4096)}
     weight: float = 1.0
@@ -85,7 +85,7 @@ class ReACGAN(Trick):
     paper = "Kang et al. 2021 (ReACGAN); numbers and 1 - margin: the authors' StudioGAN"
     recommended_by = "P"
     models = "DN"
-    needs = (*ASKED, SUITE_D)
+    needs = (*ASKED, SUITE_D, SEES_IMAGES)
     bounds = {
         "weight": POSITIVE,
         "temperature": POSITIVE,

@@ -8,7 +8,16 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import GRADIENT_PENALTY, LOSSES
 from gan_ablate.trick import OVER_0, Step, Targets, Trick, register
 from gan_ablate.tricks.augmentation import SPECTRAL_NORM
-from gan_ablate.tricks.needs import CONVOLUTIONS, EACH_FAKE, IMAGES, PLAIN_D, SUITE_D, UNPENALISED
+from gan_ablate.tricks.needs import (
+    CONVOLUTIONS,
+    EACH_FAKE,
+    IMAGES,
+    ONE_PAIR,
+    PLAIN_D,
+    SEES_IMAGES,
+    SUITE_D,
+    UNPENALISED,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +39,7 @@ class DualDiscriminator(Trick):
     paper = "Nguyen et al. 2017 (D2GAN); numbers: the authors' main.py"
     recommended_by = "P"
     models = "DN"
-    needs = (SUITE_D,)
+    needs = (SUITE_D, ONE_PAIR)
     bounds = {"alpha": POSITIVE, "beta": POSITIVE}
     alpha: float = 1.0  # weight of log D1 on real images
     beta: float = 1.0  # weight of log D2 on G's images
@@ -67,7 +76,7 @@ class RepulsiveMMD(Trick):
     paper = "Wang et al. 2019 (bounded kernel, sigma 1, 16 scores); the authors' math_func.py"
     recommended_by = "P"
     models = "DN"
-    needs = (SUITE_D, UNPENALISED)
+    needs = (SUITE_D, UNPENALISED, ONE_PAIR)
     conflicts = (
         "lecam", "ada", "pseudo_augmentation", "consistency", "balanced_consistency", "latent_consistency",
         "gradient_normalisation",
@@ -102,7 +111,7 @@ class FeatureQuantisation(Trick):
 
     paper = "Zhao et al. 2020 (FQ-GAN); numbers: the authors' launch_C10.sh (2^6 vectors)"
     recommended_by = "P"
-    needs = (IMAGES, SUITE_D)
+    needs = (IMAGES, SUITE_D, ONE_PAIR)
     batch_norm = "kept in D: features are quantised behind it"
     bounds = {"weight": POSITIVE, "size": (2, 65536), "decay": (0.0, 1 - OVER_0)}
     weight: float = 1.0  # of the squared distance of D's features to their vectors
@@ -131,7 +140,7 @@ class UNetDiscriminator(Trick):
     paper = "Schoenfeld et al. 2020 (U-Net GAN); the authors' train_fns.py with --consistency_loss"
     recommended_by = "P"
     models = "DN"  # no penalty keeps a Wasserstein critic of pixels steady
-    needs = (IMAGES, CONVOLUTIONS, PLAIN_D, EACH_FAKE)
+    needs = (IMAGES, CONVOLUTIONS, PLAIN_D, EACH_FAKE, SEES_IMAGES)
     # draws of their own for each image would be part of the distance, and they move pixels
     conflicts = ("diff_augment", "ada", "packing")
     batch_norm = "kept in D: the collages are a batch of their own"

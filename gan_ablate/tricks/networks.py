@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace, stages
 from gan_ablate.presets import HEADS
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS, IMAGES, PLAIN_CONVOLUTIONS
+from gan_ablate.tricks.needs import (
+    CONVOLUTIONS,
+    IMAGES,
+    ONE_ANSWER,
+    ONE_PAIR,
+    PLAIN_CONVOLUTIONS,
+    SEES_IMAGES,
+    SEES_NOTHING_ELSE,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +107,7 @@ class MultiScaleDiscriminator(Trick):
 
     paper = "Wang et al. 2018 (pix2pixHD), section 3.2 and code (3 scales)"
     recommended_by = "P"
-    needs = (IMAGES,)
+    needs = (IMAGES, SEES_NOTHING_ELSE, ONE_ANSWER)
     conflicts = ("projection",)  # which adds to one answer
     bounds = {"scales": (2, 8)}
     scales: int = 3  # at the most: the smallest has 8 pixels or more
@@ -129,7 +137,7 @@ class StyleModulation(Trick):
         "Karras et al. 2019, sections 2 and 3.1 (mixing 0.9); Karras et al. 2020, section 2.2; layers: 2020 (ADA), code"
     )
     recommended_by = "P"
-    needs = (CONVOLUTIONS, IMAGES)
+    needs = (CONVOLUTIONS, IMAGES, ONE_PAIR)
     conflicts = ("self_attention", "virtual_batch_norm")
     bounds = {"layers": (1, 16), "mixing": (0.0, 1.0)}
     layers: int = 2  # of the mapping network
@@ -155,7 +163,7 @@ class ProgressiveGrowing(Trick):
 
     paper = "Karras et al. 2018, section 2 and figure 2"
     recommended_by = "P"
-    needs = (CONVOLUTIONS, IMAGES)
+    needs = (CONVOLUTIONS, IMAGES, SEES_IMAGES)
     conflicts = ("deep_discriminator", "self_attention", "multi_scale_discriminator")
     bounds = {"until": (1e-3, 1.0)}
     until: float = 0.5  # share of training after which the last resolution is whole

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Need, Step, Trick, register
-from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, IN_TURN, SEES_NOTHING_ELSE, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, IN_TURN, ONE_KIND, SEES_NOTHING_ELSE, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,6 +73,7 @@ class GradientNormalisation(Trick):
 
     paper = "Wu et al. 2021 (GN-GAN); the authors' models/gradnorm.py"
     recommended_by = "P"
+    needs = (ONE_KIND,)
     batch_norm = D_NORM_TEXT
     choices = {"d_norm": D_NORMS}
     d_norm: str = "none"  # none | layer | keep

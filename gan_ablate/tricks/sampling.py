@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import PROBABILITIES
+from gan_ablate.tricks.needs import PROBABILITIES, SEES_NOTHING_ELSE
 
 
 @register("truncation")
@@ -37,7 +37,7 @@ class RejectionSampling(Trick):
     paper = "Azadi et al. 2019 (discriminator rejection sampling), algorithm 1 and section 3.2"
     recommended_by = "P"
     models = "DN"
-    needs = (PROBABILITIES,)
+    needs = (PROBABILITIES, SEES_NOTHING_ELSE)
     shares_weights = True
     bounds = {"percentile": (0.0, 100.0)}
     percentile: float = 80.0  # of F over a batch, whose image is kept with probability 1/2

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import Step, Trick, register
-from gan_ablate.tricks.needs import IMAGES, SUITE_D
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SUITE_D
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ class SelfSupervision(Trick):
 
     paper = "Chen et al. 2019 (SS-GAN; alpha 0.2, beta 1, a quarter of the batch)"
     recommended_by = "P"
-    needs = (IMAGES, SUITE_D)
+    needs = (IMAGES, SUITE_D, SEES_IMAGES)
     batch_norm = "kept in D: the rotated images are a batch of their own"
     bounds = {"g_weight": WEIGHT, "d_weight": WEIGHT}
     g_weight: float = 0.2  # alpha

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.trick import OVER_0, Step, Trick, players, register
-from gan_ablate.tricks.needs import ADAM, ONE_STEP_EACH, UNROLLABLE
+from gan_ablate.tricks.needs import ADAM, FAKE_OF_Z, ONE_STEP_EACH, UNROLLABLE
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -225,6 +225,7 @@ class LatentOptimisation(Trick):
 
     paper = "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5)"
     recommended_by = "P"
+    needs = (FAKE_OF_Z,)
     bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6)}
     rate: float = 0.9
     damping: float = 5.0
