@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from gan_ablate.data.module import GANDataModule
     from gan_ablate.evaluate.metric_objects import PRDC, FrechetDistance, ModeCoverage
     from gan_ablate.evaluate.validation import GANEvaluation
-    from gan_ablate.models import DCGAN, NSGAN, WGANGP, GANModule
+    from gan_ablate.models import DCGAN, NSGAN, R3GAN, SNGAN, WGANGP, GANModule
 
 __version__ = "0.1.0"
 _HOMES = {
     "DCGAN": "models",
     "NSGAN": "models",
     "WGANGP": "models",
+    "R3GAN": "models",
+    "SNGAN": "models",
     "GANModule": "models",
     "GANDataModule": "data.module",
     "GANEvaluation": "evaluate.validation",
@@ -29,6 +31,8 @@ __all__ = [
     "DCGAN",
     "NSGAN",
     "PRDC",
+    "R3GAN",
+    "SNGAN",
     "WGANGP",
     "FrechetDistance",
     "GANDataModule",

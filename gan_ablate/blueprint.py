@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["STEP_HOOKS", "Blueprint", "Change", "Factory", "claims", "diff", "replace", "stages"]
+__all__ = ["STEP_HOOKS", "Blueprint", "Build", "Change", "Factory", "claims", "diff", "replace", "stages"]
 
 # The points of a training step that a trick may change (see gan_ablate.trick)
 STEP_HOOKS = ("latents", "fakes", "inputs", "targets", "d_loss", "g_loss", "project", "averaged")
@@ -71,7 +71,7 @@ class Blueprint:
     `nn.Module`; `None` means that the layer is left out.
     """
 
-    model: str  # dcgan | nsgan | wgan_gp
+    model: str  # a name of `recipe.MODELS`, or an import path
     size: int  # pixels, height = width
     channels: int  # of the images: 1 or 3
     latent_dim: int
@@ -120,6 +120,7 @@ class Blueprint:
     g_gate: Build | None = None
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
+    beta2_schedule: Build | None = None  # (() share of training done) -> () factor of 1 - beta2 of `AnnealedAdam`
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
 

@@ -6,12 +6,12 @@ the other samples' answers: what is penalised is no longer D's slope at one imag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from gan_ablate.optim import cosine
 from gan_ablate.trick import Step
 
 Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> values (N,)
@@ -71,5 +71,4 @@ def r2(
 
 def _annealed(gamma: float, final: float, until: float, step: Step) -> Tensor:
     """() gamma at the step's share of training."""
-    left = (1 + (math.pi * (step.t / until).clamp(max=1)).cos()) / 2  # () from 1 down to 0
-    return gamma * (final + (1 - final) * left)
+    return gamma * cosine(step.t, final=final, until=until)

@@ -1,4 +1,4 @@
-"""Models as blueprints: three that take numbers from a recipe and guidelines from their papers, and one's own.
+"""Models as blueprints: those that take numbers from a recipe and guidelines from their papers, and one's own.
 
 A model of one's own is a function from a recipe to a blueprint, or a subclass of `GANModule` whose `preset` is one, by
 its import path: `mymodels.my_gan`.
@@ -23,6 +23,8 @@ LEAKY_RELU = Factory("torch.nn:LeakyReLU", {"negative_slope": 0.2})
 RELU = Factory("torch.nn:ReLU")
 DCGAN_INIT = Factory(f"{INITS}:dcgan_init")
 DEFAULT_INIT = Factory(f"{INITS}:default_init")
+SPECTRAL_NORM = Factory(f"{INITS}:spectral_norm")
+BURN_IN = 0.2  # share of training over which R3GAN's schedules run
 GRADIENT_PENALTY = Factory(f"{PENALTIES}:gradient_penalty", {"weight": 10.0, "target": 1.0, "points": "line"})
 
 
@@ -34,7 +36,7 @@ def _adam(recipe: Recipe) -> Factory:
 
 
 def _plain(recipe: Recipe) -> Blueprint:
-    """What the three share: networks of one size, Adam, no normalisation, the framework's initialisation."""
+    """What the models share: networks of one size, Adam, no normalisation, the framework's initialisation."""
     assert recipe.batch_size is not None
     bp = Blueprint(
         model=recipe.model,
@@ -65,9 +67,11 @@ def _plain(recipe: Recipe) -> Blueprint:
 
 
 def with_networks(bp: Blueprint, architecture: str) -> Blueprint:
-    """The blueprint with networks of another architecture: conv, mlp or resnet."""
+    """The blueprint with networks of another architecture: conv, mlp, resnet or resnext."""
     net = f"gan_ablate.nets.{architecture}"
     bp = replace(bp, generator=Factory(f"{net}:Generator"), discriminator=Factory(f"{net}:Discriminator"))
+    if architecture == "resnext":
+        return replace(bp, g_up=Factory(f"{LAYERS}:bilinear_up"), d_down=Factory(f"{LAYERS}:bilinear_down"))
     if architecture != "resnet":
         return bp
     # Miyato et al. 2018, appendix B.4: nearest-neighbour up-sampling in G, average pooling in D, 3x3 kernels
@@ -103,7 +107,52 @@ def wgan_gp(recipe: Recipe) -> Blueprint:
     )
 
 
-PRESETS = {"dcgan": dcgan, "nsgan": nsgan, "wgan_gp": wgan_gp}
+def r3gan(recipe: Recipe) -> Blueprint:
+    """Huang et al. 2024 and the authors' train.py: relativistic pairing, R1 and R2, ResNeXt blocks, no normalisation.
+
+    Their burn-in, over the first fifth of training: the learning rate falls to a quarter, gamma to a tenth, and beta2
+    rises from 0.9 to 0.99. `relativistic:gamma=..` sets another gamma. The authors sample from averaged weights:
+    that is the trick `generator_ema`, here as for every model, since it leaves training as it is.
+    """
+    schedule = Factory("gan_ablate.optim:cosine", {"until": BURN_IN})
+    bp = replace(
+        _plain(recipe),
+        objective=Factory(f"{LOSSES}:Relativistic"),
+        penalties=zero_centred(gamma=1.0, final=0.1, until=BURN_IN),
+        g_activation=LEAKY_RELU,
+        g_output=Factory("torch.nn:Identity"),
+        init=Factory(f"{INITS}:msr_init"),
+        lr_schedule=schedule.but(final=0.25),
+        beta2_schedule=schedule.but(final=0.1),
+    )
+    adam = replace(_adam(recipe), target="gan_ablate.optim:AnnealedAdam")
+    return replace(bp, g_optimizer=adam, d_optimizer=adam)
+
+
+def zero_centred(gamma: float, final: float, until: float) -> tuple[Factory, ...]:
+    """R1 and R2 with one gamma, which falls to `final` times itself along a cosine up to `until`, shares of training."""
+    options = {"gamma": gamma, "final": final, "until": until}
+    return tuple(Factory(f"{PENALTIES}:{name}", options) for name in ("r1", "r2"))
+
+
+def sngan(recipe: Recipe) -> Blueprint:
+    """Miyato et al. 2018 in its residual form (appendix B.4, and the authors' configuration for CIFAR-10).
+
+    Spectral norm and no other in D, batch norm in G, hinge loss, five D steps, ReLU in both; the learning rate falls
+    linearly to 0.
+    """
+    return replace(
+        _plain(recipe),
+        objective=Factory(f"{LOSSES}:Hinge"),
+        g_norm=BATCH_NORM,
+        d_activation=RELU,
+        d_finish=(SPECTRAL_NORM,),
+        n_critic=5,
+        lr_schedule=Factory("gan_ablate.optim:linear_to_zero", {"start": 0.0}),
+    )
+
+
+PRESETS = {"dcgan": dcgan, "nsgan": nsgan, "wgan_gp": wgan_gp, "r3gan": r3gan, "sngan": sngan}
 
 
 def preset(recipe: Recipe) -> Blueprint:

@@ -25,17 +25,21 @@ AUTO = "auto"  # the classifier where the data have classes, else rotation
 EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
-# Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
+# Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp);
+# the authors' train.py for FFHQ (r3gan) and their configuration for CIFAR-10 (sngan).
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
     "wgan_gp": {"architecture": "conv", "lr": 1e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
+    "r3gan": {"architecture": "resnext", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 256},
+    "sngan": {"architecture": "resnet", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
 }
 MODELS = tuple(MODEL_DEFAULTS)
 OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
-ARCHITECTURES = ("conv", "mlp", "resnet")
+ARCHITECTURES = ("conv", "mlp", "resnet", "resnext")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
+CATALOGUED = tuple(MODEL_OF.values())  # the models of the catalogue's rows, and of studies that name none
 USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none are given
     "digits": (16, 1),
     "shapes": (16, 3),
@@ -157,10 +161,10 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # dcgan | nsgan | wgan_gp | the import path of one's own (`presets.preset`)
+    model: str = "dcgan"  # one of `MODELS`, or the import path of one's own (`presets.preset`)
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
-    architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
+    architecture: str | None = None  # one of `ARCHITECTURES`; ring and grid: mlp
     size: int = 16  # pixels, height = width: a multiple of 4 from 8 on; ring and grid: 1
     channels: int = 3  # 1 or 3; images are converted; ring and grid: 2
     latent_dim: int = 64

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "tricks": BUILD | {"nets"},
     "nets": {"blueprint", "errors", "trust"},
     "losses": {"trick"},
-    "penalties": {"trick"},
+    "penalties": {"trick", "optim"},
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},

@@ -13,15 +13,15 @@ from gan_ablate.commands import add_run_options, add_trust, command, importing, 
 from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
-from gan_ablate.recipe import AUTO, Evaluation, Recipe
+from gan_ablate.recipe import ARCHITECTURES, AUTO, MODELS, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": "dcgan, nsgan, wgan_gp, or the import path of your own: mymodels.MyGAN",
+    "model": f"{', '.join(MODELS)}, or the import path of your own: mymodels.MyGAN",
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images",
-    "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
+    "architecture": f"{', '.join(ARCHITECTURES)} (default: the model's own; mlp for ring and grid)",
     "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
     "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",

@@ -160,6 +160,9 @@ class Training(Sampler):
                 nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
             if bp.lr_schedule is not None:
                 group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
+            if bp.beta2_schedule is not None and "beta2" in group:
+                share = self._share(group["beta2"])
+                group["beta2"].copy_(1 - (1 - group["betas"][1]) * bp.beta2_schedule(share))
         if gate is None:
             optimizer.step()
         else:

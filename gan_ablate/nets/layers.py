@@ -74,6 +74,41 @@ def pooled_convolution(channels: int, out: int, bias: bool, *, kernel: int, pool
     return nn.Sequential(nn.Conv2d(channels, out, kernel, padding=kernel // 2, bias=bias), layer(2))
 
 
+class Bilinear(nn.Module):
+    """Twice the height and width, or half, by a fixed filter: bilinear interpolation, with 0 beyond the edge.
+
+    [1, 3, 3, 1] along each axis is [1, 2, 1] over pixels that are doubled or averaged in pairs (Huang et al. 2024,
+    Resamplers.py).
+    """
+
+    kernel: Tensor  # (1, 1, 4, 4)
+
+    def __init__(self, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / (4 if up else 8)
+        self.register_buffer("kernel", torch.outer(row, row)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        kernel = self.kernel.to(x.dtype).expand(channels, 1, 4, 4)
+        resample = F.conv_transpose2d if self.up else F.conv2d
+        return resample(x, kernel, stride=2, padding=1, groups=channels)
+
+    def extra_repr(self) -> str:
+        return f"up={self.up}"
+
+
+def bilinear_up(channels: int, out: int, bias: bool) -> nn.Module:
+    """A 1x1 convolution and bilinear up-sampling: (N, channels, H, W) -> (N, out, 2H, 2W)."""
+    return nn.Sequential(nn.Conv2d(channels, out, 1, bias=bias), Bilinear(up=True))
+
+
+def bilinear_down(channels: int, out: int, bias: bool) -> nn.Module:
+    """Bilinear down-sampling and a 1x1 convolution: (N, channels, H, W) -> (N, out, H/2, W/2)."""
+    return nn.Sequential(Bilinear(up=False), nn.Conv2d(channels, out, 1, bias=bias))
+
+
 class AlwaysDropout(nn.Module):
     """Dropout that stays on at sampling too (Isola et al. 2017, section 3.2.1: noise in G through dropout)."""
 

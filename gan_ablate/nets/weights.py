@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import cast
 
@@ -41,6 +42,22 @@ def orthogonal_init(module: nn.Module) -> None:
         default_init(module)
         return
     nn.init.orthogonal_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def msr_init(module: nn.Module) -> None:
+    """He et al. 2015, section 2.2: weights from N(0, gain^2 / fan-in), biases 0.
+
+    gain: the layer's own `gain` (`nets.resnext` sets those of its blocks), else 1.
+    """
+    if not isinstance(module, WEIGHTED):
+        default_init(module)
+        return
+    fan_in = module.weight.movedim(_out(module), 0)[0].numel()
+    gain = getattr(module, "gain", 1.0)
+    nn.init.normal_(module.weight, 0.0, gain / math.sqrt(fan_in))
+    module.starts_at_zero = gain == 0  # which constraints on the weights have to know
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 
@@ -96,8 +113,17 @@ class SpectralNorm(nn.Module):
 def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
     """Spectral norm on every convolution and linear layer."""
     for layer in _layers(network):
+        _directed(layer)
         weight = cast(Tensor, layer.weight).detach()
         parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
+
+
+def _directed(layer: nn.Module) -> bool:
+    """Whether a layer's weight was set to 0, as R3GAN's blocks end; it is then drawn, since 0 has no direction."""
+    zero = bool(getattr(layer, "starts_at_zero", False))
+    if zero:
+        default_init(layer)
+    return zero
 
 
 def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data", lengths: str = "trained") -> None:
@@ -109,7 +135,10 @@ def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data"
     for name, layer in network.named_modules():
         if not isinstance(layer, WEIGHTED):
             continue
+        zero = _directed(layer)
         parametrizations.weight_norm(layer, "weight", dim=_out(layer))
+        if zero:
+            nn.init.zeros_(_length(layer))
         output = name.partition(".")[0] in OUTPUTS
         if lengths == "fixed" and not output:
             _length(layer).requires_grad_(False)

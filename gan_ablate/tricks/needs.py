@@ -24,6 +24,7 @@ PLAIN_CONVOLUTIONS = Need("DCGAN's plain convolutions", lambda bp: "nets.conv:" 
 PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp: bp.probabilities)
 D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
+UNCONSTRAINED_D = Need("a D whose weights are its parameters (no spectral norm)", lambda bp: not bp.d_finish)
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
