@@ -95,7 +95,7 @@ def test_r3gans_blocks_start_as_the_identity_with_groups_of_16_and_no_norm():
         for b in blocks:
             assert b.body[2].in_channels // b.body[2].groups == 16
             for convolution in (b.body[0], b.body[2]):
-                deviation = convolution.weight.std() * math.sqrt(convolution.weight[0].numel())
+                deviation = convolution.weight.detach().std() * math.sqrt(convolution.weight[0].numel())
                 assert deviation == pytest.approx(gain, rel=0.1)
         assert not [m for m in network.modules() if "Norm" in type(m).__name__]
 
