@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gan_ablate.data.module import GANDataModule
     from gan_ablate.evaluate.metric_objects import PRDC, FrechetDistance, ModeCoverage
     from gan_ablate.evaluate.validation import GANEvaluation
-    from gan_ablate.models import DCGAN, NSGAN, R3GAN, SNGAN, WGANGP, GANModule
+    from gan_ablate.models import DCGAN, GAN3D, NSGAN, R3GAN, SNGAN, WGANGP, GANModule
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -19,6 +19,7 @@ _HOMES = {
     "NSGAN": "models",
     "WGANGP": "models",
     "R3GAN": "models",
+    "GAN3D": "models",
     "SNGAN": "models",
     "GANModule": "models",
     "GANDataModule": "data.module",
@@ -29,6 +30,7 @@ _HOMES = {
 }
 __all__ = [
     "DCGAN",
+    "GAN3D",
     "NSGAN",
     "PRDC",
     "R3GAN",

@@ -26,9 +26,15 @@ def bursts(g_steps: int, *, usual: int, burst: int, first: int, every: int) -> i
     return burst if g_steps < first or g_steps % every == 0 else usual
 
 
-def over(loss: Tensor, *, threshold: float) -> Tensor:
+def over(loss: Tensor, step: Any = None, *, threshold: float) -> Tensor:
     """() bool, whether a loss is over its threshold."""
     return loss.detach() > threshold
+
+
+def accuracy_up_to(loss: Tensor, step: Any, *, most: float) -> Tensor:
+    """() bool, whether D tells at most this share of its batch, real and fake, rightly (a `trick.Step`'s answers)."""
+    right = torch.cat((step.real_critique.logits > 0, step.fake_critique.logits < 0))
+    return right.float().mean() <= most
 
 
 class AnnealedAdam(torch.optim.Optimizer):

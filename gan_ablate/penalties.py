@@ -37,7 +37,8 @@ def gradient_penalty(  # noqa: PLR0917
     """
     x = real if points == "real" else fake
     if points == "line":
-        epsilon = step.uniform_like(real[:, :1, :1, :1].float())  # (N, 1, 1, 1)
+        first = real.flatten(1)[:, :1].view(-1, *[1] * (real.ndim - 1))  # (N, 1, 1, 1)
+        epsilon = step.uniform_like(first.float())
         x = fake + epsilon * (real - fake)
     return weight * (gradients(critic, x).norm(dim=1) - target).square().mean()
 

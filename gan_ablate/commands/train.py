@@ -19,12 +19,12 @@ from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
     "model": f"{', '.join(MODELS)}, or the import path of your own: mymodels.MyGAN",
-    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
-    "zip of images",
+    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, voxels, ring, grid, or the path of a folder "
+    "or zip of images (default: voxels for gan3d, else shapes)",
     "architecture": f"{', '.join(ARCHITECTURES)} (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
-    "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
-    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
+    "size": "pixels, height = width (= depth): a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
+    "(default: 28 for mnist sets, 16 for digits, shapes and voxels, 1 for ring and grid, else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist, fashion_mnist and voxels, 2 for ring and grid, else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
@@ -57,7 +57,7 @@ MODES = {
 
 
 def _train(args: Namespace) -> int:
-    from gan_ablate.recipe import TrickSpec, usual_shape
+    from gan_ablate.recipe import TrickSpec, usual_dataset, usual_shape
     from gan_ablate.sources import Sources
     from gan_ablate.store.store import Store
     from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
@@ -71,6 +71,7 @@ def _train(args: Namespace) -> int:
     arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
     if own:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
+    args.dataset = args.dataset or usual_dataset(args.model)
     usual = usual_shape(args.dataset)
     fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
     plan = {name: args[name] for name in EVALUATION_HELP}
@@ -151,7 +152,7 @@ def threads_for(recipe: Recipe, told: str, cores: int) -> int:
         return int(told)
     full = recipe.resolved()
     assert full.batch_size is not None
-    return 1 if full.size**2 * full.width * full.batch_size < SMALL else cores
+    return 1 if full.size**full.dims * full.width * full.batch_size < SMALL else cores
 
 
 def _tell(result: dict[str, Any], folder: Path) -> None:
@@ -174,7 +175,7 @@ def add(subcommands: Any) -> None:
         "--steps 1000 --seed 0",
     )
     for name, text in RECIPE_HELP.items():
-        default = None if name in ("size", "channels") else getattr(Recipe, name)
+        default = None if name in ("dataset", "size", "channels") else getattr(Recipe, name)
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in OWN_HELP.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from gan_ablate.data import digits, folders, shapes, torchvision_sets, toys
+from gan_ablate.data import digits, folders, shapes, torchvision_sets, toys, voxels
 from gan_ablate.data.images import ImageSet, to_float, to_uint8
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import TOYS
@@ -20,6 +20,7 @@ SPLITS = ("train", "test")
 GENERATED: dict[str, Callable[[int, int, str, int | None], ImageSet]] = {
     "digits": digits.generate,
     "shapes": shapes.generate,
+    "voxels": voxels.generate,
 }
 NAMES = (*GENERATED, *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 
@@ -36,8 +37,10 @@ def load(
 ) -> ImageSet:
     """The dataset `name` as uint8 (N, channels, size, size); `ring` and `grid` as float32 (N, 2, 1, 1).
 
-    name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a
-    folder or zip of images.
+    `voxels` are volumes (N, 1, size, size, size).
+
+    name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `voxels`, `ring`, `grid`, or the
+    path of a folder or zip of images.
     data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
     count: that many images: generated for `digits`, `shapes`, `stacked_mnist`, `ring` and `grid`, else spread evenly
     over the set.

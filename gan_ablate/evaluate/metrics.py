@@ -77,7 +77,7 @@ def evaluate_images(
     random = None
     if {"prdc", "modes"} & set(chosen) and real.random_cnn is not None:
         with exact(extractor.device):
-            random = RandomCNN(images.shape[1], real.random_cnn).to(extractor.device)(images)
+            random = RandomCNN(images.shape[1], real.random_cnn, dims=images.ndim - 2).to(extractor.device)(images)
     features = extract(extractor, images)
     subsets = extractor.kid_subsets
     result = evaluate_features(features, real, kid_subsets=subsets, only=only, random=random, neighbours=neighbours)

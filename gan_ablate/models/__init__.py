@@ -52,9 +52,19 @@ class SNGAN(GANModule):
         return presets.sngan(recipe)
 
 
-BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP, R3GAN, SNGAN)}
+class GAN3D(GANModule):
+    """Volumetric convolutions, and a D that is held back: see `presets.gan3d` (Wu et al. 2016)."""
 
-__all__ = ["BY_NAME", "DCGAN", "NSGAN", "R3GAN", "SNGAN", "WGANGP", "GANModule", "module_class"]
+    model = "gan3d"
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.gan3d(recipe)
+
+
+BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP, R3GAN, SNGAN, GAN3D)}
+
+__all__ = ["BY_NAME", "DCGAN", "GAN3D", "NSGAN", "R3GAN", "SNGAN", "WGANGP", "GANModule", "module_class"]
 
 
 def module_class(model: str) -> type[GANModule]:

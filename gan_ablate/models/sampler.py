@@ -108,12 +108,12 @@ class Sampler(lightning.LightningModule):
         if not self.game.uses("latents"):
             return z
         bp = self.blueprint
-        empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
+        empty = z.new_empty(len(z), *bp.shape)
         step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
         return self.chain.latents(z, step, self._states())
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
+        """(n, C, H, W) uint8, volumes (n, C, D, H, W), on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
 
         For points in the plane float32 (n, 2, 1, 1), as G gives them.
         """

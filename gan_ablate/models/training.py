@@ -15,6 +15,7 @@ from gan_ablate.data.torch_sets import batch_of
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
+from gan_ablate.nets.layers import MEMORY
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
 from gan_ablate.step import Played, discriminator_loss, generator_loss
@@ -119,7 +120,7 @@ class Training(Sampler):
             advance(self.discriminator)
         played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
         norm = gradient_norm(self.discriminator) if recorded else None
-        self._update(players.discriminator, played.loss, self.blueprint.d_gate)
+        self._update(players.discriminator, played, self.blueprint.d_gate)
         found = played.step.detached()
         if self.game.uses("project"):
             with torch.no_grad():
@@ -135,7 +136,7 @@ class Training(Sampler):
         with frozen(self.discriminator):
             played = self._play(generator_loss, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
-        self._update(players.generator, played.loss, bp.g_gate)
+        self._update(players.generator, played, bp.g_gate)
         found = played.step.detached()
         self._advance(found, states)
         self.g_count += 1
@@ -152,7 +153,7 @@ class Training(Sampler):
         self.finite &= torch.isfinite(played.loss.detach())
         return played
 
-    def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
+    def _update(self, optimizer: Any, played: Played, gate: Any) -> None:
         """One optimiser step, with the blueprint's clipping, schedule and gate."""
         bp = self.blueprint
         for group in optimizer.param_groups:
@@ -166,7 +167,7 @@ class Training(Sampler):
         if gate is None:
             optimizer.step()
         else:
-            gated_step(optimizer, gate(loss))
+            gated_step(optimizer, gate(played.loss, played.step))
 
     def _share(self, like: Tensor) -> Tensor:
         """() share of training done, in [0, 1], on the device and in the precision of `like`."""
@@ -221,7 +222,7 @@ class Training(Sampler):
     def _step(self, real: Tensor, labels: Tensor) -> Step:
         step = Step(
             t=self.t,
-            real=real.contiguous(memory_format=torch.channels_last),
+            real=real.contiguous(memory_format=MEMORY[self.blueprint.dims]),
             labels=labels if len(labels) else None,
             fake=None,
             critique=self.discriminator,

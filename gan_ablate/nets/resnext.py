@@ -89,7 +89,7 @@ class Generator(nn.Module):
         gain = block_gain(BLOCKS * len(widths))
         self.latents = Latents(bp)
         self.basis = GenerativeBasis(self.latents.out_features, widths[0], bottom)
-        self.up = nn.ModuleList(bp.g_up(a, b, False) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(bp.up(a, b, False) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(
             Stack(*(Block(w, gain, bp.g_norm, bp.g_activation, bp.g_after) for _ in range(BLOCKS))) for w in widths
         )
@@ -121,7 +121,7 @@ class Discriminator(Critic):
         )
         last = len(widths) - 2
         self.down = nn.ModuleList(
-            bp.d_down(a + extra * (i == last), b, False) for i, (a, b) in enumerate(itertools.pairwise(widths))
+            bp.down(a + extra * (i == last), b, False) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
         self.basis = nn.Conv2d(widths[-1], widths[-1], bottom, groups=widths[-1], bias=False)
         self.build_heads(bp, widths[-1])

@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from gan_ablate.blueprint import Blueprint
 
-WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 
 
 def default_init(module: nn.Module) -> None:
@@ -27,7 +27,7 @@ def dcgan_init(module: nn.Module) -> None:
     if isinstance(module, WEIGHTED):
         # no draw but the weight's own: a layer with a bias and one without get the same weights from one seed
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
         default_init(module)
@@ -73,7 +73,7 @@ def _layers(network: nn.Module) -> list[nn.Module]:
 
 def _out(layer: nn.Module) -> int:
     """The dimension of a layer's weight that counts its outputs."""
-    return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return 1 if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d) else 0
 
 
 class SpectralNorm(nn.Module):

@@ -54,7 +54,7 @@ class ExperienceReplay(Trick):
         new = batches[0].images
         held = state["stored"].clamp(max=self.size)
         # drawn in float32: bfloat16 has 256 places between 0.5 and 1, and most of the memory would never be shown
-        chosen = (step.uniform_like(new[:, 0, 0, 0].float()) * held).long()  # (N,)
+        chosen = (step.uniform_like(new.flatten(1)[:, 0].float()) * held).long()  # (N,)
         # before anything is stored there is nothing to replay: the new images stand in for it
         old = state["images"][chosen].to(new.dtype).where(held > 0, new)
         kept = tuple(batch._replace(weight=batch.weight * (1 - self.share)) for batch in batches)

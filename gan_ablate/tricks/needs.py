@@ -18,7 +18,9 @@ def _convolutional(bp: Blueprint) -> bool:
 
 
 LABELS = Need("a dataset with classes", lambda bp: bp.classes is None or bp.classes > 1)  # a single one says nothing
-IMAGES = Need("images, not points in the plane", lambda bp: bp.size > 1)
+IMAGES = Need("images, not points in the plane or volumes", lambda bp: bp.size > 1 and bp.dims == 2)
+NO_VOLUMES = Need("images or points, not volumes", lambda bp: bp.dims == 2)
+NORMAL_LATENTS = Need("a G that is given normal latents", lambda bp: bp.g_input is None)
 CONVOLUTIONS = Need("convolutional networks", _convolutional)
 PLAIN_CONVOLUTIONS = Need("DCGAN's plain convolutions", lambda bp: "nets.conv:" in getattr(bp.generator, "target", ""))
 PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp: bp.probabilities)
