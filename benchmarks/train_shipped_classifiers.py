@@ -1,4 +1,4 @@
-"""Train the classifiers that ship: of `digits` and `shapes` at 16 px, of `voxels` at 16, and of the real MNIST at 28 px.
+"""Train the classifiers that ship: of `digits`, `shapes` and `voxels` at 16 px, and of the real MNIST at 28 px.
 
     python benchmarks/train_shipped_classifiers.py digits
     python benchmarks/train_shipped_classifiers.py shapes

@@ -114,8 +114,8 @@ def r3gan(recipe: Recipe) -> Blueprint:
 
     Their burn-in, over the first fifth of training: the learning rate falls to a quarter, gamma to a tenth, and beta2
     rises from 0.9 to 0.99. The authors' gamma goes with the images, from 0.05 (CIFAR-10) over 1 (stacked MNIST) to 150
-    (FFHQ at 256 px); the 10 here is for `digits`, and `relativistic:gamma=..` sets another. The authors sample from averaged weights:
-    that is the trick `generator_ema`, here as for every model, since it leaves training as it is.
+    (FFHQ at 256 px); the 10 here is for `digits`, and `relativistic:gamma=..` sets another. The authors sample from
+    averaged weights: that is the trick `generator_ema`, here as for every model, since it leaves training as it is.
     """
     schedule = Factory("gan_ablate.optim:cosine", {"until": BURN_IN})
     bp = replace(
@@ -133,7 +133,7 @@ def r3gan(recipe: Recipe) -> Blueprint:
 
 
 def zero_centred(gamma: float, final: float, until: float) -> tuple[Factory, ...]:
-    """R1 and R2 with one gamma, which falls to `final` times itself along a cosine up to `until`, shares of training."""
+    """R1 and R2 with one gamma: along a cosine it falls to `final` times itself at `until`, a share of training."""
     options = {"gamma": gamma, "final": final, "until": until}
     return tuple(Factory(f"{PENALTIES}:{name}", options) for name in ("r1", "r2"))
 

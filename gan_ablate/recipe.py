@@ -26,7 +26,8 @@ EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp);
-# the authors' train.py for FFHQ (r3gan) and their configuration for CIFAR-10 (sngan); Wu et al. 2016, section 3 (gan3d).
+# the authors' train.py for FFHQ (r3gan) and their configuration for CIFAR-10 (sngan); Wu et al. 2016, section 3.2
+# (gan3d).
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
@@ -172,7 +173,9 @@ class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
     model: str = "dcgan"  # one of `MODELS`, or the import path of one's own (`presets.preset`)
-    dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | voxels | ring | grid | a path
+    dataset: str = (
+        "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | voxels | ring | grid | a path
+    )
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # one of `ARCHITECTURES`; ring and grid: mlp
     size: int = 16  # pixels, height = width: a multiple of 4 from 8 on; ring and grid: 1

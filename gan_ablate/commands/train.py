@@ -19,12 +19,13 @@ from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
     "model": f"{', '.join(MODELS)}, or the import path of your own: mymodels.MyGAN",
-    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, voxels, ring, grid, or the path of a folder "
-    "or zip of images (default: voxels for gan3d, else shapes)",
+    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, voxels, ring, grid, or the path of a "
+    "folder or zip of images (default: voxels for gan3d, else shapes)",
     "architecture": f"{', '.join(ARCHITECTURES)} (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width (= depth): a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
-    "(default: 28 for mnist sets, 16 for digits, shapes and voxels, 1 for ring and grid, else 32)",
-    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist, fashion_mnist and voxels, 2 for ring and grid, else 3)",
+    "size": "pixels, height = width (= depth): a multiple of 4 from 8 on, best one with many factors of two, such as "
+    "64 or 128 (default: 28 for mnist sets, 16 for digits, shapes and voxels, 1 for ring and grid, else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist, fashion_mnist and voxels, 2 for ring and grid, "
+    "else 3)",
     "latent_dim": "numbers in z",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",

@@ -67,7 +67,7 @@ class Extractor(nn.Module):
 
 
 def extract(extractor: Extractor, images: Tensor) -> Features:
-    """Features of images (N, C, H, W) or volumes, N >= 1, of the extractor's type, in batches of `extractor.batch_size`.
+    """Features of N >= 1 images (N, C, H, W) or volumes, of the extractor's type, in batches of `extractor.batch_size`.
 
     They stay on the extractor's device.
 

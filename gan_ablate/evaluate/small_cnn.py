@@ -152,6 +152,8 @@ def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
     """The batch (N, C, H, W) or (N, C, D, H, W) moved by up to one pixel each way, at random; edges are repeated."""
     dims = x.ndim - 2
     moved = F.pad(x, (1, 1) * dims, mode="replicate")
-    for dim, by in zip(range(-1, -1 - dims, -1), torch.randint(0, 3, (dims,), generator=generator).tolist(), strict=True):
+    for dim, by in zip(
+        range(-1, -1 - dims, -1), torch.randint(0, 3, (dims,), generator=generator).tolist(), strict=True
+    ):
         moved = moved.narrow(dim, by, x.shape[dim])
     return moved

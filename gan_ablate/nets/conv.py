@@ -71,10 +71,7 @@ class Generator(nn.Module):
         self.project = nn.Linear(self.latents.out_features, channels[0] * math.prod(self.bottom), bias=bias)
         layers = partial(hidden, bp.g_norm, bp.g_activation, bp.g_after, dims=bp.dims)
         self.first = layers(channels[0])
-        self.up = nn.ModuleList(
-            Stack(bp.up(a, b, bias), layers(b))
-            for a, b in itertools.pairwise(channels)
-        )
+        self.up = nn.ModuleList(Stack(bp.up(a, b, bias), layers(b)) for a, b in itertools.pairwise(channels))
         self.last = bp.up(channels[-1], bp.channels, True)
         self.last_norm = bp.g_last_norm(bp.channels, bp.dims) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
