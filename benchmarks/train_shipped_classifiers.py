@@ -1,7 +1,8 @@
-"""Train the classifiers that ship: of `digits` and `shapes` at 16 px, and of the real MNIST at 28 px.
+"""Train the classifiers that ship: of `digits`, `shapes` and `voxels` at 16 px, and of the real MNIST at 28 px.
 
     python benchmarks/train_shipped_classifiers.py digits
     python benchmarks/train_shipped_classifiers.py shapes
+    python benchmarks/train_shipped_classifiers.py voxels
     python benchmarks/train_shipped_classifiers.py mnist --data-root DATA
 
 One process, one thread, a few minutes each. The weights differ in their last bits from machine to machine, so their
@@ -28,7 +29,12 @@ class Shipped(NamedTuple):
     budget: int  # images seen in training: some ten passes over the training split
 
 
-SETS = {"digits": Shipped(16, 1, 600_000), "shapes": Shipped(16, 3, 600_000), "mnist": Shipped(28, 1, 600_000)}
+SETS = {
+    "digits": Shipped(16, 1, 600_000),
+    "shapes": Shipped(16, 3, 600_000),
+    "mnist": Shipped(28, 1, 600_000),
+    "voxels": Shipped(16, 1, 100_000),  # five passes: a volume costs as much as fifteen images
+}
 
 
 def main() -> int:
@@ -42,7 +48,7 @@ def main() -> int:
     shape = {"size": chosen.size, "channels": chosen.channels, "data_root": args.data_root}
     checkpoint = train(load(args.name, split="train", **shape), budget=chosen.budget)
     test = load(args.name, split="test", **shape)
-    network = SmallCNN(chosen.size, chosen.channels, len(test.classes)).eval()
+    network = SmallCNN(chosen.size, chosen.channels, len(test.classes), test.images.ndim - 2).eval()
     network.load_state_dict(checkpoint["state"])
     assert test.labels is not None
     accuracy = accuracy_of(network, test.images, test.labels)
@@ -51,7 +57,7 @@ def main() -> int:
     if accuracy <= 0.99:
         print("not written: the accuracy has to be over 99 %", file=sys.stderr)
         return 1
-    path = WEIGHTS / f"{args.name}-{chosen.size}x{chosen.size}x{chosen.channels}.pt"
+    path = WEIGHTS / f"{args.name}-{'x'.join(map(str, test.images.shape[2:]))}x{chosen.channels}.pt"
     with whole(path) as file:
         torch.save(checkpoint, file)
     print(f"written: {path} ({path.stat().st_size / 1024:.0f} KiB)")

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from gan_ablate.data.module import GANDataModule
     from gan_ablate.evaluate.metric_objects import PRDC, FrechetDistance, ModeCoverage
     from gan_ablate.evaluate.validation import GANEvaluation
-    from gan_ablate.models import DCGAN, NSGAN, WGANGP, GANModule
+    from gan_ablate.models import DCGAN, GAN3D, NSGAN, R3GAN, SNGAN, WGANGP, GANModule
 
 __version__ = "0.1.0"
 _HOMES = {
     "DCGAN": "models",
     "NSGAN": "models",
     "WGANGP": "models",
+    "R3GAN": "models",
+    "GAN3D": "models",
+    "SNGAN": "models",
     "GANModule": "models",
     "GANDataModule": "data.module",
     "GANEvaluation": "evaluate.validation",
@@ -27,8 +30,11 @@ _HOMES = {
 }
 __all__ = [
     "DCGAN",
+    "GAN3D",
     "NSGAN",
     "PRDC",
+    "R3GAN",
+    "SNGAN",
     "WGANGP",
     "FrechetDistance",
     "GANDataModule",

@@ -11,6 +11,7 @@ from typing import Any
 __all__ = [
     "STEP_HOOKS",
     "Blueprint",
+    "Build",
     "Change",
     "Factory",
     "claims",
@@ -111,8 +112,8 @@ class Blueprint:
     `nn.Module`; `None` means that the layer is left out.
     """
 
-    model: str  # its name in recipes
-    size: int  # pixels, height = width
+    model: str  # a name of `recipe.MODELS`, or an import path
+    size: int  # pixels, height = width (= depth)
     channels: int  # of the images: 1 or 3
     latent_dim: int
     classes: int | None  # of the dataset; 0: it has none, None: not known before it is loaded
@@ -130,10 +131,12 @@ class Blueprint:
     d_norm: Build | None
     g_activation: Build  # () -> Module
     d_activation: Build
-    g_up: Build  # (in, out, bias) -> Module that doubles height and width
-    d_down: Build  # (in, out, bias) -> Module that halves height and width
+    g_up: Build  # (in, out, bias) -> Module that doubles height and width; for volumes with dims=3 besides
+    d_down: Build  # (in, out, bias) -> Module that halves height and width; for volumes with dims=3 besides
     g_output: Build  # () -> Module, G's output activation
     d_head: Build | None  # (features) -> Module: (N, features) -> (N, 1); None: from the class logits
+    dims: int = 2  # spatial dimensions: 2, or 3 for volumes
+    g_input: Build | None = None  # () -> Module before G's first layer: another distribution of z
     # (blueprint) -> Module, trained with G: images -> codes (N, latent_dim), or what a trick's own wants
     encoder: Build | None = None
     rules: Build = Factory("gan_ablate.rules:Plain")  # () -> rules of `gan_ablate.rules`: what D sees
@@ -170,7 +173,7 @@ class Blueprint:
     n_critic: int = 1  # D steps per round
     critic_schedule: Build | None = None  # (G steps done) -> D steps of the next round, in place of n_critic
     n_generator: int = 1  # G steps per round
-    d_gate: Build | None = None  # (loss) -> () bool, whether D's update counts
+    d_gate: Build | None = None  # (loss, step) -> () bool, whether D's update counts
     g_gate: Build | None = None
     # how the two gradients of a round are taken: each player's after the other's update (alternating), both before
     # either update (simultaneous), or both at the point where such an update leads (extrapolated)
@@ -180,10 +183,29 @@ class Blueprint:
     sharpness: float | None = None  # how far uphill each player's gradient is taken, as a 2-norm of all its weights
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
+    beta2_schedule: Build | None = None  # (() share of training done) -> () factor of 1 - beta2 of `AnnealedAdam`
     latent_step: Build | None = None  # (z, z -> D's values (N,), whether differentiably) -> z, in training
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
     sample_choice: Build | None = None  # (D's values (N,), their greatest, noise) -> (N,) bool: kept at sampling
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image: (channels, size, size), or (channels, size, size, size)."""
+        return (self.channels, *[self.size] * self.dims)
+
+    def up(self, channels: int, out: int, bias: bool) -> Any:
+        """G's module that doubles each side."""
+        return self.g_up(channels, out, bias, **self._spatial)
+
+    def down(self, channels: int, out: int, bias: bool) -> Any:
+        """D's module that halves each side."""
+        return self.d_down(channels, out, bias, **self._spatial)
+
+    @property
+    def _spatial(self) -> dict[str, int]:
+        # factories of one's own for images need not know of dimensions
+        return {} if self.dims == 2 else {"dims": self.dims}
 
     def critic_steps(self, g_steps: int) -> int:
         """D steps of the round that begins after `g_steps` G steps."""

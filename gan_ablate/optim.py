@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,12 +16,18 @@ def linear_to_zero(share: Tensor, *, start: float) -> Tensor:
     return ((1 - share) / (1 - start)).clamp(0.0, 1.0)
 
 
+def cosine(share: Tensor, *, final: float, until: float) -> Tensor:
+    """() factor: from 1 along half a cosine to `final` at `until` (share of training), and `final` from there on."""
+    left = (1 + (math.pi * (share / until).clamp(max=1)).cos()) / 2  # () from 1 down to 0
+    return final + (1 - final) * left
+
+
 def bursts(g_steps: int, *, usual: int, burst: int, first: int, every: int) -> int:
     """D steps of a round: `burst` in the first `first` rounds and in each `every`-th, else `usual`."""
     return burst if g_steps < first or g_steps % every == 0 else usual
 
 
-def over(loss: Tensor, *, threshold: float) -> Tensor:
+def over(loss: Tensor, step: Any = None, *, threshold: float) -> Tensor:
     """() bool, whether a loss is over its threshold."""
     return loss.detach() > threshold
 
@@ -36,6 +43,56 @@ def correct_for_lazy(optimizer: torch.optim.Optimizer, every: int) -> None:
     for group in optimizer.param_groups:
         if "betas" in group:
             group["lr"], group["betas"] = group["lr"] * c, tuple(beta**c for beta in group["betas"])
+
+
+def accuracy_up_to(loss: Tensor, step: Any, *, most: float) -> Tensor:
+    """() bool, whether D tells at most this share of its batch, real and fake, rightly (a `trick.Step`'s answers)."""
+    right = torch.cat((step.real_critique.logits > 0, step.fake_critique.logits < 0))
+    return right.float().mean() <= most
+
+
+class AnnealedAdam(torch.optim.Optimizer):
+    """Adam (Kingma & Ba 2015, algorithm 1) whose beta2 moves over training, as R3GAN's does.
+
+    torch's own, in its fused form, takes beta2 as a Python number, which a CUDA graph would keep for ever. Here the
+    group's `beta2` is a () tensor that the step reads; the corrections of the bias use its value of now, as torch's
+    Adam does where `betas` are changed between steps.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "beta2": torch.tensor(betas[1]), "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient; they are taken to have one at every step."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            g = [p.grad for p in parameters]
+            steps, m, v = zip(*map(self._moments, parameters), strict=True)
+            beta1, beta2 = group["betas"][0], group["beta2"].to(parameters[0])
+            torch._foreach_add_(steps, 1)
+            t = steps[0]
+            torch._foreach_lerp_(m, g, 1 - beta1)  # m <- beta1 m + (1 - beta1) g
+            torch._foreach_mul_(v, beta2)
+            torch._foreach_add_(v, torch._foreach_mul(torch._foreach_mul(g, g), 1 - beta2))
+            scale = torch._foreach_sqrt(torch._foreach_mul(v, 1 / (1 - beta2**t)))
+            torch._foreach_add_(scale, group["eps"])
+            change = torch._foreach_mul(m, -group["lr"] / (1 - beta1**t))
+            torch._foreach_div_(change, scale)  # -lr m_hat / (sqrt(v_hat) + eps)
+            torch._foreach_add_(parameters, change)
+
+    def _moments(self, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A parameter's number of steps (), and the means of its gradient and of its square."""
+        state = self.state[p]
+        if not state:
+            state["step"] = p.new_zeros(())
+            for name in ("exp_avg", "exp_avg_sq"):
+                state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
+        return state["step"], state["exp_avg"], state["exp_avg_sq"]
 
 
 def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> None:
@@ -58,6 +115,8 @@ def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> Non
         elif "capturable" in group:
             # one tensor at a time, RMSprop would read the rate
             group["foreach"] = on_gpu or None
+        if "beta2" in group:
+            group["beta2"] = torch.full((), group["betas"][1], device=device)
         if scheduled:
             kind = {"device": device, "dtype": torch.float32} if on_gpu else {"dtype": torch.float64}
             group["lr"] = torch.full((), group["initial_lr"], **kind)

@@ -6,12 +6,12 @@ the other samples' answers: what is penalised is no longer D's slope at one imag
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from gan_ablate.optim import cosine
 from gan_ablate.trick import Step
 
 Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> values (N,)
@@ -37,7 +37,8 @@ def gradient_penalty(  # noqa: PLR0917
     """
     x = real if points == "real" else fake
     if points == "line":
-        epsilon = step.uniform_like(real[:, :1, :1, :1].float())  # (N, 1, 1, 1)
+        first = real.flatten(1)[:, :1].view(-1, *[1] * (real.ndim - 1))  # (N, 1, 1, 1)
+        epsilon = step.uniform_like(first.float())
         x = fake + epsilon * (real - fake)
     return weight * (gradients(critic, x).norm(dim=1) - target).square().mean()
 
@@ -71,5 +72,4 @@ def r2(
 
 def _annealed(gamma: float, final: float, until: float, step: Step) -> Tensor:
     """() gamma at the step's share of training."""
-    left = (1 + (math.pi * (step.t / until).clamp(max=1)).cos()) / 2  # () from 1 down to 0
-    return gamma * (final + (1 - final) * left)
+    return gamma * cosine(step.t, final=final, until=until)

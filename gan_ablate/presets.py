@@ -23,6 +23,9 @@ LEAKY_RELU = Factory("torch.nn:LeakyReLU", {"negative_slope": 0.2})
 RELU = Factory("torch.nn:ReLU")
 DCGAN_INIT = Factory(f"{INITS}:dcgan_init")
 DEFAULT_INIT = Factory(f"{INITS}:default_init")
+SPECTRAL_NORM = Factory(f"{INITS}:spectral_norm")
+GAMMA = 10.0  # of R1 and R2 in the r3gan preset (docs/modern.md has what it was chosen by)
+BURN_IN = 0.2  # share of training over which R3GAN's schedules run
 GRADIENT_PENALTY = Factory(f"{PENALTIES}:gradient_penalty", {"weight": 10.0, "target": 1.0, "points": "line"})
 
 
@@ -34,11 +37,12 @@ def _adam(recipe: Recipe) -> Factory:
 
 
 def _plain(recipe: Recipe) -> Blueprint:
-    """What the three share: networks of one size, Adam, no normalisation, the framework's initialisation."""
+    """What the models share: networks of one size, Adam, no normalisation, the framework's initialisation."""
     assert recipe.batch_size is not None
     bp = Blueprint(
         model=recipe.model,
         size=recipe.size,
+        dims=recipe.dims,
         channels=recipe.channels,
         latent_dim=recipe.latent_dim,
         classes=recipe.classes,
@@ -65,9 +69,11 @@ def _plain(recipe: Recipe) -> Blueprint:
 
 
 def with_networks(bp: Blueprint, architecture: str) -> Blueprint:
-    """The blueprint with networks of another architecture: conv, mlp or resnet."""
+    """The blueprint with networks of another architecture: conv, mlp, resnet or resnext."""
     net = f"gan_ablate.nets.{architecture}"
     bp = replace(bp, generator=Factory(f"{net}:Generator"), discriminator=Factory(f"{net}:Discriminator"))
+    if architecture == "resnext":
+        return replace(bp, g_up=Factory(f"{LAYERS}:bilinear_up"), d_down=Factory(f"{LAYERS}:bilinear_down"))
     if architecture != "resnet":
         return bp
     # Miyato et al. 2018, appendix B.4: nearest-neighbour up-sampling in G, average pooling in D, 3x3 kernels
@@ -127,14 +133,82 @@ def lapgan(recipe: Recipe) -> Blueprint:
     return systems.pyramidal(replace(_plain(recipe), init=DCGAN_INIT))
 
 
+def r3gan(recipe: Recipe) -> Blueprint:
+    """Huang et al. 2024 and the authors' train.py: relativistic pairing, R1 and R2, ResNeXt blocks, no normalisation.
+
+    Their burn-in, over the first fifth of training: the learning rate falls to a quarter, gamma to a tenth, and beta2
+    rises from 0.9 to 0.99. The authors' gamma goes with the images, from 0.05 (CIFAR-10) over 1 (stacked MNIST) to 150
+    (FFHQ at 256 px); the 10 here is for `digits`, and `relativistic:gamma=..` sets another. The authors sample from
+    averaged weights: that is the trick `generator_ema`, here as for every model, since it leaves training as it is.
+    """
+    schedule = Factory("gan_ablate.optim:cosine", {"until": BURN_IN})
+    bp = replace(
+        _plain(recipe),
+        objective=Factory(f"{LOSSES}:Relativistic"),
+        penalties=zero_centred(gamma=GAMMA, final=0.1, until=BURN_IN),
+        g_activation=LEAKY_RELU,
+        g_output=Factory("torch.nn:Identity"),
+        init=Factory(f"{INITS}:msr_init"),
+        lr_schedule=schedule.but(final=0.25),
+        beta2_schedule=schedule.but(final=0.1),
+    )
+    adam = replace(_adam(recipe), target="gan_ablate.optim:AnnealedAdam")
+    return replace(bp, g_optimizer=adam, d_optimizer=adam)
+
+
+def zero_centred(gamma: float, final: float, until: float) -> tuple[Factory, ...]:
+    """R1 and R2 with one gamma: along a cosine it falls to `final` times itself at `until`, a share of training."""
+    options = {"gamma": gamma, "final": final, "until": until}
+    return tuple(Factory(f"{PENALTIES}:{name}", options) for name in ("r1", "r2"))
+
+
+def sngan(recipe: Recipe) -> Blueprint:
+    """Miyato et al. 2018 in its residual form (appendix B.4, and the authors' configuration for CIFAR-10).
+
+    Spectral norm and no other in D, batch norm in G, hinge loss, five D steps, ReLU in both; the learning rate falls
+    linearly to 0.
+    """
+    return replace(
+        _plain(recipe),
+        objective=Factory(f"{LOSSES}:Hinge"),
+        g_norm=BATCH_NORM,
+        d_activation=RELU,
+        d_finish=(SPECTRAL_NORM,),
+        n_critic=5,
+        lr_schedule=Factory("gan_ablate.optim:linear_to_zero", {"start": 0.0}),
+    )
+
+
+def gan3d(recipe: Recipe) -> Blueprint:
+    """Wu et al. 2016 (3D-GAN), section 3.2: volumetric convolutions, batch norm in both, occupancy by a sigmoid.
+
+    z is uniform; D learns 250 times as slowly as G (1e-5 and 0.0025), and only while it is right on at most 80 % of
+    its batch. On images, the same training with convolutions in the plane.
+    """
+    adam = _adam(recipe)
+    return replace(
+        _plain(recipe),
+        g_norm=BATCH_NORM,
+        d_norm=BATCH_NORM,
+        g_input=Factory(f"{LAYERS}:UniformLatents"),
+        g_output=Factory(f"{LAYERS}:SigmoidImage"),
+        d_input=Factory(f"{LAYERS}:UnitRange"),
+        d_optimizer=adam.but(lr=adam.options["lr"] / 250),
+        d_gate=Factory("gan_ablate.optim:accuracy_up_to", {"most": 0.8}),
+    )
+
+
 PRESETS: dict[str, Callable[[Recipe], Blueprint]] = {
     "dcgan": dcgan,
     "nsgan": nsgan,
     "wgan_gp": wgan_gp,
+    "r3gan": r3gan,
+    "sngan": sngan,
     "infogan": infogan,
     "bigan": bigan,
     "aae": aae,
     "lapgan": lapgan,
+    "gan3d": gan3d,
 }
 
 

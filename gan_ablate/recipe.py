@@ -25,7 +25,9 @@ AUTO = "auto"  # the classifier where the data have classes, else rotation
 EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
-# Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp).
+# Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp);
+# the authors' train.py for FFHQ (r3gan) and their configuration for CIFAR-10 (sngan); Wu et al. 2016, section 3.2
+# (gan3d).
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
@@ -35,15 +37,20 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "bigan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "aae": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "lapgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
+    "r3gan": {"architecture": "resnext", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 256},
+    "sngan": {"architecture": "resnet", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
+    "gan3d": {"architecture": "conv", "lr": 2.5e-3, "beta1": 0.5, "beta2": 0.999, "batch_size": 100},
 }
+MODELS = tuple(MODEL_DEFAULTS)
 OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
-ARCHITECTURES = ("conv", "mlp", "resnet")
+ARCHITECTURES = ("conv", "mlp", "resnet", "resnext")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
-MODELS = tuple(MODEL_OF.values())  # that the catalogue tests its tricks on: a study's models where it names none
+CATALOGUED = tuple(MODEL_OF.values())  # the models of the catalogue's rows, and of studies that name none
 USUAL: dict[str, dict[str, Any]] = {  # model -> recipe fields where none are given
     **{model: {"dataset": "digits"} for model in ("infogan", "bigan", "lapgan")},
     "aae": {"dataset": "digits", "latent_dim": 8},  # Makhzani et al. 2015, section 2.2 (MNIST)
+    "gan3d": {"dataset": "voxels"},
 }
 USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none are given
     "digits": (16, 1),
@@ -51,6 +58,7 @@ USUAL_SHAPES = {  # dataset -> pixels (height = width) and channels where none a
     "mnist": (28, 1),
     "fashion_mnist": (28, 1),
     "stacked_mnist": (28, 3),
+    "voxels": (16, 1),
     "ring": (1, 2),
     "grid": (1, 2),
 }
@@ -62,12 +70,14 @@ CLASSES = {  # of datasets, known before loading
     "fashion_mnist": 10,
     "cifar10": 10,
     "stacked_mnist": 1000,
+    "voxels": 10,
     "ring": 8,
     "grid": 25,
 }
 # fields that a study may tune, by factors of a model's own number or by values; others would change what is measured
 BY_FACTORS = ("lr",)
 BY_VALUES = ("beta1", "beta2", "batch_size", "latent_dim", "width")
+VOLUMES = ("voxels",)  # sets of volumes (channels, size, size, size)
 TOYS = ("ring", "grid")  # sets of points in the plane: two channels of one pixel, through fully connected networks
 
 
@@ -171,10 +181,12 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # of `MODEL_DEFAULTS`, or the import path of one's own (`presets.preset`)
-    dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
+    model: str = "dcgan"  # one of `MODELS`, or the import path of one's own (`presets.preset`)
+    dataset: str = (
+        "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | voxels | ring | grid | a path
+    )
     tricks: tuple[TrickSpec, ...] = ()
-    architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp
+    architecture: str | None = None  # one of `ARCHITECTURES`; ring and grid: mlp
     size: int = 16  # pixels, height = width: a multiple of 4 from 8 on; ring and grid: 1
     channels: int = 3  # 1 or 3; images are converted; ring and grid: 2
     latent_dim: int = 64
@@ -254,15 +266,26 @@ class Recipe:
                 if given != only:
                     raise InputError(f"{field_}={given!r}: {self.dataset} has points, not images, which need {only}")
             return
+        if self.dataset in VOLUMES:
+            self._validate_volumes()
         only = f" ({', '.join(TOYS)}: size 1, channels 2)" if (self.size, self.channels) == (1, 2) else ""
         if not _is_size(self.size):
             nearest = " or ".join(map(str, _nearest_sizes(self.size)))
             needed = f"needs a multiple of {EACH} from {SMALLEST} to {LARGEST}"
             raise InputError(f"size={self.size!r}: {needed}" + (f", such as {nearest}" if nearest else "") + only)
-        channels = (3,) if self.dataset == "stacked_mnist" else (1, 3)
+        channels = {"stacked_mnist": (3,), "voxels": (1,)}.get(self.dataset, (1, 3))
         if self.channels not in channels or isinstance(self.channels, bool):
             allowed = f"choose one of {', '.join(map(str, channels))}" if len(channels) > 1 else f"needs {channels[0]}"
             raise InputError(f"channels={self.channels!r}: {allowed}{only}")
+
+    def _validate_volumes(self) -> None:
+        """That architecture and extractor are made for three spatial dimensions."""
+        planes = ("resnet", "resnext"), ("rotation", "inception", "inception_clean")
+        allowed = "conv or mlp", "classifier, or module:attribute of your own"
+        given = ("architecture", self.architecture), ("evaluation.extractor", self.evaluation.extractor)
+        for (name, value), flat, needed in zip(given, planes, allowed, strict=True):
+            if value in flat:
+                raise InputError(f"{name}={value!r}: {self.dataset} has volumes, not images, which need {needed}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, defaults filled in: what `recipe.json` holds."""
@@ -273,6 +296,11 @@ class Recipe:
     def canonical_json(self) -> str:
         """The semantic fields as JSON with sorted keys: equal recipes give equal bytes."""
         return _canonical(self.to_dict())
+
+    @property
+    def dims(self) -> int:
+        """Spatial dimensions of what G makes: 2, or 3 for volumes."""
+        return 3 if self.dataset in VOLUMES else 2
 
     @property
     def run_id(self) -> str:

@@ -69,7 +69,7 @@ MAY_IMPORT = {
     "tricks": BUILD | {"nets"},
     "nets": {"blueprint", "errors", "trust"},
     "losses": {"trick"},
-    "penalties": {"trick"},
+    "penalties": {"trick", "optim"},
     "optim": set(),
     "adam": set(),
     "rejection": set(),

@@ -13,18 +13,19 @@ from gan_ablate.commands import add_run_options, add_trust, command, importing, 
 from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
-from gan_ablate.recipe import AUTO, MODEL_DEFAULTS, Evaluation, Recipe
+from gan_ablate.recipe import ARCHITECTURES, AUTO, MODELS, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": f"{', '.join(MODEL_DEFAULTS)}, or the import path of your own: mymodels.MyGAN",
-    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
-    "zip of images (default: shapes; digits for infogan, bigan, aae and lapgan)",
-    "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",
-    "size": "pixels, height = width: a multiple of 4 from 8 on, best one with many factors of two, such as 64 or 128 "
-    "(default: 28 for mnist sets, 16 for digits and shapes, 1 for ring and grid, else 32)",
-    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist and fashion_mnist, 2 for ring and grid, else 3)",
+    "model": f"{', '.join(MODELS)}, or the import path of your own: mymodels.MyGAN",
+    "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, voxels, ring, grid, or the path of a "
+    "folder or zip of images (default: shapes; digits for infogan, bigan, aae and lapgan, voxels for gan3d)",
+    "architecture": f"{', '.join(ARCHITECTURES)} (default: the model's own; mlp for ring and grid)",
+    "size": "pixels, height = width (= depth): a multiple of 4 from 8 on, best one with many factors of two, such as "
+    "64 or 128 (default: 28 for mnist sets, 16 for digits, shapes and voxels, 1 for ring and grid, else 32)",
+    "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist, fashion_mnist and voxels, 2 for ring and grid, "
+    "else 3)",
     "latent_dim": "numbers in z (default: 64; 8 for aae)",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
@@ -153,7 +154,7 @@ def threads_for(recipe: Recipe, told: str, cores: int) -> int:
         return int(told)
     full = recipe.resolved()
     assert full.batch_size is not None
-    return 1 if full.size**2 * full.width * full.batch_size < SMALL else cores
+    return 1 if full.size**full.dims * full.width * full.batch_size < SMALL else cores
 
 
 def _tell(result: dict[str, Any], folder: Path) -> None:

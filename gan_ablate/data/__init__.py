@@ -32,8 +32,10 @@ def load(
 ) -> ImageSet:
     """The dataset `name` as uint8 (N, channels, size, size); `ring` and `grid` as float32 (N, 2, 1, 1).
 
-    name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `ring`, `grid`, or the path of a
-    folder or zip of images.
+    `voxels` are volumes (N, 1, size, size, size).
+
+    name: `digits`, `shapes`, `mnist`, `fashion_mnist`, `cifar10`, `stacked_mnist`, `voxels`, `ring`, `grid`, or the
+    path of a folder or zip of images.
     data_root: where torchvision's files lie or go; else $GAN_ABLATE_DATA, else ~/.cache/gan_ablate/data.
     count: that many images: generated for `digits`, `shapes`, `stacked_mnist`, `ring` and `grid`, else spread evenly
     over the set.

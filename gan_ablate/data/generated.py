@@ -10,16 +10,17 @@ from typing import IO, Any
 import torch
 
 from gan_ablate.cache import read_or_make
-from gan_ablate.data import digits, shapes, stacks
+from gan_ablate.data import digits, shapes, stacks, voxels
 from gan_ablate.data.images import ImageSet
 from gan_ablate.errors import InputError
 
 GENERATED: dict[str, Callable[[int, int, str, int | None], ImageSet]] = {
     "digits": digits.generate,
     "shapes": shapes.generate,
+    "voxels": voxels.generate,
 }
 # what a set looks like is said by these files alone: change one, and sets are drawn anew
-SOURCES = tuple(Path(module.__file__ or "") for module in (digits, shapes, stacks))
+SOURCES = tuple(Path(module.__file__ or "") for module in (digits, shapes, stacks, voxels))
 
 
 def load_generated(name: str, size: int, channels: int, split: str, count: int | None) -> ImageSet:

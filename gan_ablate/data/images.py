@@ -16,7 +16,7 @@ MNIST_SIDE = 28  # the one width that is padded, not resampled: 28 -> 32, as is 
 class ImageSet:
     """A dataset in memory (or mapped from a cache file: treat `images` as read-only).
 
-    images: uint8 (N, C, H, W), or float32 in [-1, 1] for points in the plane, (N, 2, 1, 1);
+    images: uint8 (N, C, H, W), volumes (N, C, D, H, W), or float32 in [-1, 1] for points in the plane, (N, 2, 1, 1);
     labels: int64 (N,), or None where there are no classes; classes: the name of each label;
     fingerprint: first 16 hex digits of the SHA-256 of the images' and labels' bytes;
     drawn_from: the one-channel set whose images are the channels of this one's, where it is stacked of them.

@@ -75,10 +75,10 @@ def image_set(
 def batch_of(entry: Any) -> tuple[Tensor, Tensor]:
     """A loader's batch as images (B, C, H, W) of its own type, and labels (B,) int64, or (0,) where it has none.
 
-    Points in the plane (B, 2, 1, 1) are images too.
+    Points in the plane (B, 2, 1, 1) and volumes (B, C, D, H, W) are images too.
     """
     images, labels = _parts(entry)
-    if not (isinstance(images, Tensor) and tuple(images.shape[1:]) == POINT):
+    if not (isinstance(images, Tensor) and (tuple(images.shape[1:]) == POINT or images.ndim == 5)):
         images = _channels_first(images, "batch", one=False)
     if labels is not None:
         labels = torch.as_tensor(labels)

@@ -25,7 +25,7 @@ def load_extractor(
     Raises `InputError` for another name, a dataset without labels (classifier), weights that are missing, of another
     SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`).
     """
-    points = dataset.images.is_floating_point()
+    points, volumes = dataset.images.is_floating_point(), dataset.images.ndim == 5
     if name == AUTO:
         name = "classifier" if points or len(dataset.classes) > 1 else "rotation"
     if name == "classifier" and points:
@@ -42,6 +42,8 @@ def load_extractor(
         return classifier_for(dataset, device)
     if points:
         raise InputError(f"extractor {name!r}: {dataset.name} has points, not images, which need classifier")
+    if volumes and ":" not in name:
+        raise InputError(f"extractor {name!r}: {dataset.name} has volumes, not images, which need classifier")
     if name == "rotation":
         from gan_ablate.evaluate.rotation import rotation_for
 

@@ -23,7 +23,7 @@ from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accurac
 
 RECIPE = "cnn-1"  # raise it when network or training change: cached classifiers are then trained anew
 WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("digits", "shapes", "mnist")  # at 16 px, the shapes in colour, and at 28 px
+SHIPPED = ("digits", "shapes", "mnist", "voxels")  # at 16 px, the shapes in colour, 28 px, and 16 voxels a side
 
 
 class ClassifierExtractor(Extractor):
@@ -36,20 +36,20 @@ class ClassifierExtractor(Extractor):
         meta = checkpoint["meta"]
         self.name = f"{meta['dataset']} classifier"
         self.classes = tuple(meta["classes"])
-        self.size, self.channels = int(meta["size"]), int(meta["channels"])
+        self.shape = (int(meta["channels"]), *[int(meta["size"])] * int(meta.get("dims", 2)))
         self.accuracy = float(meta["accuracy"])  # on images held out of its training
         self.dim = SmallCNN.dim
         self.digest = digest_of(checkpoint["state"])
         with torch.random.fork_rng(devices=[]):  # the layers' initial weights are drawn, and thrown away
-            self.network = SmallCNN(self.size, self.channels, len(self.classes))
+            self.network = SmallCNN(self.shape[-1], self.shape[0], len(self.classes), len(self.shape) - 1)
         self.network.load_state_dict(checkpoint["state"])
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=self.network.memory)
         self.freeze()
 
     def forward(self, images: Tensor) -> Features:
         """uint8 (N, C, H, W) of the size and channels that it was trained on; `InputError` for others."""
-        if images.shape[1:] != (self.channels, self.size, self.size):
-            wanted = f"{self.channels} x {self.size} x {self.size}"
+        if images.shape[1:] != self.shape:
+            wanted = " x ".join(map(str, self.shape))
             raise InputError(f"{self.name}: trained on images {wanted}, got {' x '.join(map(str, images.shape[1:]))}")
         return self.network(to_float(images))
 
@@ -60,7 +60,7 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
     Raises `InputError` where the dataset has no labels, or fewer than two classes.
     """
     size, channels = dataset.images.shape[-1], dataset.images.shape[1]
-    shipped = WEIGHTS / f"{dataset.name}-{size}x{size}x{channels}.pt"
+    shipped = WEIGHTS / f"{dataset.name}-{'x'.join(map(str, dataset.images.shape[2:]))}x{channels}.pt"
     if dataset.name in SHIPPED and shipped.exists():
         checkpoint = read(shipped)
         if checkpoint is None:

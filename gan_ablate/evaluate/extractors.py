@@ -67,7 +67,7 @@ class Extractor(nn.Module):
 
 
 def extract(extractor: Extractor, images: Tensor) -> Features:
-    """Features of images (N, C, H, W), N >= 1, of the extractor's type, in batches of `extractor.batch_size`.
+    """Features of N >= 1 images (N, C, H, W) or volumes, of the extractor's type, in batches of `extractor.batch_size`.
 
     They stay on the extractor's device.
 
@@ -75,7 +75,7 @@ def extract(extractor: Extractor, images: Tensor) -> Features:
     Raises `TypeError` for images of another type than the extractor's: the one conversion to uint8 lies in
     `gan_ablate.data.to_uint8`.
     """
-    if images.dtype != extractor.dtype or images.dim() != 4:
+    if images.dtype != extractor.dtype or images.dim() not in (4, 5):
         wanted = str(extractor.dtype).removeprefix("torch.")
         raise TypeError(f"expected {wanted} images (N, C, H, W), got {images.dtype} {tuple(images.shape)}")
     device = extractor.device

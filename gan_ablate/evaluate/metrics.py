@@ -77,7 +77,7 @@ def evaluate_images(
     random = None
     if {"prdc", "modes"} & set(chosen) and real.random_cnn is not None:
         with exact(extractor.device):
-            random = RandomCNN(images.shape[1], real.random_cnn).to(extractor.device)(images)
+            random = RandomCNN(images.shape[1], real.random_cnn, dims=images.ndim - 2).to(extractor.device)(images)
     features = extract(extractor, images)
     subsets = extractor.kid_subsets
     result = evaluate_features(features, real, kid_subsets=subsets, only=only, random=random, neighbours=neighbours)
@@ -235,14 +235,14 @@ def _quiet(like: Tensor) -> Iterator[None]:
 def checkerboard_energy(images: Tensor) -> float:
     """Share of the images' spectral energy at the period of two pixels, which stride-2 up-sampling leaves behind.
 
-    images: uint8 or float (N, C, H, W), H and W even. The power of each image less its mean, at horizontal or vertical
-    frequency 1/2 per pixel, over all of it: 1 for a pure checkerboard or stripes, 0 for a smooth image, about
-    2 / min(H, W) for white noise (Odena et al. 2016 show the artefact; the measure is ours). NaN for constant images.
+    images: uint8 or float (N, C, H, W), or volumes, of even sides. The power of each image less its mean, at horizontal
+    or vertical frequency 1/2 per pixel, over all of it: 1 for a pure checkerboard or stripes, 0 for a smooth image,
+    about 2 / min(H, W) for white noise (Odena et al. 2016 show the artefact; the measure is ours). NaN where constant.
     """
     x = images.double()
-    height, width = x.shape[-2:]
-    power = torch.fft.fft2(x - x.mean((2, 3), keepdim=True)).abs().square().mean((0, 1))  # (H, W)
+    over = tuple(range(2, x.ndim))
+    power = torch.fft.fftn(x - x.mean(over, keepdim=True), dim=over).abs().square().mean((0, 1))  # (H, W)
     at = torch.zeros_like(power, dtype=torch.bool)
-    at[height // 2, :] = True
-    at[:, width // 2] = True
+    for axis, side in enumerate(power.shape):
+        at.select(axis, side // 2).fill_(True)
     return float(power[at].sum() / power.sum())

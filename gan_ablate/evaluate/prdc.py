@@ -16,6 +16,7 @@ measurements are in docs/evaluation.md.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -122,13 +123,13 @@ class RandomCNN(nn.Module):
 
     statistics: Tensor
 
-    def __init__(self, channels: int, statistics: Tensor | None = None) -> None:
+    def __init__(self, channels: int, statistics: Tensor | None = None, dims: int = 2) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(SEED)
         layers = []
         for before, after in zip((channels, *WIDTHS[:-1]), WIDTHS, strict=True):
-            layer = nn.utils.skip_init(nn.Conv2d, before, after, 3, 2, 1)
-            weight = torch.randn(after, before, 3, 3, generator=generator) / (9 * before) ** 0.5
+            layer = nn.utils.skip_init({2: nn.Conv2d, 3: nn.Conv3d}[dims], before, after, 3, 2, 1)
+            weight = torch.randn(after, before, *[3] * dims, generator=generator) / (3**dims * before) ** 0.5
             layer.weight.data, layer.bias = weight, nn.Parameter(torch.zeros(after))
             layers.append(layer)
         self.convolutions = layers
@@ -143,11 +144,11 @@ class RandomCNN(nn.Module):
     @torch.no_grad()
     def fitted(cls, images: Tensor) -> RandomCNN:
         """With the statistics of the first `FIT` real images, uint8 (N, C, H, W), on their device."""
-        network = cls(images.shape[1]).to(images.device)
+        network = cls(images.shape[1], dims=images.ndim - 2).to(images.device)
         x, found = _scaled(images[:FIT]), []
         for layer in network.convolutions:
             made = layer(x)
-            deviation, mean = torch.std_mean(made, (0, 2, 3), correction=0)
+            deviation, mean = torch.std_mean(made, (0, *range(2, made.ndim)), correction=0)
             found.append(torch.stack([mean, deviation.clamp(min=1e-4)]))  # a constant channel stays constant
             _fold(layer, *found[-1])
             x = layer(x).relu()
@@ -163,13 +164,14 @@ class RandomCNN(nn.Module):
         x = _scaled(images.to(self.statistics.device))
         for layer in self.convolutions:
             x = layer(x).relu_()
-        return x.mean((2, 3))
+        return x.mean(tuple(range(2, x.ndim)))
 
 
 def _scaled(images: Tensor) -> Tensor:
-    return images.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+    memory = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    return images.float().div(127.5).sub(1).contiguous(memory_format=memory)
 
 
-def _fold(layer: nn.Conv2d, mean: Tensor, deviation: Tensor) -> None:
-    layer.weight.data = layer.weight.data / deviation[:, None, None, None]
+def _fold(layer: Any, mean: Tensor, deviation: Tensor) -> None:
+    layer.weight.data = layer.weight.data / deviation.view(-1, *[1] * (layer.weight.ndim - 1))
     layer.bias = nn.Parameter(-mean / deviation, requires_grad=False)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan_ablate.evaluate.views import views
 from gan_ablate.publishing import whole
 
 CELL = 48  # pixels: smaller images are enlarged by a whole factor to at least this
@@ -35,8 +36,10 @@ def grid(images: Tensor, *, columns: int = 8, cell: int = CELL) -> Tensor:
 def save_grid(images: Tensor, path: Path, *, columns: int = 8) -> None:
     """Write `grid(images)` to `path` (PNG), all of it or nothing; its folder is made if missing.
 
-    Points in the plane, float (N, 2, 1, 1), are written as `save_points` does.
+    Points in the plane, float (N, 2, 1, 1), are written as `save_points` does; of volumes, their `views`.
     """
+    if images.ndim == 5:
+        images = views(images)
     if images.is_floating_point():
         save_points(images, path)
     else:

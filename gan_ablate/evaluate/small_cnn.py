@@ -26,18 +26,22 @@ BATCH = 128
 class SmallCNN(nn.Module):
     """Four 3x3 convolutions with batch norm and a linear head: 124,000 weights for 64 classes, 128 features.
 
-    Strides are chosen by the image size so that the last map is about 4 x 4, whatever the size.
+    Strides are chosen by the image size so that the last map is about 4 x 4, whatever the size. For volumes (dims = 3)
+    the convolutions are 3x3x3 and the last map is about 2 x 2 x 2, since a voxel more a side costs more.
     """
 
     WIDTHS = (32, 48, 64, 128)
     dim = WIDTHS[-1]
 
-    def __init__(self, size: int, channels: int, classes: int) -> None:
+    def __init__(self, size: int, channels: int, classes: int, dims: int = 2) -> None:
         super().__init__()
-        strides = (1, 2, 2, 1) if size < 24 else (2, 2, 2, 1) if size < 48 else (2, 2, 2, 2)
+        seen = size if dims == 2 else 2 * size
+        strides = (1, 2, 2, 1) if seen < 24 else (2, 2, 2, 1) if seen < 48 else (2, 2, 2, 2)
+        convolution, norm = {2: (nn.Conv2d, nn.BatchNorm2d), 3: (nn.Conv3d, nn.BatchNorm3d)}[dims]
+        self.memory = {2: torch.channels_last, 3: torch.channels_last_3d}[dims]
         layers: list[nn.Module] = []
         for before, after, stride in zip((channels, *self.WIDTHS[:-1]), self.WIDTHS, strides, strict=True):
-            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+            layers += [convolution(before, after, 3, stride, 1, bias=False), norm(after), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(self.dim, classes)
 
@@ -46,8 +50,9 @@ class SmallCNN(nn.Module):
         return self.body[: 3 * count]
 
     def forward(self, x: Tensor) -> Features:
-        """x: float (N, C, H, W) in [-1, 1]."""
-        features = self.body(x.contiguous(memory_format=torch.channels_last)).mean((2, 3))  # (N, 128), >= 0
+        """x: float (N, C, H, W) in [-1, 1], volumes (N, C, D, H, W)."""
+        maps = self.body(x.contiguous(memory_format=self.memory))
+        features = maps.mean(tuple(range(2, maps.ndim)))  # (N, 128), >= 0
         return Features(features, self.head(features))
 
 
@@ -75,8 +80,8 @@ def fit(  # noqa: PLR0917
     order = order[len(held_out) :] if count > 1 else order
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = SmallCNN(images.shape[-1], images.shape[1], classes).to(device)
-        network = network.to(memory_format=torch.channels_last)
+        network = SmallCNN(images.shape[-1], images.shape[1], classes, images.ndim - 2).to(device)
+        network = network.to(memory_format=network.memory)
     rows_per_step = min(rows_per_step, len(order))
     steps = max(50, budget // BATCH)
     said, on_screen = f"training {what}, {steps} steps)", sys.stderr.isatty()
@@ -110,6 +115,7 @@ def as_checkpoint(dataset: ImageSet, weights: dict[str, Tensor], accuracy: float
     """{"state": weights, "meta": plain data} of what `fit` found. own: what the caller's `meta` has besides."""
     size, channels = dataset.images.shape[-1], dataset.images.shape[1]
     of = {"dataset": dataset.name, "fingerprint": dataset.fingerprint, "size": size, "channels": channels}
+    of |= {"dims": dataset.images.ndim - 2}
     return {"state": weights, "meta": {**own, **of, "accuracy": accuracy}}
 
 
@@ -143,7 +149,11 @@ def fits(checkpoint: dict[str, Any] | None, wanted: dict[str, object]) -> dict[s
 
 
 def _shifted(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The batch (N, C, H, W) moved by up to one pixel either way, at random; edges are repeated."""
-    across, down = torch.randint(0, 3, (2,), generator=generator).tolist()
-    h, w = x.shape[-2:]
-    return F.pad(x, (1, 1, 1, 1), mode="replicate")[..., down : down + h, across : across + w]
+    """The batch (N, C, H, W) or (N, C, D, H, W) moved by up to one pixel each way, at random; edges are repeated."""
+    dims = x.ndim - 2
+    moved = F.pad(x, (1, 1) * dims, mode="replicate")
+    for dim, by in zip(
+        range(-1, -1 - dims, -1), torch.randint(0, 3, (dims,), generator=generator).tolist(), strict=True
+    ):
+        moved = moved.narrow(dim, by, x.shape[dim])
+    return moved

@@ -32,9 +32,39 @@ class WGANGP(GANModule):
         return presets.wgan_gp(recipe)
 
 
-BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP)}
+class R3GAN(GANModule):
+    """Relativistic pairing, R1 and R2, ResNeXt blocks without a norm: see `presets.r3gan` (Huang et al. 2024)."""
 
-__all__ = ["BY_NAME", "DCGAN", "NSGAN", "WGANGP", "GANModule", "module_class"]
+    model = "r3gan"
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.r3gan(recipe)
+
+
+class SNGAN(GANModule):
+    """Spectral norm in D, hinge loss, residual networks: see `presets.sngan` (Miyato et al. 2018)."""
+
+    model = "sngan"
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.sngan(recipe)
+
+
+class GAN3D(GANModule):
+    """Volumetric convolutions, and a D that is held back: see `presets.gan3d` (Wu et al. 2016)."""
+
+    model = "gan3d"
+
+    @staticmethod
+    def preset(recipe: Recipe) -> Blueprint:
+        return presets.gan3d(recipe)
+
+
+BY_NAME: dict[str, type[GANModule]] = {kind.model: kind for kind in (DCGAN, NSGAN, WGANGP, R3GAN, SNGAN, GAN3D)}
+
+__all__ = ["BY_NAME", "DCGAN", "GAN3D", "NSGAN", "R3GAN", "SNGAN", "WGANGP", "GANModule", "module_class"]
 
 
 def module_class(model: str) -> type[GANModule]:

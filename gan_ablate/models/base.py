@@ -14,6 +14,7 @@ from gan_ablate.data.torch_sets import batch_of, lowest
 from gan_ablate.errors import InputError
 from gan_ablate.models.networks import build_network
 from gan_ablate.models.training import Training
+from gan_ablate.nets.layers import MEMORY
 from gan_ablate.optim import correct_for_lazy, make_capturable
 from gan_ablate.presets import dcgan, path_of
 from gan_ablate.recipe import Recipe, TrickSpec, seed_for, usual_fields, usual_shape
@@ -138,7 +139,7 @@ class GANModule(Training):
         if (bp.conditional or bp.d_classes) and self._trainer is not None:
             self._read_class_share(getattr(self.trainer, "datamodule", None))
         # convolutions run fastest on channels_last memory, and a module just moved has lost it
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=MEMORY[bp.dims])  # type: ignore[call-overload]
 
     def _read_class_share(self, data: Any) -> None:
         images = getattr(data, "images", None)
@@ -183,8 +184,8 @@ class GANModule(Training):
         if self._lowest is None:  # of a loader's floats: the first batch tells [0, 1] from [-1, 1]
             self._lowest = lowest(images) if self.blueprint.channels in (1, 3) else -1.0
         shape, bp = tuple(images.shape[1:]), self.blueprint
-        if shape != (bp.channels, bp.size, bp.size):
-            got, want = "x".join(map(str, shape)), "x".join(map(str, (bp.channels, bp.size, bp.size)))
+        if shape != bp.shape:
+            got, want = "x".join(map(str, shape)), "x".join(map(str, bp.shape))
             raise InputError(f"images are {got} but the model was built for {want}: give both the same size, channels")
         if self._is_done:
             self.trainer.should_stop = True  # resumed from a checkpoint of the last step: nothing is left to train

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
+from gan_ablate.nets.layers import MEMORY
 from gan_ablate.recipe import seed_for
 from gan_ablate.step import untracked
 
@@ -27,7 +28,7 @@ def build_network(factory: Any, bp: Blueprint, seed: int, player: str, finish: t
         for index, each in enumerate(finish):
             seed_cpu(seed_for(seed, "finish", player, index))
             each(network, bp)
-    return network.to(memory_format=torch.channels_last)
+    return network.to(memory_format=MEMORY[bp.dims])  # type: ignore[call-overload]
 
 
 @torch.no_grad()

@@ -111,13 +111,13 @@ class Sampler(lightning.LightningModule):
         """z (N, latent_dim) from N(0, 1) as G sees it."""
         if self.game.uses("latents"):
             bp = self.blueprint
-            empty = z.new_empty(len(z), bp.channels, bp.size, bp.size)
+            empty = z.new_empty(len(z), *bp.shape)
             step = Step(self.t, empty, labels, None, self.discriminator, noise, {}, {})
             z = self.chain.latents(z, step, self._states())
         return self.game.rules.latents(z)
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
+        """(n, C, H, W) uint8, volumes (n, C, D, H, W), on the CPU, from G as evaluation sees it; 0 where not finite.
 
         For points in the plane float32 (n, 2, 1, 1), as G gives them.
         """

@@ -16,6 +16,7 @@ from gan_ablate.models.gradients import DiscriminatorTurn, agree, extrapolate, s
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
+from gan_ablate.nets.layers import MEMORY
 from gan_ablate.nets.progressive import grow
 from gan_ablate.nets.weights import advance
 from gan_ablate.optim import gated_step
@@ -118,7 +119,7 @@ class Training(Sampler):
         norm = gradient_norm(self.discriminator) if recorded else None
         found = played.step.detached()
         if self.blueprint.updates == "alternating":
-            self._update_discriminator(players, played.loss, found, states, penalised)
+            self._update_discriminator(players, played, found, states, penalised)
         return DiscriminatorTurn(found, z, _discriminator_record(played.loss, found, norm) if recorded else {})
 
     def generator_turn(self, players: Players, turn: DiscriminatorTurn, recorded: bool) -> Record:
@@ -137,8 +138,8 @@ class Training(Sampler):
             extrapolate(self, players, turn, z, states)
         found = played.step.detached()
         if bp.updates != "alternating":
-            self._update_discriminator(players, played.loss, found, states)
-        self._update(players.generator, played.loss, bp.g_gate)
+            self._update_discriminator(players, played, found, states)
+        self._update(players.generator, played, bp.g_gate)
         if self.game.uses("settle"):
             with torch.no_grad():
                 self.chain.settle(player_parameters(found), found, states)
@@ -160,28 +161,28 @@ class Training(Sampler):
         return played
 
     def _update_discriminator(
-        self, players: Players, loss: Tensor, found: Step, states: States, penalised: bool = False
+        self, players: Players, played: Played, found: Step, states: States, penalised: bool = False
     ) -> None:
         """D's update, where it is due the one on lazy penalties, and what moves its weights afterwards."""
-        self._update(players.discriminator, loss, self.blueprint.d_gate)
+        self._update(players.discriminator, played, self.blueprint.d_gate)
         if penalised:
             assert found.z is not None
             if self.blueprint.d_finish:
                 advance(self.discriminator)
             self._play(lazy_penalties, players.discriminator, players.backward, found.z, found, states)
             # the gate is open where it was for the game
-            self._update(players.discriminator, loss, self.blueprint.d_gate)
+            self._update(players.discriminator, played, self.blueprint.d_gate)
         if self.game.uses("project"):
             with torch.no_grad():
                 self.chain.project(list(self.discriminator.parameters()), found, states)
 
-    def _update(self, optimizer: Any, loss: Tensor, gate: Any) -> None:
+    def _update(self, optimizer: Any, played: Played, gate: Any) -> None:
         """One optimiser step, with the blueprint's clipping, schedule and gate."""
         self._clip_and_schedule(optimizer)
         if gate is None:
             optimizer.step()
         else:
-            gated_step(optimizer, gate(loss))
+            gated_step(optimizer, gate(played.loss, played.step))
 
     def _clip_and_schedule(self, optimizer: Any) -> None:
         bp = self.blueprint
@@ -190,6 +191,9 @@ class Training(Sampler):
                 nn.utils.clip_grad_norm_(group["params"], bp.gradient_clip)
             if bp.lr_schedule is not None:
                 group["lr"].copy_(group["initial_lr"] * bp.lr_schedule(self._share(group["lr"])))
+            if bp.beta2_schedule is not None and "beta2" in group:
+                share = self._share(group["beta2"])
+                group["beta2"].copy_(1 - (1 - group["betas"][1]) * bp.beta2_schedule(share))
 
     def _share(self, like: Tensor) -> Tensor:
         """() share of training done, in [0, 1], on the device and in the precision of `like`."""
@@ -255,7 +259,7 @@ class Training(Sampler):
     def _step(self, real: Tensor, labels: Tensor) -> Step:
         step = Step(
             t=self.t,
-            real=real.contiguous(memory_format=torch.channels_last),
+            real=real.contiguous(memory_format=MEMORY[self.blueprint.dims]),
             labels=labels if len(labels) else None,
             fake=None,
             critique=self.discriminator,

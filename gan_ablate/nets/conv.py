@@ -1,8 +1,14 @@
-"""DCGAN's networks (Radford et al. 2015, section 3): strided and transposed convolutions; and a VAE-GAN's encoder."""
+"""DCGAN's networks (Radford et al. 2015, section 3): strided and transposed convolutions; and a VAE-GAN's encoder.
+
+Where the blueprint has three dimensions, so have they: images (N, C, H, W) are then volumes (N, C, D, H, W), and the
+networks those of 3D-GAN (Wu et al. 2016, section 3.2).
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +16,7 @@ from torch import Tensor, nn
 from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets import Critique
 from gan_ablate.nets.heads import Critic
-from gan_ablate.nets.layers import Stack, behind, hidden
+from gan_ablate.nets.layers import CONVOLUTION, Stack, behind, hidden
 
 
 def widths(width: int, size: int) -> list[int]:
@@ -23,6 +29,7 @@ class Latents(nn.Module):
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
+        self.prior = bp.g_input() if bp.g_input else nn.Identity()
         self.condition = bp.g_condition(bp.classes) if bp.g_condition else None
         self.out_features = bp.latent_dim + (self.condition.out_features if self.condition else 0)
         self.dense = None
@@ -32,6 +39,7 @@ class Latents(nn.Module):
             self.out_features = bp.dense
 
     def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        z = self.prior(z)
         if self.condition is not None:
             z = torch.cat((z, self.condition(labels)), dim=1)
         return z if self.dense is None else self.dense(z, labels)
@@ -56,27 +64,24 @@ class Generator(nn.Module):
 
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
-        self.bottom = stages(bp.size)[1]
+        self.bottom = [stages(bp.size)[1]] * bp.dims
         channels = widths(bp.g_width, bp.size)[::-1]
         bias = bp.g_norm is None  # a normalisation subtracts what a bias adds
         self.latents = Latents(bp)
-        self.project = nn.Linear(self.latents.out_features, channels[0] * self.bottom**2, bias=bias)
-        self.first = hidden(bp.g_norm, bp.g_activation, bp.g_after, channels[0])
-        self.first.extend(behind(bp.g_attention, channels[0], self.bottom))
+        self.project = nn.Linear(self.latents.out_features, channels[0] * math.prod(self.bottom), bias=bias)
+        layers = partial(hidden, bp.g_norm, bp.g_activation, bp.g_after, dims=bp.dims)
+        self.first = layers(channels[0])
+        self.first.extend(behind(bp.g_attention, channels[0], self.bottom[0]))
         self.up = nn.ModuleList(
-            Stack(
-                bp.g_up(a, b, bias),
-                hidden(bp.g_norm, bp.g_activation, bp.g_after, b),
-                *behind(bp.g_attention, b, self.bottom * 2 ** (i + 1)),
-            )
+            Stack(bp.up(a, b, bias), layers(b), *behind(bp.g_attention, b, self.bottom[0] * 2 ** (i + 1)))
             for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
-        self.last = bp.g_up(channels[-1], bp.channels, True)
-        self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
+        self.last = bp.up(channels[-1], bp.channels, True)
+        self.last_norm = bp.g_last_norm(bp.channels, bp.dims) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = self.project(self.latents(z, labels)).unflatten(1, (-1, self.bottom, self.bottom))
+        x = self.project(self.latents(z, labels)).unflatten(1, (-1, *self.bottom))
         x = self.first(x, labels)
         for up in self.up:
             x = up(x, labels)
@@ -98,7 +103,7 @@ class Discriminator(Critic):
             )
             for i, (a, b) in enumerate(itertools.pairwise(channels))
         )
-        self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** 2)
+        self.build_heads(bp, channels[-1] * stages(bp.size)[1] ** bp.dims)
 
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
         x, seen = self.images(x, labels), []
@@ -110,11 +115,11 @@ class Discriminator(Critic):
 
 def _stage(bp: Blueprint, channels: int, out: int, norm) -> list[nn.Module]:
     """Half the resolution, then further convolutions at it where D is deep."""
-    layers = [bp.d_down(channels, out, norm is None), hidden(norm, bp.d_activation, bp.d_after, out)]
+    layers = [bp.down(channels, out, norm is None), hidden(norm, bp.d_activation, bp.d_after, out, bp.dims)]
     for _ in range(bp.d_depth - 1):
         layers += [
-            nn.Conv2d(out, out, 3, padding=1, bias=bp.d_norm is None),
-            hidden(bp.d_norm, bp.d_activation, bp.d_after, out),
+            CONVOLUTION[bp.dims](out, out, 3, padding=1, bias=bp.d_norm is None),
+            hidden(bp.d_norm, bp.d_activation, bp.d_after, out, bp.dims),
         ]
     return layers
 
@@ -127,9 +132,9 @@ class Encoder(nn.Module):
         channels = [bp.channels, *widths(bp.g_width, bp.size)]
         layers: list[nn.Module] = []
         for a, b in itertools.pairwise(channels):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [CONVOLUTION[bp.dims](a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
-        self.last = nn.Linear(channels[-1] * stages(bp.size)[1] ** 2, 2 * bp.latent_dim)
+        self.last = nn.Linear(channels[-1] * stages(bp.size)[1] ** bp.dims, 2 * bp.latent_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.body(x)).unflatten(1, (2, -1)).float()

@@ -6,6 +6,8 @@ the presets; the paper's maxout and dropout come with the trick.
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint, replace
@@ -23,7 +25,7 @@ class Generator(nn.Module):
     def __init__(self, bp: Blueprint) -> None:
         super().__init__()
         units = bp.g_width * HIDDEN_PER_WIDTH
-        self.shape = (bp.channels, bp.size, bp.size)
+        self.shape = bp.shape
         bias = bp.g_norm is None
         self.latents = Latents(bp)
         self.body = Stack(
@@ -32,8 +34,8 @@ class Generator(nn.Module):
                 for a in (self.latents.out_features, units)
             )
         )
-        self.last = nn.Linear(units, bp.channels * bp.size**2)
-        self.last_norm = bp.g_last_norm(bp.channels, 2) if bp.g_last_norm else nn.Identity()
+        self.last = nn.Linear(units, math.prod(self.shape))
+        self.last_norm = bp.g_last_norm(bp.channels, bp.dims) if bp.g_last_norm else nn.Identity()
         self.output = bp.g_output()
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -52,7 +54,7 @@ class Discriminator(Critic):
         each = pieces(bp.d_activation)
         units = max(1, bp.d_width * HIDDEN_PER_WIDTH // each)
         self.images = Images(bp)
-        inputs = [self.images.channels * bp.size**2, *[units] * (2 * bp.d_depth - 1)]
+        inputs = [self.images.channels * bp.size**bp.dims, *[units] * (2 * bp.d_depth - 1)]
         inputs[-1] += self.build_map_statistics(bp, inputs[-1])
         norms = (bp.d_first_norm, *[bp.d_norm] * (len(inputs) - 1))
         self.body = nn.ModuleList(

@@ -1,4 +1,4 @@
-"""Normalisation layers: factories of (channels, dims), where dims is 2 for (N, C, H, W) and 0 for (N, C)."""
+"""Normalisation layers: factories of (channels, dims): 2 for (N, C, H, W), 3 for (N, C, D, H, W), 0 for (N, C)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ class Bias(nn.Module):
         return x + self.bias.to(x.dtype)
 
 
+BATCH = {0: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}  # by dims
+INSTANCE = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+
+
 def batch_norm(channels: int, dims: int) -> nn.Module:
-    """Ioffe & Szegedy 2015, over (N, C, H, W) where `dims` is 2 and over (N, C) where it is 0."""
-    return nn.BatchNorm2d(channels) if dims == 2 else nn.BatchNorm1d(channels)
+    """Ioffe & Szegedy 2015, over all but the channels."""
+    return BATCH[dims](channels)
 
 
 def instance_norm(channels: int, dims: int) -> nn.Module:
     """Ulyanov et al. 2016: each channel of each sample by itself. (N, C) has nothing to average: it gets its bias."""
-    return nn.InstanceNorm2d(channels, affine=True) if dims == 2 else Bias(channels, dims)
+    return INSTANCE[dims](channels, affine=True) if dims else Bias(channels, dims)
 
 
 def layer_norm(channels: int, dims: int) -> nn.Module:
@@ -63,7 +67,7 @@ class ConditionalBatchNorm(Conditioned):
 
     def __init__(self, channels: int, dims: int, *, classes: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False) if dims == 2 else nn.BatchNorm1d(channels, affine=False)
+        self.norm = BATCH[dims](channels, affine=False)
         self.gain = nn.Parameter(torch.empty(classes, channels))
         self.bias = nn.Parameter(torch.empty(classes, channels))
         self.reset_parameters()
@@ -88,7 +92,7 @@ class VirtualBatchNorm(nn.Module):
 
     def __init__(self, channels: int, dims: int) -> None:
         super().__init__()
-        self.over = (2, 3) if dims == 2 else ()
+        self.over = tuple(range(2, 2 + dims))
         self.weight = nn.Parameter(torch.ones(1, channels, *[1] * dims))
         self.bias = nn.Parameter(torch.zeros(1, channels, *[1] * dims))
         self.collecting = False

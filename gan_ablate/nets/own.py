@@ -57,7 +57,7 @@ class OwnGenerator(_Own):
 
     def __init__(self, bp: Blueprint, path: str) -> None:
         super().__init__(bp, path, "generator", conditional=bp.g_condition is not None)
-        self.shape = (bp.channels, bp.size, bp.size)
+        self.shape = bp.shape
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         images = self.call(z, labels)

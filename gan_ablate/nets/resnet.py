@@ -21,7 +21,7 @@ class UpBlock(Conditioned):
         bias = bp.g_norm is None
         self.body = Stack(
             hidden(bp.g_norm, bp.g_activation, bp.g_after, channels),
-            bp.g_up(channels, out, bias),
+            bp.up(channels, out, bias),
             hidden(bp.g_norm, bp.g_activation, bp.g_after, out),
             nn.Conv2d(out, out, 3, padding=1),
         )
@@ -47,7 +47,7 @@ class DownBlock(Conditioned):
             *before,
             nn.Conv2d(channels, middle, 3, padding=1),
             hidden(norm, bp.d_activation, bp.d_after, middle),
-            bp.d_down(middle, out, True),
+            bp.down(middle, out, True),
         )
         self.shortcut = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels, out, 1))
 

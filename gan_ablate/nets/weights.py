@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from gan_ablate.blueprint import Blueprint
 
-WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
 
 
 def default_init(module: nn.Module) -> None:
@@ -27,7 +27,7 @@ def dcgan_init(module: nn.Module) -> None:
     if isinstance(module, WEIGHTED):
         # no draw but the weight's own: a layer with a bias and one without get the same weights from one seed
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+    elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
     else:
         default_init(module)
@@ -46,6 +46,22 @@ def orthogonal_init(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def msr_init(module: nn.Module) -> None:
+    """He et al. 2015, section 2.2: weights from N(0, gain^2 / fan-in), biases 0.
+
+    gain: the layer's own `gain` (`nets.resnext` sets those of its blocks), else 1.
+    """
+    if not isinstance(module, WEIGHTED):
+        default_init(module)
+        return
+    fan_in = module.weight.movedim(_out(module), 0)[0].numel()
+    gain = getattr(module, "gain", 1.0)
+    nn.init.normal_(module.weight, 0.0, gain / math.sqrt(fan_in))
+    module.starts_at_zero = gain == 0  # type: ignore[assignment]  # which constraints on the weights have to know
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
 FIRST_ITERATIONS = 15  # so that the first sigma is close
 OUTPUTS = ("last", "head", "classes")  # parts that put out G's image and D's answers
 OUTPUT_STD = 0.1  # of those, at first: Salimans et al. 2016, code
@@ -57,7 +73,7 @@ def _layers(network: nn.Module) -> list[nn.Module]:
 
 def _out(layer: nn.Module) -> int:
     """The dimension of a layer's weight that counts its outputs."""
-    return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+    return 1 if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d) else 0
 
 
 class SpectralNorm(nn.Module):
@@ -97,6 +113,7 @@ class SpectralNorm(nn.Module):
 def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
     """Spectral norm on every convolution and linear layer."""
     for layer in _layers(network):
+        _directed(layer)
         weight = cast(Tensor, layer.weight).detach()
         parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
 
@@ -109,6 +126,14 @@ def mark_outputs(network: nn.Module, bp: Blueprint) -> None:
         weight.outputs = _out(layer)
 
 
+def _directed(layer: nn.Module) -> bool:
+    """Whether a layer's weight was set to 0, as R3GAN's blocks end; it is then drawn, since 0 has no direction."""
+    zero = bool(getattr(layer, "starts_at_zero", False))
+    if zero:
+        default_init(layer)
+    return zero
+
+
 def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data", lengths: str = "trained") -> None:
     """Salimans & Kingma 2016, equation 2: W = g v / ||v||, on every convolution and linear layer; W is kept.
 
@@ -118,7 +143,10 @@ def weight_norm(network: nn.Module, bp: Blueprint | None, *, start: str = "data"
     for name, layer in network.named_modules():
         if not isinstance(layer, WEIGHTED):
             continue
+        zero = _directed(layer)
         parametrizations.weight_norm(layer, "weight", dim=_out(layer))
+        if zero:
+            nn.init.zeros_(_length(layer))
         output = name.partition(".")[0] in OUTPUTS
         if lengths == "fixed" and not output:
             _length(layer).requires_grad_(False)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.blueprint import Blueprint, replace
 from gan_ablate.errors import InputError
+from gan_ablate.presets import SPECTRAL_NORM
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE, UNCONDITIONAL
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gan_ablate.trick import State
 
 POLICIES = ("color", "translation", "cutout")
-SPECTRAL_NORM = Factory("gan_ablate.nets.weights:spectral_norm")
 
 
 @register("diff_augment")
@@ -99,7 +99,7 @@ class ConsistencyRegularisation(Trick):
     def edit(self, blueprint: Blueprint) -> Blueprint:
         if self.d_norm == "keep":
             return blueprint
-        added = (SPECTRAL_NORM,) if self.d_norm == "spectral" else ()
+        added = (SPECTRAL_NORM,) if self.d_norm == "spectral" and SPECTRAL_NORM not in blueprint.d_finish else ()
         return replace(blueprint, d_norm=None, d_finish=(*blueprint.d_finish, *added))
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:

@@ -11,6 +11,7 @@ from gan_ablate.tricks.needs import (
     EACH_FAKE,
     FAKE_OF_Z,
     FAKES_ALONE,
+    NO_VOLUMES,
     ONE_ANSWER,
     ONE_PAIR,
     SEES_NOTHING_ELSE,
@@ -67,7 +68,7 @@ class ExperienceReplay(Trick):
         new = batches[0].images
         held = state["stored"].clamp(max=self.size)
         # drawn in float32: bfloat16 has 256 places between 0.5 and 1, and most of the memory would never be shown
-        chosen = (step.uniform_like(new[:, 0, 0, 0].float()) * held).long()  # (N,)
+        chosen = (step.uniform_like(new.flatten(1)[:, 0].float()) * held).long()  # (N,)
         # before anything is stored there is nothing to replay: the new images stand in for it
         old = state["images"][chosen].to(new.dtype).where(held > 0, new)
         kept = tuple(batch._replace(weight=batch.weight * (1 - self.share)) for batch in batches)
@@ -130,7 +131,7 @@ class Packing(Trick):
     recommended_by = "P"
     # they take the channels for colours; a rotation is one of each image
     conflicts = ("diff_augment", "ada", "self_supervision")
-    needs = (UNCONDITIONAL, UNCLASSIFIED, SUITE_D, SEES_NOTHING_ELSE, ONE_ANSWER)
+    needs = (UNCONDITIONAL, UNCLASSIFIED, SUITE_D, SEES_NOTHING_ELSE, ONE_ANSWER, NO_VOLUMES)
     bounds = {"m": (2, 64)}
     m: int = 2  # images in a pack
 

@@ -9,7 +9,7 @@ from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import HEADS, NORMS
 from gan_ablate.trick import Step, Trick, register
-from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, PROBABILITIES, SEES_IMAGES, UNTOLD_D
+from gan_ablate.tricks.needs import G_BATCH_NORM, LABELS, NO_VOLUMES, PROBABILITIES, SEES_IMAGES, UNTOLD_D
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class Conditional(Trick):
 
     paper = "Mirza & Osindero 2014, section 3.2; Chintala et al. 2016, tip 16"
     recommended_by = "S0 S1.16 S2.C"
-    needs = (LABELS, SEES_IMAGES)
+    needs = (LABELS, SEES_IMAGES, NO_VOLUMES)
     bounds = {"dims": SQUARE}
     dims: int = 4  # of each embedding; a square number, of which D's channel holds no more than it has pixels
 
@@ -72,7 +72,7 @@ class ConditionalBatchNorm(Trick):
     paper = "Dumoulin et al. 2017, section 2.2; Miyato & Koyama 2018, section 4"
     recommended_by = "S4.9"
     models = "D"
-    needs = (LABELS, G_BATCH_NORM, SEES_IMAGES)
+    needs = (LABELS, G_BATCH_NORM, SEES_IMAGES, NO_VOLUMES)
     bounds = {"dims": SQUARE}
     dims: int = 4  # of D's embedding; a square number
 

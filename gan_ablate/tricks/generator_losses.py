@@ -28,7 +28,7 @@ def d_stages(blueprint: Blueprint) -> int | None:
     """How many stages D has (`Critique.hidden`); `None` for a D of the user's own."""
     halvings, _ = stages(blueprint.size)
     depth = blueprint.d_depth
-    counts = {"conv": halvings, "resnet": halvings + depth, "mlp": 2 * depth}
+    counts = {"conv": halvings, "resnext": halvings + 1, "resnet": halvings + depth, "mlp": 2 * depth}
     package, _, network = getattr(blueprint.discriminator, "target", "").partition(":")[0].rpartition(".")
     return counts.get(network) if package == "gan_ablate.nets" else None
 

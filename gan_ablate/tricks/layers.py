@@ -5,7 +5,7 @@ from __future__ import annotations
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import DCGAN_INIT, DEFAULT_INIT, INITS, LAYERS, RELU
 from gan_ablate.trick import Trick, register
-from gan_ablate.tricks.needs import CONVOLUTIONS, ONE_PAIR, PIXELS_FOR_D, PLAIN_CONVOLUTIONS
+from gan_ablate.tricks.needs import CONVOLUTIONS, NO_VOLUMES, ONE_PAIR, PIXELS_FOR_D, PLAIN_CONVOLUTIONS
 
 SLOPE = (0.0, 1.0)
 
@@ -88,7 +88,7 @@ class PixelShuffle(Trick):
 
     paper = "Shi et al. 2016, section 3.2; Chintala et al. 2016, tip 5"
     recommended_by = "S1.5"
-    needs = (CONVOLUTIONS, ONE_PAIR)
+    needs = (CONVOLUTIONS, ONE_PAIR, NO_VOLUMES)
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         return replace(blueprint, g_up=Factory(f"{LAYERS}:pixel_shuffle", {"kernel": 3}))

@@ -22,12 +22,15 @@ def _stages_of(bp: Blueprint) -> str:
 
 
 LABELS = Need("a dataset with classes", lambda bp: bp.classes is None or bp.classes > 1)  # a single one says nothing
-IMAGES = Need("images, not points in the plane", lambda bp: bp.size > 1)
+IMAGES = Need("images, not points in the plane or volumes", lambda bp: bp.size > 1 and bp.dims == 2)
+NO_VOLUMES = Need("images or points, not volumes", lambda bp: bp.dims == 2)
+NORMAL_LATENTS = Need("a G that is given normal latents", lambda bp: bp.g_input is None)
 CONVOLUTIONS = Need("convolutional networks", _convolutional)
 PLAIN_CONVOLUTIONS = Need("DCGAN's plain convolutions", lambda bp: "nets.conv:" in getattr(bp.generator, "target", ""))
 PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp: bp.probabilities)
 D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
+UNCONSTRAINED_D = Need("a D whose weights are its parameters (no spectral norm)", lambda bp: not bp.d_finish)
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
 # of systems by rules of their own (`gan_ablate.systems`)
 SEES_IMAGES = Need("a D that sees images", lambda bp: bp.sees in ("images", "pairs"))

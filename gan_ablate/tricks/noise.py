@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import LAYERS
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import G_BATCH_NORM, NOISE_ALONE
+from gan_ablate.tricks.needs import G_BATCH_NORM, NOISE_ALONE, NORMAL_LATENTS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,6 +108,7 @@ class UniformLatents(Trick):
     advised_against_by = "S0 S1.3"
     needs = (NOISE_ALONE,)
     conflicts = ("spherical_latents", "interpolation")
+    needs = (NORMAL_LATENTS,)
 
     def latents(self, z: Tensor, step: Step, state: State) -> Tensor:
         return (z / math.sqrt(2)).erf()  # 2 Phi(z) - 1

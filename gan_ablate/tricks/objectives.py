@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
-from gan_ablate.presets import BATCH_NORM, DCGAN_INIT, GRADIENT_PENALTY, LOSSES, PENALTIES
+from gan_ablate.presets import BATCH_NORM, BURN_IN, DCGAN_INIT, GRADIENT_PENALTY, LOSSES, zero_centred
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, ONE_PAIR, with_d_norm
+from gan_ablate.tricks.needs import D_NORM_TEXT, D_NORMS, ONE_PAIR, UNCONSTRAINED_D, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,6 +113,7 @@ class WGANClip(Trick):
     recommended_by = "S2 S4"
     models = "W"
     conflicts = ("gradient_penalty", "spectral_norm", "weight_norm")  # their parameters are not the weights
+    needs = (UNCONSTRAINED_D,)
     batch_norm = "put into D, as in the paper's networks; real and fake images stay batches of their own"
     bounds = {"c": (OVER_0, 1e3), "lr": (1e-9, 10.0)}
     choices = {"d_norm": ("batch", "keep"), "weights": ("dcgan", "keep"), "schedule": ("algorithm", "code")}
@@ -186,11 +187,12 @@ class RelativisticPairing(Trick):
     choices = {"d_norm": D_NORMS}
     gamma: float = 1.0  # of R1 and of R2, at the start
     final: float = 0.1  # share of gamma that is left after `until`
-    until: float = 0.2  # share of training over which gamma falls
+    until: float = BURN_IN  # share of training over which gamma falls
     d_norm: str = "none"  # none | layer | keep
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        options = {"gamma": self.gamma, "final": self.final, "until": self.until}
-        penalties = tuple(Factory(f"{PENALTIES}:{name}", options) for name in ("r1", "r2"))
-        bp = replace(blueprint, objective=_objective("Relativistic"), penalties=(*blueprint.penalties, *penalties))
+        penalties = zero_centred(self.gamma, self.final, self.until)
+        own = {p.target for p in penalties}  # a model that has them gets them anew
+        kept = tuple(p for p in blueprint.penalties if getattr(p, "target", "") not in own)
+        bp = replace(blueprint, objective=_objective("Relativistic"), penalties=(*kept, *penalties))
         return with_d_norm(bp, self.d_norm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.blueprint import Blueprint, Build, Factory, replace
 from gan_ablate.errors import InputError
 from gan_ablate.presets import GRADIENT_PENALTY, PENALTIES
 from gan_ablate.trick import OVER_0, Step, Trick, register
@@ -139,10 +139,15 @@ class R2(Trick):
 
 
 def _finish(blueprint: Blueprint, name: str, on: str, **options: str) -> Blueprint:
-    added = (Factory(f"{CONSTRAINTS}:{name}", options),)
-    g = added if on in ("g", "both") else ()
-    d = added if on in ("d", "both") else ()
-    return replace(blueprint, g_finish=(*blueprint.g_finish, *g), d_finish=(*blueprint.d_finish, *d))
+    """The blueprint with a constraint on the weights, in place of any that a player has."""
+    added = Factory(f"{CONSTRAINTS}:{name}", options)
+
+    def constrained(finish: tuple[Build, ...]) -> tuple[Build, ...]:
+        return (*(f for f in finish if not getattr(f, "target", "").startswith(f"{CONSTRAINTS}:")), added)
+
+    g = constrained(blueprint.g_finish) if on in ("g", "both") else blueprint.g_finish
+    d = constrained(blueprint.d_finish) if on in ("d", "both") else blueprint.d_finish
+    return replace(blueprint, g_finish=g, d_finish=d)
 
 
 @register("spectral_norm")
