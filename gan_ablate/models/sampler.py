@@ -113,8 +113,9 @@ class Sampler(lightning.LightningModule):
         return self.chain.latents(z, step, self._states())
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8, volumes (n, C, D, H, W), on the CPU, from G as evaluation sees it. Non-finite images come out as 0.
+        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it; volumes (n, C, D, H, W).
 
+        Non-finite images come out as 0.
         For points in the plane float32 (n, 2, 1, 1), as G gives them.
         """
         noise = torch.Generator(self.device).manual_seed(seed)
