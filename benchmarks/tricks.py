@@ -23,7 +23,7 @@ import torch
 from gan_ablate import GANDataModule
 from gan_ablate.data.images import ImageSet
 from gan_ablate.models import BY_NAME, GANModule
-from gan_ablate.recipe import MODELS, Recipe
+from gan_ablate.recipe import CATALOGUED, Recipe
 from gan_ablate.tricks import not_applicable, trick_names
 
 WARMUP = {"cpu": 3, "cuda": 52}  # G steps before the clock starts; on a GPU all graphs are captured by then
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--only", default="*", help="tricks whose name fits the pattern")
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", default=",".join(CATALOGUED))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -67,6 +67,9 @@ class AnnealedAdam(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient; they are taken to have one at every step."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:

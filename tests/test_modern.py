@@ -8,6 +8,7 @@ import test_tricks
 import torch
 from test_models import fit, images, small
 from test_rounds import ROUNDS, differing, train
+from test_step import steps_on
 from test_tricks import OTHER_LATENTS, SOONER, bare
 from torch import nn
 from torch.nn import functional as F
@@ -168,6 +169,13 @@ def test_annealed_adam_is_torchs_with_betas_changed_between_steps(beta1):
     for p, q, first in zip(ours, theirs, start, strict=True):
         assert torch.allclose(p, q, rtol=1e-4, atol=1e-6)
         assert not torch.allclose(p, first, atol=0.01)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_annealed_adam_reads_no_number_on_a_gpu(scheduled):
+    (group,) = steps_on("cuda", lambda p: AnnealedAdam(p, lr=0.1), scheduled=scheduled).param_groups
+    assert isinstance(group["lr"], torch.Tensor) is scheduled
+    assert group["beta2"].device.type == "cuda"
 
 
 def test_gamma_of_r3gan_is_set_by_its_trick_and_not_added():

@@ -15,7 +15,7 @@ from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
 from gan_ablate.blueprint import Factory
 from gan_ablate.optim import linear_to_zero, make_capturable
 from gan_ablate.presets import preset
-from gan_ablate.recipe import MODELS, Recipe
+from gan_ablate.recipe import CATALOGUED, Recipe
 from gan_ablate.run.measure import _sampled_by
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.trick import Chain, Step, Trick
@@ -205,7 +205,7 @@ def test_a_checkpoint_with_the_earlier_names_of_the_state_goes_on_bit_for_bit(tm
 def optimisers():
     """Every optimiser that a model or a trick of the catalogue builds."""
     found = {}
-    for model in MODELS:
+    for model in CATALOGUED:
         base = preset(Recipe(model=model))
         for name in trick_names():
             if not_applicable(Recipe(model=model, tricks=(name,))) is None:

@@ -117,8 +117,9 @@ class Sampler(lightning.LightningModule):
         return self.game.rules.latents(z)
 
     def generate(self, n: int, *, seed: int, batch_size: int = 256) -> Tensor:
-        """(n, C, H, W) uint8, volumes (n, C, D, H, W), on the CPU, from G as evaluation sees it; 0 where not finite.
+        """(n, C, H, W) uint8 on the CPU, from G as evaluation sees it; volumes (n, C, D, H, W).
 
+        Non-finite images come out as 0.
         For points in the plane float32 (n, 2, 1, 1), as G gives them.
         """
         noise = torch.Generator(self.device).manual_seed(seed)

@@ -262,6 +262,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
         g_gate=None,
         gradient_clip=None,
         lr_schedule=None,
+        beta2_schedule=None,
     )
     trained.d_steps, trained.diverged_at, trained.limit = 0, 0, trained.g_steps + 1
     quiet_lightning()
