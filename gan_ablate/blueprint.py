@@ -144,7 +144,7 @@ class Blueprint:
     d_projection: Build | None = None  # (features, classes) -> Module: (features, labels) -> (N,), added to the logit
     d_classes: Build | None = None  # (features, classes) -> Module: (N, features) -> class logits (N, K)
     d_joint: Build | None = None  # (features, latent_dim) -> Module with `out_features`: (features, codes) -> (N, J)
-    d_codes: Build | None = None  # (features) -> Module: (N, features) -> what D tells of G's codes (N, Q)
+    d_q: Build | None = None  # (features) -> Module: (N, features) -> what it tells of G's codes (N, Q)
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()

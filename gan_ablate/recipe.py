@@ -36,11 +36,12 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "aae": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "lapgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
 }
+MODELS = tuple(MODEL_DEFAULTS)
 OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own
 ARCHITECTURES = ("conv", "mlp", "resnet")
 BASE = "base"  # the arm without tricks, which all others are compared with
 MODEL_OF = {"D": "dcgan", "N": "nsgan", "W": "wgan_gp"}  # the letters that tables call the models by
-MODELS = tuple(MODEL_OF.values())  # that the catalogue tests its tricks on: a study's models where it names none
+CATALOGUED = tuple(MODEL_OF.values())  # the models of the catalogue's rows, and of studies that name none
 USUAL: dict[str, dict[str, Any]] = {  # model -> recipe fields where none are given
     "infogan": {"dataset": "digits"},
     "bigan": {"dataset": "digits", "latent_dim": 16},  # 50 in Donahue et al. 2017 on three times as many pixels
@@ -173,7 +174,7 @@ class Evaluation:
 class Recipe:
     """Everything that defines one training run. `None` means the model's own default (`resolved` fills it in)."""
 
-    model: str = "dcgan"  # of `MODEL_DEFAULTS`, or the import path of one's own (`presets.preset`)
+    model: str = "dcgan"  # one of `MODELS`, or the import path of one's own (`presets.preset`)
     dataset: str = "shapes"  # digits | shapes | mnist | fashion_mnist | cifar10 | stacked_mnist | ring | grid | a path
     tricks: tuple[TrickSpec, ...] = ()
     architecture: str | None = None  # conv | mlp | resnet; ring and grid: mlp

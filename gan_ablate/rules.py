@@ -121,6 +121,6 @@ def information(game: Any, step: Step, *, weight: float) -> Tensor:
     1, and H(c) of that code is by the same Gaussian around 0; it is constant, and so left out here.
     """
     assert step.fake_critique is not None
-    assert step.z is not None
-    category, number = game.rules.errors(step.fake_critique.codes, step.z)
+    assert step.latents is not None
+    category, number = game.rules.errors(step.fake_critique.q, step.latents)
     return weight * (category.mean() + number.mean())

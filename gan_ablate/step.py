@@ -56,7 +56,7 @@ class Game:
 
         def critique(images: Tensor) -> Critique:
             with torch.no_grad():  # of an encoder; images keep their own graph
-                seen = self.rules.real(self, images, now.z)  # type: ignore[arg-type]
+                seen = self.rules.real(self, images, now.latents)  # type: ignore[arg-type]
             return self.answer(self.inputs(seen, now, states), now)
 
         def generate(z: Tensor) -> Tensor:
@@ -90,13 +90,13 @@ class Played:
 def discriminator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
-    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `latents`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`.
     """
     with torch.no_grad():  # of the players on G's side
         z = game.latents(z, step, states)
         fake = game.rules.fake(game, step.real, z, step.labels)
         real_seen = game.rules.real(game, step.real, z)
-    step = game.with_found(step, states, z=z, fake=fake.x)
+    step = game.with_found(step, states, latents=z, fake=fake.x)
     batches = game.chain.fakes((FakeBatch(fake.x, 1.0),), step, states)
     real_inputs = game.inputs(real_seen, step, states)
     fake_inputs = [game.inputs(fake._replace(x=batch.images), step, states) for batch in batches]
@@ -129,11 +129,11 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """G's whole loss for one batch of latents. D sees batches made up as in its own step.
 
-    z: (N, latent_dim) from N(0, 1). Found: `z`, `fake` and `fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `latents`, `fake` and `fake_critique`.
     """
     z = game.latents(z, step, states)
     fake = game.rules.fake(game, step.real, z, step.labels)
-    step = game.with_found(step, states, z=z, fake=fake.x)
+    step = game.with_found(step, states, latents=z, fake=fake.x)
     fake_inputs = game.inputs(fake, step, states)
     if game.blueprint.joint or game.objective.needs_real or game.rules.encodes:
         real_inputs = game.inputs(game.rules.real(game, step.real, z), step, states)

@@ -58,7 +58,7 @@ class Step:
     real_critique: Critique | None = None  # D's answer to `real` in D's step; detached after the update
     fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
-    z: Tensor | None = None  # (N, latent_dim) as G saw it; None before it is drawn
+    latents: Tensor | None = None  # z (N, latent_dim) as G saw it; None before it is drawn
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
 
     def detached(self) -> Step:

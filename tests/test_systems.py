@@ -138,19 +138,19 @@ def test_codes_of_z_are_a_category_numbers_in_the_open_interval_and_noise():
 def test_infogan_adds_the_bound_of_the_information_to_both_losses():
     """Chen et al. 2016, equation 6: less lambda L_I, by torch's own distributions; Q is D's body with another head."""
     module, _, z, [(d, d_asked), (g, g_asked)] = turns("infogan")
-    assert module.discriminator.codes is not None
+    assert module.discriminator.q is not None
     codes = module.game.rules.latents(z)
     for (played, seen), adversarial in (
         ((d, d_asked), lambda a: (softplus(-a[0].logits) + softplus(a[1].logits)).mean()),
         ((g, g_asked), lambda a: softplus(-a[0].logits).mean()),
     ):
         answers = [out for _, out in seen]
-        told = answers[-1].codes  # of the fakes
+        told = answers[-1].q  # of the fakes
         category = Categorical(logits=told[:, :10]).log_prob(codes[:, :10].argmax(1))
         number = Normal(told[:, 10:], 1.0).log_prob(codes[:, 10:12]).sum(1)
         bound = (category + number).mean() + math.log(2 * math.pi)  # of two numbers, less their constant
         assert torch.allclose(played.loss, adversarial(answers) - bound, atol=1e-5)
-    assert moved(gradients(d.loss, module.discriminator.codes))
+    assert moved(gradients(d.loss, module.discriminator.q))
 
 
 def test_categories_are_matched_one_to_one_at_best():

@@ -21,7 +21,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.models.base import STREAMS, GANModule
 from gan_ablate.nets import Critique
 from gan_ablate.presets import preset
-from gan_ablate.recipe import MODELS, Recipe, TrickSpec
+from gan_ablate.recipe import CATALOGUED, Recipe, TrickSpec
 from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, effects
 from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
 
@@ -432,7 +432,7 @@ def test_a_trick_of_no_parameters_says_so():
     with pytest.raises(InputError, match="lsgan: takes no parameters"):
         build(TrickSpec("lsgan", {"a": 1}))
     assert isinstance(build(TrickSpec("lsgan")), Trick)
-    assert set(MODELS) == set(CLASSES)
+    assert set(CATALOGUED) == set(CLASSES)
 
 
 # -- what the tricks ask of the module ------------------------------------------------------------------------------

@@ -13,12 +13,12 @@ from gan_ablate.commands import add_run_options, add_trust, command, importing, 
 from gan_ablate.commands.config import add_config
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
-from gan_ablate.recipe import AUTO, MODEL_DEFAULTS, Evaluation, Recipe
+from gan_ablate.recipe import AUTO, MODELS, Evaluation, Recipe
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.trust import trust_typed
 
 RECIPE_HELP = {
-    "model": f"{', '.join(MODEL_DEFAULTS)}, or the import path of your own: mymodels.MyGAN",
+    "model": f"{', '.join(MODELS)}, or the import path of your own: mymodels.MyGAN",
     "dataset": "digits, shapes, mnist, fashion_mnist, cifar10, stacked_mnist, ring, grid, or the path of a folder or "
     "zip of images (default: shapes; digits for infogan, bigan, aae and lapgan)",
     "architecture": "conv, mlp or resnet (default: the model's own; mlp for ring and grid)",

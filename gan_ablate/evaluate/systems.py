@@ -219,7 +219,7 @@ def _codes(module: Any, images: Tensor, labels: Tensor | None) -> Tensor:
     was = network.training
     network.eval()
     try:
-        return network(images, labels).codes
+        return network(images, labels).q
     finally:
         network.train(was)
 

@@ -42,7 +42,7 @@ class Critique(NamedTuple):
     features: Tensor  # (N, F) what D's head reads, before minibatch statistics
     classes: Tensor | None = None  # (N, K) class logits, where D has such a head
     hidden: tuple[Tensor, ...] = ()  # what each stage of D puts out, first to last
-    codes: Tensor | None = None  # (N, Q) what D tells of G's codes, where it has such a head
+    q: Tensor | None = None  # (N, Q) what InfoGAN's Q, a head on D, tells of the code
 
     def split(self, n: int) -> tuple[Critique, Critique]:
         """The answers to the first `n` images and to the rest."""
@@ -52,7 +52,7 @@ class Critique(NamedTuple):
                 self.features[rows],
                 None if self.classes is None else self.classes[rows],
                 tuple(h[rows] for h in self.hidden),
-                None if self.codes is None else self.codes[rows],
+                None if self.q is None else self.q[rows],
             )
             for rows in (slice(None, n), slice(n, None))
         ]
@@ -61,5 +61,5 @@ class Critique(NamedTuple):
     def detach(self) -> Critique:
         """The same answers without their graph; the hidden maps are let go."""
         classes = None if self.classes is None else self.classes.detach()
-        codes = None if self.codes is None else self.codes.detach()
-        return Critique(self.logits.detach(), self.features.detach(), classes, codes=codes)
+        q = None if self.q is None else self.q.detach()
+        return Critique(self.logits.detach(), self.features.detach(), classes, q=q)

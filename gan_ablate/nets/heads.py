@@ -34,7 +34,7 @@ class Critic(nn.Module):
         seen = getattr(self.statistics, "out_features", features)
         self.head = bp.d_head(seen) if bp.d_head else None
         self.classes = bp.d_classes(seen, bp.classes) if bp.d_classes else None
-        self.codes = bp.d_codes(seen) if bp.d_codes else None
+        self.q = bp.d_q(seen) if bp.d_q else None
         self.projection = bp.d_projection(features, bp.classes) if bp.d_projection else None
 
     def answer(
@@ -51,8 +51,8 @@ class Critic(nn.Module):
             logits = classes.logsumexp(1)  # D = Z / (Z + 1), Z = sum of exp (Salimans et al. 2016, section 5)
         if self.projection is not None:
             logits = logits + self.projection(features, labels)
-        codes = None if self.codes is None else self.codes(seen).float()
-        return Critique(logits, features, classes, stages, codes)
+        q = None if self.q is None else self.q(seen).float()
+        return Critique(logits, features, classes, stages, q=q)
 
 
 def linear_head(features: int) -> nn.Module:
@@ -81,8 +81,8 @@ class JointFeatures(nn.Module):
         return self.both(torch.cat((features, self.code(z)), dim=1))
 
 
-def code_head(features: int, *, out: int, units: int) -> nn.Module:
-    """(N, features) -> (N, out): Q behind D's body, as in the code of Chen et al. 2016 (fc, batch norm, leaky, fc)."""
+def q_head(features: int, *, out: int, units: int) -> nn.Module:
+    """(N, features) -> (N, out): InfoGAN's Q behind D's body, as in the code of Chen et al. 2016 (fc, batch norm, leaky, fc)."""
     hidden_layer = nn.Linear(features, units, bias=False)
     return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.2), nn.Linear(units, out))
 

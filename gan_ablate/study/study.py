@@ -11,7 +11,7 @@ from typing import Any
 
 from gan_ablate import tricks
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import BASE, MODELS, Recipe, TrickSpec
+from gan_ablate.recipe import BASE, CATALOGUED, Recipe, TrickSpec
 from gan_ablate.study.budgets import Budgets, read_budgets
 from gan_ablate.study.cells import Expansion, NotApplicable, Setting, dataset_names, expand_arms
 from gan_ablate.study.designs import DESIGNS, FACTOR_DESIGNS, check_factors, read_design
@@ -48,7 +48,7 @@ class Study:
 
     name: str
     base: Mapping[str, Any] = field(default_factory=dict)
-    models: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {m: {} for m in MODELS})
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {m: {} for m in CATALOGUED})
     arms: tuple[Arm | str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     seed_plan: SeedPlan | None = None  # of an adaptive study; `seeds` are then the most that a run may have
@@ -105,7 +105,7 @@ def from_dict(data: object, where: str = "study") -> Study:
         datasets=datasets,
         beyond_catalogue=beyond,
         base=base,
-        models=read_models(data.get("models", list(MODELS)), where),
+        models=read_models(data.get("models", list(CATALOGUED)), where),
         arms=tuple(read_arm(entry, f"{where}: arms") for entry in entries),
         seeds=read_seeds(max(seed_plan.base, seed_plan.looks[-1]) if seed_plan else seeds, where),
         seed_plan=seed_plan,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
 from gan_ablate.presets import preset
-from gan_ablate.recipe import MODELS, Recipe
+from gan_ablate.recipe import CATALOGUED, Recipe
 from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, spec_of, unmet
 from gan_ablate.tricks import (
     architecture,
@@ -88,7 +88,7 @@ def not_applicable(recipe: Recipe) -> str | None:
 def beyond_catalogue(model: str, names: list[str]) -> str | None:
     """Why an arm of these tricks is no row of the catalogue for a model, or `None` where it is one, or the model none
     of the catalogue's."""
-    for name in names if model in MODELS else ():
+    for name in names if model in CATALOGUED else ():
         wanted = catalogue_models(REGISTRY[name]) if name in REGISTRY else (model,)
         if model not in wanted:
             return f"the catalogue tests {name} on {', '.join(wanted)} only"

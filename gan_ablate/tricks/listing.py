@@ -8,7 +8,7 @@ from typing import Any
 
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
 from gan_ablate.presets import preset
-from gan_ablate.recipe import MODELS, Recipe, TrickSpec
+from gan_ablate.recipe import CATALOGUED, MODELS, Recipe, TrickSpec
 from gan_ablate.trick import REGISTRY, Trick, build, catalogue_models, parameters_of, unmet
 
 
@@ -25,7 +25,7 @@ def _summary(trick: Trick) -> str:
 def _letters(trick: Trick) -> str:
     """Capital: the catalogue tests it there; small: it can be put on there; missing: not applicable."""
     letters = []
-    for model in MODELS:
+    for model in CATALOGUED:
         if unmet("it", trick, *_edited(trick, model)) is None:
             letter = model[0]
             letters.append(letter.upper() if model in catalogue_models(type(trick)) else letter)

@@ -33,7 +33,7 @@ ONE_PAIR = Need("one G against one D, not a pair of them per level", lambda bp: 
 REAL_AS_IT_IS = Need("real images that D sees as they are", lambda bp: bp.sees in ("images", "pyramids"))
 PIXELS_FOR_D = Need("a D of pixels, with convolutions", lambda bp: bp.sees != "codes")
 FAKE_OF_Z = Need("fakes that are drawn from z", lambda bp: bp.sees != "codes")
-NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: bp.d_codes is None)
+NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: bp.d_q is None)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 

@@ -17,7 +17,7 @@ class Networks(Trick):
     discriminator: str = ""
 
     def missing(self, blueprint: Blueprint) -> str | None:
-        if self.discriminator and (blueprint.sees != "images" or blueprint.d_codes):
+        if self.discriminator and (blueprint.sees != "images" or blueprint.d_q):
             return "a D that is asked about images alone, and for one answer"
         if self.generator and blueprint.sees == "pyramids":
             return "one G, not one per level"
