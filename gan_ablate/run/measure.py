@@ -99,8 +99,8 @@ def checkpoint(
     extractor, samples: the checkpoint's own evaluation plan where `None`. metrics: of `metrics.METRICS`,
     `checkerboard`, `interpolation` (FID of midpoints by slerp and lerp), `sampling` (eval and train mode) and `optimum`
     (G's gradient norm with D at its optimum); empty: all of the first but the slow ones, and what the model measures of
-    its own. Raises `InputError` for unknown names, weights that are not finite, and a D that does not stay finite on the
-    way to its optimum.
+    its own. Raises `InputError` for unknown names, weights that are not finite, and a D that does not stay finite on
+    the way to its optimum.
     """
     module = open_checkpoint(path).to(device)
     recipe = module.recipe
