@@ -94,7 +94,7 @@ class Coded(Plain):
     def latents(self, z: Tensor) -> Tensor:
         category, number, noise = self.split(z)
         # each of K independent normal numbers is as likely to be the greatest
-        one_hot = F.one_hot(category.argmax(1), self.categories).to(z.dtype)
+        one_hot = (category.argmax(1, keepdim=True) == torch.arange(self.categories, device=z.device)).to(z.dtype)
         return torch.cat((one_hot, (number / math.sqrt(2)).erf(), noise), dim=1)  # 2 Phi(z) - 1
 
     def split(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,5 +122,5 @@ def information(game: Any, step: Step, *, weight: float) -> Tensor:
     """
     assert step.fake_critique is not None
     assert step.latents is not None
-    category, number = game.rules.errors(step.fake_critique.heads["code_head"], step.latents)
+    category, number = game.rules.errors(step.fake_critique.heads["q_head"], step.latents)
     return weight * (category.mean() + number.mean())

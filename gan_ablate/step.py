@@ -192,7 +192,7 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
     if not game.blueprint.joint:
         return game.answer(real, step), game.answer(fake, step)
     labels = None if step.labels is None else torch.cat((step.labels, step.labels))
-    return game.answer(real + fake, replace(step, labels=labels)).split(len(real.x))
+    return game.answer(real.joined(fake), replace(step, labels=labels)).split(len(real.x))
 
 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:

@@ -49,7 +49,7 @@ def informed(base: Blueprint, *, categories: int, continuous: int, weight: float
     return replace(
         base,
         rules=Factory(f"{RULES}:Coded", {"categories": categories, "continuous": continuous}),
-        d_heads=(Factory(f"{HEADS}:code_head", {"out": codes, "units": 128}),),
+        d_heads=(Factory(f"{HEADS}:q_head", {"out": codes, "units": 128}),),
         d_terms=(*base.d_terms, term),
         g_terms=(*base.g_terms, term),
         measures=_named("code_accuracy"),

@@ -27,6 +27,7 @@ from gan_ablate.nets import Seen
 from gan_ablate.nets.pyramid import up
 from gan_ablate.presets import preset
 from gan_ablate.recipe import USUAL, Recipe, TrickSpec
+from gan_ablate.run.measure import checkpoint
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.study.study import expand, from_dict
 from gan_ablate.trick import build, unmet
@@ -137,19 +138,19 @@ def test_codes_of_z_are_a_category_numbers_in_the_open_interval_and_noise():
 def test_infogan_adds_the_bound_of_the_information_to_both_losses():
     """Chen et al. 2016, equation 6: less lambda L_I, by torch's own distributions; Q is D's body with another head."""
     module, _, z, [(d, d_asked), (g, g_asked)] = turns("infogan")
-    assert "code_head" in module.discriminator.heads
+    assert "q_head" in module.discriminator.heads
     codes = module.game.rules.latents(z)
     for (played, seen), adversarial in (
         ((d, d_asked), lambda a: (softplus(-a[0].logits) + softplus(a[1].logits)).mean()),
         ((g, g_asked), lambda a: softplus(-a[0].logits).mean()),
     ):
         answers = [out for _, out in seen]
-        told = answers[-1].heads["code_head"]  # of the fakes
+        told = answers[-1].heads["q_head"]  # of the fakes
         category = Categorical(logits=told[:, :10]).log_prob(codes[:, :10].argmax(1))
         number = Normal(told[:, 10:], 1.0).log_prob(codes[:, 10:12]).sum(1)
         bound = (category + number).mean() + math.log(2 * math.pi)  # of two numbers, less their constant
         assert torch.allclose(played.loss, adversarial(answers) - bound, atol=1e-5)
-    assert moved(gradients(d.loss, module.discriminator.heads["code_head"]))
+    assert moved(gradients(d.loss, module.discriminator.heads["q_head"]))
 
 
 def test_categories_are_matched_one_to_one_at_best():
@@ -259,9 +260,8 @@ def test_trains_every_player_and_survives_a_checkpoint_bit_for_bit(model, tmp_pa
 
 
 def applicable(model):
-    """Every trick that means something there, with none that needs its own number first."""
-    level = {"adam_beta1": "adam_beta1:beta1=0.3"}
-    names = [level.get(name, name) for name in trick_names()]
+    """Every trick that means something there."""
+    names = [{"experience_replay": "experience_replay:kept=4"}.get(name, name) for name in trick_names()]
     return [n for n in names if not_applicable(Recipe(model=model, channels=1, classes=4, tricks=(n,))) is None]
 
 
@@ -319,6 +319,9 @@ def test_a_run_has_its_own_figures_and_pictures(model, tmp_path, capsys):
         assert result["curve"][0][figure] is not None  # of the untrained model
     said = capsys.readouterr().out
     assert all(LABELS[figure] in said for figure in figures)
+    again = checkpoint(path.parent / "checkpoints" / "last.ckpt")
+    assert {f: again["metrics"][f] for f in figures} == {f: result["metrics"][f] for f in figures}
+    assert again["labels"].items() >= {f: LABELS[f] for f in figures}.items()
     pictures = {p.stem for p in (path.parent / "samples").glob("*.png")} - {"final", "step_000000", "step_000003"}
     assert pictures == {
         "infogan": {"codes", "code_1", "code_2"}, "bigan": {"reconstructions"}, "aae": {"reconstructions"},

@@ -26,7 +26,7 @@ RECIPE_HELP = {
     "64 or 128 (default: 28 for mnist sets, 16 for digits, shapes and voxels, 1 for ring and grid, else 32)",
     "channels": "1 (grey) or 3 (colour) (default: 1 for digits, mnist, fashion_mnist and voxels, 2 for ring and grid, "
     "else 3)",
-    "latent_dim": "numbers in z (default: 64; 8 for aae)",
+    "latent_dim": "numbers in z (default: 64; 16 for bigan, 8 for aae)",
     "width": "channels of the widest-resolution feature map",
     "steps": "generator steps",
     "batch_size": "images per step (default: the model's own)",

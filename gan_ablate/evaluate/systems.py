@@ -219,7 +219,7 @@ def _codes(module: Any, images: Tensor, labels: Tensor | None) -> Tensor:
     was = network.training
     network.eval()
     try:
-        return network(images, labels).heads["code_head"]
+        return network(images, labels).heads["q_head"]
     finally:
         network.train(was)
 

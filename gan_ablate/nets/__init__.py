@@ -16,7 +16,7 @@ class Seen(NamedTuple):
     x: Tensor  # (N, C, H, W)
     beside: Tensor | None = None  # (N, B)
 
-    def __add__(self, other: Seen) -> Seen:  # type: ignore[override]
+    def joined(self, other: Seen) -> Seen:
         """Both in one batch, this one first."""
         beside = None
         if self.beside is not None and other.beside is not None:

@@ -109,8 +109,8 @@ class JointFeatures(nn.Module):
         return self.both(torch.cat((features, self.code(z)), dim=1))
 
 
-def code_head(features: int, classes: int | None, *, out: int, units: int) -> nn.Module:
-    """(N, features) -> (N, out): Q behind D's body, as in the code of Chen et al. 2016 (fc, batch norm, leaky, fc)."""
+def q_head(features: int, classes: int | None, *, out: int, units: int) -> nn.Module:
+    """(N, features) -> (N, out): InfoGAN's Q behind D's body, by Chen et al. 2016, code (fc, batch norm, leaky, fc)."""
     hidden_layer = nn.Linear(features, units, bias=False)
     return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.2), nn.Linear(units, out))
 

@@ -27,6 +27,7 @@ from gan_ablate.evaluate.memorisation import Neighbours, held_out_of, neighbours
 from gan_ablate.evaluate.metrics import METRICS, checkerboard_energy, evaluate_images, metric_labels
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
 from gan_ablate.evaluate.samples import save_grid
+from gan_ablate.evaluate.systems import Against, own_figures, own_labels
 from gan_ablate.layout import list_entries
 from gan_ablate.models import GANModule, module_class
 from gan_ablate.models.networks import gradient_norm
@@ -97,8 +98,9 @@ def checkpoint(
 
     extractor, samples: the checkpoint's own evaluation plan where `None`. metrics: of `metrics.METRICS`,
     `checkerboard`, `interpolation` (FID of midpoints by slerp and lerp), `sampling` (eval and train mode) and `optimum`
-    (G's gradient norm with D at its optimum); empty: all of the first but the slow ones. Raises `InputError` for
-    unknown names, weights that are not finite, and a D that does not stay finite on the way to its optimum.
+    (G's gradient norm with D at its optimum); empty: all of the first but the slow ones, and what the model measures of
+    its own. Raises `InputError` for unknown names, weights that are not finite, and a D that does not stay finite on
+    the way to its optimum.
     """
     module = open_checkpoint(path).to(device)
     recipe = module.recipe
@@ -125,6 +127,8 @@ def checkpoint(
         return _figures(made, measured, real, only, neighbours)
 
     found = figures(named or None) if named or not ours else {}
+    if not metrics and real is not None:
+        found |= own_figures(module, Against(images, measured, real, seed_for(seed, "measures")))
     for name in ours:
         if name == "checkerboard":
             found |= _checkerboard(module.generate(count, seed=seed_for(seed, "evaluation")), images.images)
@@ -133,7 +137,9 @@ def checkpoint(
         for key, changes in VARIANTS.get(name, {}).items():
             with _sampled_by(module, changes):
                 found[key] = figures(["fid"])["fid"]
-    return _report(found, measured, count, images, {"checkpoint": str(path), "g_steps": module.g_steps})
+    labels = metric_labels(measured, count) | own_labels(module)
+    more = {"labels": labels, "checkpoint": str(path), "g_steps": module.g_steps}
+    return _report(found, measured, count, images, more)
 
 
 def folders(

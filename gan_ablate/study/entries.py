@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gan_ablate.errors import InputError, unknown
-from gan_ablate.recipe import BASE, LARGEST_WHOLE, MODEL_DEFAULTS, Evaluation, Recipe, TrickSpec, is_own_model
+from gan_ablate.recipe import BASE, LARGEST_WHOLE, MODELS, Evaluation, Recipe, TrickSpec, is_own_model
 
 ALL = "all"  # in a list of arms: every registered trick with its default parameters
 MOST_SEEDS = 10_000
@@ -73,10 +73,10 @@ def read_models(given: object, where: str) -> dict[str, dict[str, Any]]:
     if isinstance(given, Sequence):
         given = {m if isinstance(m, str | int | float) else str(m): {} for m in given}
     if not isinstance(given, Mapping) or not given:
-        raise InputError(f"{where}: models: expected a list of {', '.join(MODEL_DEFAULTS)}, got {kind(given)}")
+        raise InputError(f"{where}: models: expected a list of {', '.join(MODELS)}, got {kind(given)}")
     for model in given:
-        if model not in MODEL_DEFAULTS and not (isinstance(model, str) and is_own_model(model)):
-            raise unknown("model", model, MODEL_DEFAULTS, where)
+        if model not in MODELS and not (isinstance(model, str) and is_own_model(model)):
+            raise unknown("model", model, MODELS, where)
     return {model: read_recipe_fields(own, f"{where}: models: {model}") for model, own in given.items()}
 
 

@@ -42,7 +42,7 @@ PIXELS_FOR_D = Need("a D of pixels, with convolutions", lambda bp: bp.sees != "c
 FAKE_OF_Z = Need("fakes that are drawn from z", lambda bp: bp.sees != "codes")
 FAKES_ALONE = Need("a loss of G that reads its fakes alone", lambda bp: bp.sees != "pairs")
 ONE_ANSWER = Need("a D without further heads", lambda bp: not bp.d_heads)
-NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: not any(_is(h, "code_head") for h in bp.d_heads))
+NOISE_ALONE = Need("a z that is noise, without codes", lambda bp: not any(_is(h, "q_head") for h in bp.d_heads))
 UNCLASSIFIED = Need("a D that names no classes", lambda bp: not bp.d_classes)
 SUITE_D = Need("a D of the suite's own networks", lambda bp: "nets.own:" not in getattr(bp.discriminator, "target", ""))
 EACH_FAKE = Need(
