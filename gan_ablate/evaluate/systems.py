@@ -46,7 +46,7 @@ class Against(NamedTuple):
 class Picture(NamedTuple):
     """Images in rows."""
 
-    images: Tensor  # uint8 (N, C, H, W)
+    images: Tensor  # uint8 (N, C, H, W); points in the plane float (N, 2, 1, 1)
     columns: int
 
 
@@ -134,7 +134,7 @@ def reconstructions(module: Any, images: ImageSet) -> dict[str, Picture]:
     x, labels = _some(module, images, COLUMNS * ROWS // 2)
     rebuilt = module.decode(module.encode(x), labels)
     pairs = [row for both in zip(x.split(COLUMNS), rebuilt.split(COLUMNS), strict=True) for row in both]
-    return {"reconstructions": Picture(to_uint8(torch.cat(pairs).cpu()), COLUMNS)}
+    return {"reconstructions": Picture(module._shown(torch.cat(pairs)).cpu(), COLUMNS)}
 
 
 # -- codes -----------------------------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ def code_accuracy(module: Any, against: Against) -> dict[str, float | None]:
     error, _ = rules.errors(_codes(module, fakes, labels), seen)
     found: dict[str, float | None] = dict.fromkeys(FIGURES["code_accuracy"])
     found["code_information"] = math.log(rules.categories) - error.mean().item()
-    logits = extract(against.extractor, to_uint8(fakes)).logits
-    if logits is not None:
+    logits = extract(against.extractor, module._shown(fakes)).logits
+    if logits is not None and against.extractor.classes:
         found["code_accuracy"] = matched(seen[:, : rules.categories].argmax(1), logits.argmax(1))
     x, classes = _some(module, against.images)
     if classes is not None:
@@ -202,8 +202,8 @@ def varied_codes(module: Any, images: ImageSet) -> dict[str, Picture]:
 
 
 def _drawn(module: Any, seen: Tensor) -> Tensor:
-    """uint8 images of z as G sees it."""
-    return to_uint8(module.decode(seen, _in_turn(module, len(seen))).cpu())
+    """Images of z as G sees it, as the dataset holds its own."""
+    return module._shown(module.decode(seen, _in_turn(module, len(seen)))).cpu()
 
 
 def _in_turn(module: Any, count: int) -> Tensor | None:
