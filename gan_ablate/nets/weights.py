@@ -57,7 +57,7 @@ def msr_init(module: nn.Module) -> None:
     fan_in = module.weight.movedim(_out(module), 0)[0].numel()
     gain = getattr(module, "gain", 1.0)
     nn.init.normal_(module.weight, 0.0, gain / math.sqrt(fan_in))
-    module.starts_at_zero = gain == 0  # which constraints on the weights have to know
+    module.starts_at_zero = gain == 0  # type: ignore[assignment]  # constraints on the weights have to know
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 
