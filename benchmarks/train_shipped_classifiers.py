@@ -33,7 +33,7 @@ SETS = {
     "digits": Shipped(16, 1, 600_000),
     "shapes": Shipped(16, 3, 600_000),
     "mnist": Shipped(28, 1, 600_000),
-    "voxels": Shipped(16, 1, 100_000),  # five passes: a volume costs as much as fifteen images
+    "voxels": Shipped(16, 1, 40_000),  # two passes: after less than one it reads over 99 % rightly
 }
 
 
