@@ -230,6 +230,19 @@ def test_styles_and_runtime_scales_stand_together_in_either_order(order):
     g = small(DCGAN, tricks=tricks).generator
     for layer in layers(g.mapping, nn.Linear):
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / layer.in_features), rel=0.1)
+        scale = math.sqrt(2 / layer.in_features) * 0.01
+        assert layer.parametrizations.weight.original.std().item() == pytest.approx(100, rel=0.1)
+        assert math.prod(each.scale for each in layer.parametrizations.weight) == pytest.approx(scale)
+
+
+@proves("style_modulation")
+def test_the_mapping_learns_at_a_hundredth_of_the_rate():
+    """Adam's first step is lr in each number that is kept."""
+    build = lambda **f: small(NSGAN, tricks=["style_modulation"], lr=0.01, **f)  # noqa: E731
+    start, module = build(), fit(build(steps=1))[0]
+    for name, rate in (("mapping.body.0.0", 1e-4), ("convolutions.0.style", 1e-2)):
+        a, b = (dict(m.generator.named_modules())[name].weight for m in (module, start))
+        assert (a - b).abs().median().item() == pytest.approx(rate, rel=0.05)
 
 
 @proves("style_modulation")

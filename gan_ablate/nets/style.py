@@ -1,7 +1,6 @@
 """A generator by style (Karras et al. 2019; modulation and demodulation: Karras et al. 2020), scaled down.
 
-What is left out: noise inputs (`generator_noise` is a trick), an image at each resolution, blurs, and the mapping's
-lower learning rate.
+What is left out: noise inputs (`generator_noise` is a trick), an image at each resolution, and blurs.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from gan_ablate.blueprint import Blueprint, stages
 from gan_ablate.nets.conv import Latents, widths
 from gan_ablate.nets.layers import hidden
 from gan_ablate.nets.norms import PixelNorm
+from gan_ablate.nets.weights import slow_down
 
 
 class ModulatedConvolution(nn.Module):
@@ -106,12 +106,20 @@ class Generator(nn.Module):
         return self.output(self.last_norm(self.last(x)))
 
 
+MAPPING_RATE = 0.01  # of the learning rate (Karras et al. 2019, appendix C)
+
+
 def draw_styles(network: nn.Module, bp: Blueprint) -> None:
     """Mapping and styles of the papers' scale, in place of that of the convolutions' initial weights.
 
-    With N(0, 0.02) no image would depend on z at first. Weights under a runtime scale have it already.
+    With N(0, 0.02) no image would depend on z at first. The mapping's weights are kept 1 / MAPPING_RATE times as large
+    and scaled at runtime, so that Adam moves them by so much less. Weights under a runtime scale already keep theirs.
     """
     for name, layer in network.named_modules():
-        if isinstance(layer, nn.Linear) and not parametrize.is_parametrized(layer):
-            gain = math.sqrt(2) if name.startswith("mapping") else 1.0
-            nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.in_features))
+        if not isinstance(layer, nn.Linear):
+            continue
+        mapping, scaled = name.startswith("mapping"), parametrize.is_parametrized(layer)
+        if not scaled:
+            nn.init.normal_(layer.weight, 0.0, (math.sqrt(2) if mapping else 1.0) / math.sqrt(layer.in_features))
+        if mapping:
+            slow_down(layer, MAPPING_RATE)

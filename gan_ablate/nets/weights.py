@@ -150,6 +150,20 @@ class Scaled(nn.Module):
         return weight * self.scale
 
 
+def _kept(layer: nn.Module) -> Tensor:
+    """What is kept of a layer's weight: that itself, or what a runtime scale scales."""
+    chain = getattr(layer, "parametrizations", None)
+    return cast(Tensor, layer.weight if chain is None else chain.weight.original)
+
+
+@torch.no_grad()
+def slow_down(layer: nn.Module, rate: float) -> None:
+    """The weight stays, and Adam moves it `rate` times as far: it is kept 1 / rate times as large."""
+    _kept(layer).div_(rate)
+    parametrize.register_parametrization(layer, "weight", Scaled(rate))
+
+
+@torch.no_grad()
 def equalised(network: nn.Module, bp: Blueprint) -> None:
     """Karras et al. 2018, section 4.1: weights drawn from N(0, 1) and scaled at runtime by gain / sqrt(fan in).
 
@@ -164,7 +178,8 @@ def equalised(network: nn.Module, bp: Blueprint) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
             fan_in /= math.prod(layer.stride)
         gain = 1.0 if name.partition(".")[0] in OUTPUTS else math.sqrt(2)
-        nn.init.normal_(weight)
+        scales = layer.parametrizations.weight if parametrize.is_parametrized(layer) else ()
+        _kept(layer).normal_().div_(math.prod(cast(Scaled, each).scale for each in scales))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         parametrize.register_parametrization(layer, "weight", Scaled(gain / math.sqrt(fan_in)))
