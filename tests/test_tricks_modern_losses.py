@@ -266,7 +266,7 @@ def low(v):
     [
         ("cross_entropy", high, low),
         ("least_squares", lambda v: (v - 1).square().mean(), lambda v: (v + 1).square().mean()),
-        ("hinge", lambda v: (1 - v).clamp(min=0).mean(), lambda v: (1 + v).clamp(min=0).mean()),
+        ("hinge_loss", lambda v: (1 - v).clamp(min=0).mean(), lambda v: (1 + v).clamp(min=0).mean()),
     ],
 )
 def test_relativistic_averaging_holds_each_answer_against_the_others_mean(loss, high, low):
@@ -483,6 +483,7 @@ def test_the_two_ds_of_d2gan_play_the_game_of_its_paper():
         9, real_critique=critique(real, second_head=other_real), fake_critique=critique(fake, second_head=other_fake)
     )
     game, dual = objective("dual_discriminator", alpha=0.2, beta=0.1), trick("dual_discriminator", alpha=0.2, beta=0.1)
+    now = replace(now, objective=game)
     of_d = dual.d_loss(game.discriminator(real, fake, Targets(real, fake)), now, {})
     of_g = dual.g_loss(game.generator(fake), now, {})
     on_fakes = -d1(fake).mean() + 0.1 * d2(other_fake).log().mean()
@@ -506,7 +507,7 @@ def test_the_best_two_ds_of_d2gan_are_density_ratios():
     def closure():
         optimizer.zero_grad()
         real, fake = (critique(v[0][r], second_head=v[1][r]) for r in rows)
-        now = step(10, real_critique=real, fake_critique=fake)
+        now = step(10, real_critique=real, fake_critique=fake, objective=game)
         loss = dual.d_loss(game.discriminator(real.logits, fake.logits, Targets(p, q)), now, {})
         loss.backward()
         return loss
