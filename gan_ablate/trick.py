@@ -61,6 +61,9 @@ class Step:
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
     z: Tensor | None = None  # (N, latent_dim) from N(0, 1) that `fake` was made of
     objective: Any = None  # of gan_ablate.losses: what the game is played for
+    # () -> each weight of G, or of D, as a matrix (outputs, rest), live
+    g_matrices: Callable[[], list[Tensor]] | None = None
+    d_matrices: Callable[[], list[Tensor]] | None = None
 
     def detached(self) -> Step:
         """The step as it is after an update: images and answers without their graphs."""

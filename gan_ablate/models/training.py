@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -15,7 +16,7 @@ from gan_ablate.data.torch_sets import batch_of
 from gan_ablate.models.networks import frozen, gradient_norm, take_first_values
 from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
-from gan_ablate.nets.weights import advance
+from gan_ablate.nets.weights import advance, matrices
 from gan_ablate.optim import gated_step
 from gan_ablate.step import Played, discriminator_loss, generator_loss, lazy_penalties
 from gan_ablate.trick import States, Step
@@ -246,6 +247,8 @@ class Training(Sampler):
             encode=self.encoder,
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
             objective=self.game.objective,
+            g_matrices=partial(matrices, self.generator),
+            d_matrices=partial(matrices, self.discriminator),
         )
         return self.game.with_found(step, self._states())
 
