@@ -12,6 +12,7 @@ from functools import cache
 from gan_ablate.claims.claim import RULES, Claim, Contrast, as_good
 from gan_ablate.claims.interaction import NORMS
 from gan_ablate.claims.measures import MEASURES, better
+from gan_ablate.claims.modern import MODERN_LOSSES
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODEL_OF, Recipe, TrickSpec
 from gan_ablate.stats.parts import MARGIN
@@ -206,6 +207,8 @@ CLAIMS = (
           "Goodfellow et al. 2014, proposition 1 and theorem 1",
           tuple(Contrast("DN", "*", "*", "near", measure, margin=HALF_MARGIN)
                 for measure in ("d_of_real", "d_of_fake")), rule="all", study="sweeps/toys.yaml"),
+    # -- papers of 2017 to 2021
+    *MODERN_LOSSES,
 )  # fmt: skip
 
 
