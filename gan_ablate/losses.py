@@ -130,7 +130,7 @@ class Relativistic(Wasserstein):
 AVERAGED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "cross_entropy": (lambda v: softplus(-v), softplus),  # RaSGAN
     "least_squares": (lambda v: (v - 1).square(), lambda v: (v + 1).square()),  # RaLSGAN
-    "hinge": (lambda v: (1 - v).relu(), lambda v: (1 + v).relu()),  # RaHingeGAN
+    "hinge_loss": (lambda v: (1 - v).relu(), lambda v: (1 + v).relu()),  # RaHingeGAN
 }
 
 
@@ -155,16 +155,22 @@ class RelativisticAverage(Wasserstein):
 class DualDiscriminator(Wasserstein):
     """Nguyen et al. 2017 (D2GAN), the first D's part: alpha E[log D1(x)] - E[D1(G(z))], D1 = softplus(v).
 
-    It is KL(data || G) at D1's best. The second D's part is a term of the trick.
+    It is KL(data || G) at D1's best. The second D answers by a head of its own, which `second` plays for.
     """
 
     alpha: float
+    beta: float
 
     def discriminator(self, real: Tensor, fake: Tensor, targets: Targets) -> Tensor:
         return softplus(fake).mean() - self.alpha * log_softplus(real).mean()
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
         return -softplus(fake).mean()
+
+    def second(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
+        """beta E[log D2(G(z))], which G minimises; less E[D2(x)] all that D2 maximises. From values (N,) -> scalar."""
+        on_fakes = self.beta * log_softplus(fake).mean()
+        return on_fakes if real is None else on_fakes - softplus(real).mean()
 
 
 def log_softplus(v: Tensor) -> Tensor:

@@ -63,6 +63,9 @@ class Step:
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
     latent_dim: int = 0  # numbers in z
     objective: Any = None  # of gan_ablate.losses: what the game is played for
+    # () -> each weight of G, or of D, as a matrix (outputs, rest), live
+    g_matrices: Callable[[], list[Tensor]] | None = None
+    d_matrices: Callable[[], list[Tensor]] | None = None
 
     def detached(self) -> Step:
         """The step as it is after an update: images and answers without their graphs."""

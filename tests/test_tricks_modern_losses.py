@@ -140,10 +140,8 @@ def test_gradient_normalisation_is_d_over_its_slope_and_its_size(cls):
 
 @proves("gradient_normalisation")
 def test_gradient_normalisation_teaches_d_through_its_slope():
-    """D's gradient by its weights is that of the whole quotient, by finite differences; and G's images are reached."""
-    arm = small(NSGAN, tricks=["gradient_normalisation"]).double()
-    plain = small(NSGAN).double()
-    arm.discriminator.float(), plain.discriminator.float()
+    """D's gradient by its weights is that of the whole quotient, by finite differences."""
+    arm, plain = small(NSGAN, tricks=["gradient_normalisation"]), small(NSGAN)
     x = torch.randn(4, 3, 16, 16, generator=seeded())
     weight, name = dict(arm.discriminator.named_parameters())["head.weight"], "head.weight"
     arm.discriminator(x, None).logits.sum().backward()
@@ -175,23 +173,24 @@ def test_orthogonal_regularisation_is_the_overlap_of_each_outputs_weights():
             rows = [row.flatten() for row in weight.detach().double()]
             expected += sum(float(a @ b) ** 2 for i, a in enumerate(rows) for j, b in enumerate(rows) if i != j)
         assert loss(torch.tensor(2.0), now, {}).item() == pytest.approx(2 + 0.5 * expected, rel=1e-4)
+    # on G alone by default; of weights under spectral norm those that are trained
     assert trick("orthogonal_regularisation").d_loss(torch.tensor(2.0), now, {}) == 2
+    _, under, _ = ready(DCGAN, "spectral_norm", "orthogonal_regularisation")
+    assert all(torch.equal(a, b) for a, b in zip(now.d_matrices(), under.d_matrices(), strict=True))
     # a weight with orthogonal rows costs nothing, however long they are
     w = nn.init.orthogonal_(torch.empty(6, 9)) * torch.arange(1.0, 7)[:, None]
-    w.outputs = 0
     assert trick("orthogonal_regularisation", weight=1.0).g_loss(
-        torch.tensor(0.0), step(g_parameters={"w": w}), {}
+        torch.tensor(0.0), step(g_matrices=lambda: [w]), {}
     ) == pytest.approx(0, abs=1e-8)
 
 
 @proves("orthogonal_regularisation")
 def test_half_of_its_gradient_is_what_brocks_code_adds():
-    w = torch.randn(5, 4, 3, 3, generator=seeded(), requires_grad=True)
-    w.outputs = 0
-    trick("orthogonal_regularisation").g_loss(torch.tensor(0.0), step(g_parameters={"w": w}), {}).backward()
-    flat = w.detach().view(5, -1)
+    w = torch.randn(5, 4 * 3 * 3, generator=seeded(), requires_grad=True)
+    trick("orthogonal_regularisation").g_loss(torch.tensor(0.0), step(g_matrices=lambda: [w]), {}).backward()
+    flat = w.detach()
     theirs = 2 * (flat @ flat.T * (1 - torch.eye(5))) @ flat * 1e-4
-    assert torch.allclose(w.grad.view(5, -1), 2 * theirs, rtol=1e-4)
+    assert torch.allclose(w.grad, 2 * theirs, rtol=1e-4)
 
 
 # -- consistency ----------------------------------------------------------------------------------------------------
@@ -266,7 +265,7 @@ def low(v):
     [
         ("cross_entropy", high, low),
         ("least_squares", lambda v: (v - 1).square().mean(), lambda v: (v + 1).square().mean()),
-        ("hinge", lambda v: (1 - v).clamp(min=0).mean(), lambda v: (1 + v).clamp(min=0).mean()),
+        ("hinge_loss", lambda v: (1 - v).clamp(min=0).mean(), lambda v: (1 + v).clamp(min=0).mean()),
     ],
 )
 def test_relativistic_averaging_holds_each_answer_against_the_others_mean(loss, high, low):
@@ -483,6 +482,7 @@ def test_the_two_ds_of_d2gan_play_the_game_of_its_paper():
         9, real_critique=critique(real, second_head=other_real), fake_critique=critique(fake, second_head=other_fake)
     )
     game, dual = objective("dual_discriminator", alpha=0.2, beta=0.1), trick("dual_discriminator", alpha=0.2, beta=0.1)
+    now = replace(now, objective=game)
     of_d = dual.d_loss(game.discriminator(real, fake, Targets(real, fake)), now, {})
     of_g = dual.g_loss(game.generator(fake), now, {})
     on_fakes = -d1(fake).mean() + 0.1 * d2(other_fake).log().mean()
@@ -506,7 +506,7 @@ def test_the_best_two_ds_of_d2gan_are_density_ratios():
     def closure():
         optimizer.zero_grad()
         real, fake = (critique(v[0][r], second_head=v[1][r]) for r in rows)
-        now = step(10, real_critique=real, fake_critique=fake)
+        now = step(10, real_critique=real, fake_critique=fake, objective=game)
         loss = dual.d_loss(game.discriminator(real.logits, fake.logits, Targets(p, q)), now, {})
         loss.backward()
         return loss

@@ -14,7 +14,8 @@ from functools import cache
 from gan_ablate.claims.claim import RULES, Claim, Contrast, as_good
 from gan_ablate.claims.interaction import NORMS
 from gan_ablate.claims.measures import MEASURES, better
-from gan_ablate.claims.modern import MODERN_CLAIMS
+from gan_ablate.claims.modern_losses import MODERN_LOSSES
+from gan_ablate.claims.modern_training import MODERN_TRAINING
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODEL_OF, Recipe, TrickSpec
 from gan_ablate.stats.parts import MARGIN
@@ -209,13 +210,16 @@ CLAIMS = (
           "Goodfellow et al. 2014, proposition 1 and theorem 1",
           tuple(Contrast("DN", "*", "*", "near", measure, margin=HALF_MARGIN)
                 for measure in ("d_of_real", "d_of_fake")), rule="all", study="sweeps/toys.yaml"),
+    # -- papers of 2017 to 2021
+    *MODERN_LOSSES,
+    *MODERN_TRAINING,
 )  # fmt: skip
 
 
 @cache
 def registry() -> dict[str, Claim]:
     """The claims in the catalogue's order. Raises `InputError` where it names what does not exist."""
-    return check((*CLAIMS, *MODERN_CLAIMS))
+    return check(CLAIMS)
 
 
 def find_claim(name: str) -> Claim:

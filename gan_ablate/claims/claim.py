@@ -71,7 +71,7 @@ class Claim:
 
     id: str
     statement: str
-    source: str  # sections of the sources S0 to S4 that claim it
+    source: str  # sections of the sources S0 to S4 that claim it; P: its paper alone
     paper: str  # where the claim comes from or is examined
     contrasts: tuple[Contrast, ...]
     rule: Rule = "any"

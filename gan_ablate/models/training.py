@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -18,7 +19,7 @@ from gan_ablate.models.rounds import Players, Record, Rounds
 from gan_ablate.models.sampler import Sampler
 from gan_ablate.nets.layers import MEMORY
 from gan_ablate.nets.progressive import grow
-from gan_ablate.nets.weights import advance
+from gan_ablate.nets.weights import advance, matrices
 from gan_ablate.optim import gated_step
 from gan_ablate.step import Played, discriminator_loss, generator_loss, lazy_penalties
 from gan_ablate.trick import States, Step
@@ -270,6 +271,8 @@ class Training(Sampler):
             d_steps=self.blueprint.n_critic / self.blueprint.n_generator,
             latent_dim=self.latent_dim,
             objective=self.game.objective,
+            g_matrices=partial(matrices, self.generator),
+            d_matrices=partial(matrices, self.discriminator),
         )
         return self.game.with_found(step, self._states())
 

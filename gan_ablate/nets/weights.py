@@ -118,12 +118,14 @@ def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
         parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
 
 
-def mark_outputs(network: nn.Module, bp: Blueprint) -> None:
-    """Tells the parameters of convolutions and linear layers which of their dimensions counts outputs: `outputs`."""
+def matrices(network: nn.Module) -> list[Tensor]:
+    """The weights of convolutions and linear layers as (outputs, rest), live; before a constraint divides them."""
+    found = []
     for layer in _layers(network):
         inside: Any = getattr(layer, "parametrizations", None)
-        weight: Any = inside.weight.original if inside is not None else layer.weight
-        weight.outputs = _out(layer)
+        weight: Any = layer.weight if inside is None else inside.weight.original
+        found.append(weight.movedim(_out(layer), 0).flatten(1))
+    return found
 
 
 def _directed(layer: nn.Module) -> bool:

@@ -45,25 +45,19 @@ class DualDiscriminator(Trick):
     beta: float = 1.0  # weight of log D2 on G's images
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        objective = Factory(f"{LOSSES}:DualDiscriminator", {"alpha": self.alpha})
+        objective = Factory(f"{LOSSES}:DualDiscriminator", {"alpha": self.alpha, "beta": self.beta})
         second = Factory(f"{HEADS}:second_head")
         return replace(blueprint, objective=objective, d_heads=(*blueprint.d_heads, second))
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        from torch.nn.functional import softplus
-
         assert step.real_critique is not None
-        return loss + softplus(step.real_critique.heads["second_head"]).mean() - self._on_fakes(step)
+        assert step.fake_critique is not None
+        fake, real = (answer.heads["second_head"] for answer in (step.fake_critique, step.real_critique))
+        return loss - step.objective.second(fake, real)
 
     def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        return loss + self._on_fakes(step)
-
-    def _on_fakes(self, step: Step) -> Tensor:
-        """() beta E[log D2(G(z))]."""
-        from gan_ablate.losses import log_softplus
-
         assert step.fake_critique is not None
-        return self.beta * log_softplus(step.fake_critique.heads["second_head"]).mean()
+        return loss + step.objective.second(step.fake_critique.heads["second_head"])
 
 
 @register("repulsive_mmd")

@@ -151,7 +151,7 @@ class RelativisticAveraging(Trick):
     paper = "Jolicoeur-Martineau 2019 (RaSGAN, RaLSGAN, RaHingeGAN)"
     recommended_by = "P"
     models = "DN"
-    choices = {"loss": ("cross_entropy", "least_squares", "hinge")}
+    choices = {"loss": ("cross_entropy", "least_squares", "hinge_loss")}
     loss: str = "cross_entropy"  # of the distances
 
     def edit(self, blueprint: Blueprint) -> Blueprint:

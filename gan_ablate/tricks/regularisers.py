@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 POSITIVE = (OVER_0, 1e6)
 EVERY = (2, 10**6)
-WEIGHTS = "gan_ablate.nets.weights"
 PENALISED = Need("a penalty on D's gradient (r1, gradient_penalty, ..)", lambda bp: bool(bp.penalties))
 
 
@@ -94,32 +93,24 @@ class OrthogonalRegularisation(Trick):
 
     paper = "Brock et al. 2019, section 3.1 (off-diagonal form, 1e-4, on G)"
     recommended_by = "P"
-    conflicts = ("weight_norm",)  # its parameters are lengths and directions, not the weights
+    conflicts = ("weight_norm",)  # it trains lengths and directions, not the weights
     bounds = {"weight": POSITIVE}
     choices = {"on": ("g", "d", "both")}
     weight: float = 1e-4
     on: str = "g"  # g | d | both
 
-    def edit(self, blueprint: Blueprint) -> Blueprint:
-        marked = (Factory(f"{WEIGHTS}:mark_outputs"),)
-        g = marked if self.on in ("g", "both") else ()
-        d = marked if self.on in ("d", "both") else ()
-        return replace(blueprint, g_finish=(*blueprint.g_finish, *g), d_finish=(*blueprint.d_finish, *d))
-
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        return loss if self.on == "g" else loss + self.weight * _overlap(step.d_parameters.values())
+        assert step.d_matrices is not None
+        return loss if self.on == "g" else loss + self.weight * _overlap(step.d_matrices())
 
     def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
-        return loss if self.on == "d" else loss + self.weight * _overlap(step.g_parameters.values())
+        assert step.g_matrices is not None
+        return loss if self.on == "d" else loss + self.weight * _overlap(step.g_matrices())
 
 
-def _overlap(parameters) -> Tensor:
-    """() the squares off the diagonal of W W^T, summed over the weights that are marked with what counts outputs."""
+def _overlap(matrices: list[Tensor]) -> Tensor:
+    """() the squares off the diagonal of W W^T, summed over weights (outputs, rest)."""
     import torch
 
-    squares = []
-    for p in parameters:
-        if hasattr(p, "outputs"):
-            w = p.movedim(p.outputs, 0).flatten(1).float()  # (out, in)
-            squares.append((w @ w.T * (1 - torch.eye(len(w), device=w.device))).square().sum())
+    squares = [(w @ w.T * (1 - torch.eye(len(w), device=w.device))).square().sum() for w in matrices]
     return torch.stack(squares).sum()

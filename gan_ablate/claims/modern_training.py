@@ -7,7 +7,7 @@ from gan_ablate.claims.measures import better
 
 MODERN = "sweeps/modern_tricks.yaml"
 
-MODERN_CLAIMS = (
+MODERN_TRAINING = (
     Claim("opt.extragradient", "Extrapolating both players improves training", "P",
           "Gidel et al. 2019 (a variational inequality perspective), section 7",
           (better("DN", "extragradient"), better("DN", "extragradient", measure="volatility")), study=MODERN),
