@@ -213,10 +213,11 @@ def equalised(network: nn.Module, bp: Blueprint) -> None:
             continue
         weight = cast(Tensor, layer.weight)
         fan_in = weight.numel() / weight.shape[_out(layer)]
-        if isinstance(layer, nn.ConvTranspose2d):
+        if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
             fan_in /= math.prod(layer.stride)
         gain = 1.0 if name.partition(".")[0] in OUTPUTS else math.sqrt(2)
-        scales = layer.parametrizations.weight if parametrize.is_parametrized(layer) else ()
+        chain: Any = getattr(layer, "parametrizations", None)
+        scales = () if chain is None else chain.weight
         _kept(layer).normal_().div_(math.prod(cast(Scaled, each).scale for each in scales))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
