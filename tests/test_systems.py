@@ -99,7 +99,7 @@ def test_bigan_plays_pairs_and_both_g_and_e_turn_the_answers_round():
     ],
 )
 def test_every_objective_has_a_side_for_the_encoder(trick, side):
-    """E minimises what D maximises of real pairs: the part of the game's value that is about them."""
+    """What E minimises over real pairs: G's loss with the answer's sides exchanged, in closed form."""
     objective = build(TrickSpec.parse(trick)).edit(preset(Recipe(model="bigan"))).objective()
     real = torch.randn(50)
     assert torch.allclose(objective.encoder(real), side(real))
