@@ -137,7 +137,10 @@ def test_tricks_lists_all_with_papers(capsys):
     assert main(["tricks", "f_gan"]) == 0
     assert "kl | reverse_kl | pearson" in capsys.readouterr().out
     assert main(["tricks", "flipped_generator_labels"]) == 0
-    assert "is base by construction on dcgan, nsgan, bigan, infogan, aae, lapgan, so no test: base's G loss" in capsys.readouterr().out
+    assert (
+        "is base by construction on dcgan, nsgan, bigan, infogan, aae, lapgan, so no test: base's G loss"
+        in capsys.readouterr().out
+    )
     assert main(["tricks", "interpolation"]) == 0
     assert "always paired by seed" in capsys.readouterr().out
 

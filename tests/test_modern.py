@@ -31,7 +31,7 @@ FITTING = [
     (model, SOONER.get(name, name))
     for model in MODERN
     for name in trick_names()
-    if not_applicable(Recipe(model=model, tricks=(name,))) is None
+    if not_applicable(Recipe(model=model, size=8, tricks=(name,))) is None
 ]
 
 

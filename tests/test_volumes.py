@@ -225,7 +225,7 @@ def test_mismatched_volumes_are_named():
 
 def test_any_model_plays_with_volumes_and_3d_gan_with_images():
     assert fit(tiny(DCGAN, architecture="mlp"), volumes())[0].finite
-    flat = fit(small(GAN3D, size=8, channels=1, steps=2))[0]
+    flat = fit(small(GAN3D, dataset="digits", size=8, channels=1, steps=2))[0]
     assert flat.generate(2, seed=0).shape == (2, 1, 8, 8)
     assert [usual_fields(m) for m in ("gan3d", "dcgan", "my.Model")] == [{"dataset": "voxels"}, {}, {}]
 

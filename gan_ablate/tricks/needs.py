@@ -31,6 +31,10 @@ PROBABILITIES = Need("an objective on probabilities (cross entropy)", lambda bp:
 D_BATCH_NORM = Need("batch norm in D", lambda bp: _is(bp.d_norm, "batch_norm"))
 G_BATCH_NORM = Need("batch norm in G", lambda bp: _is(bp.g_norm, "batch_norm", "ConditionalBatchNorm"))
 UNCONSTRAINED_D = Need("a D whose weights are its parameters (no spectral norm)", lambda bp: not bp.d_finish)
+FREE_WEIGHTS = Need(
+    "weights that no spectral norm divides",
+    lambda bp: not any(_is(each, "spectral_norm") for each in (*bp.g_finish, *bp.d_finish)),
+)
 UNCONDITIONAL = Need("networks without labels", lambda bp: not bp.conditional)
 # of systems by rules of their own (`gan_ablate.systems`)
 SEES_IMAGES = Need("a D that sees images", lambda bp: bp.sees in ("images", "pairs"))

@@ -10,6 +10,7 @@ from gan_ablate.presets import HEADS
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import (
     CONVOLUTIONS,
+    FREE_WEIGHTS,
     IMAGES,
     ONE_ANSWER,
     ONE_PAIR,
@@ -70,6 +71,7 @@ class EqualisedLearningRate(Trick):
 
     paper = "Karras et al. 2018, section 4.1 and code"
     recommended_by = "P"
+    needs = (FREE_WEIGHTS,)
     conflicts = ("spectral_norm", "weight_norm", "default_init", "dcgan_init", "orthogonal_init", "wgan_clip")
     choices = {"on": PLAYERS}
     on: str = "both"  # d | g | both
