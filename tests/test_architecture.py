@@ -60,9 +60,10 @@ MAY_IMPORT = {
     "optim": set(),
     "interpolation": set(),
     "step": {"blueprint", "nets", "trick"},
-    "data": PLAIN | {"publishing", "layout", "untrusted"},
+    "cache": {"errors", "publishing", "untrusted"},
+    "data": PLAIN | {"cache", "publishing", "layout", "untrusted"},
     "models": MODELS,
-    "evaluate": PLAIN | {"data", "layout", "publishing", "trust", "untrusted"},
+    "evaluate": PLAIN | {"cache", "data", "layout", "publishing", "trust", "untrusted"},
     # from a study to verdicts: data flows down this list, imports go up
     "study": EXPAND,
     "results": READ,

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from gan_ablate.data import ImageSet, load
+from gan_ablate import cache
+from gan_ablate.data import ImageSet, generated, load
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate import Features, cache, classifier, frechet, load_extractor
+from gan_ablate.evaluate import Features, classifier, frechet, load_extractor
 from gan_ablate.evaluate import real_statistics as statistics
 from gan_ablate.evaluate.metrics import evaluate_features
 from gan_ablate.evaluate.real_statistics import RealStatistics, real_statistics
@@ -143,3 +144,34 @@ def test_a_kept_classifier_that_is_not_the_sets_own_is_trained_again(tmp_path, m
         file.write_bytes(cache.seal(out.getvalue(), json.loads(line)["key"]))
     again = classifier.classifier_for(data)
     assert (again.classes, again.digest) == (own.classes, own.digest)
+
+
+# ---- generated sets
+
+
+@pytest.mark.parametrize(("name", "channels"), [("digits", 1), ("digits", 3), ("shapes", 3)])
+def test_a_generated_set_is_drawn_once_on_a_machine(name, channels, monkeypatch):
+    drawn, generate = [], generated.GENERATED[name]
+    monkeypatch.setitem(generated.GENERATED, name, lambda *args: drawn.append(args) or generate(*args))
+    first, again = (generated.load_generated(name, 8, channels, "test", 40) for _ in range(2))
+    assert len(drawn) == 1
+    for a, b in [
+        (first, again),
+        *([(first.drawn_from, again.drawn_from)] if channels == 3 and name == "digits" else []),
+    ]:
+        assert torch.equal(a.images, b.images)
+        assert torch.equal(a.labels, b.labels)
+        assert (a.classes, a.name, a.fingerprint) == (b.classes, b.name, b.fingerprint)
+    assert again.fingerprint == generate(8, channels, "test", 40).fingerprint
+    (file,) = (cache.cache_folder("datasets")).glob("*.pt")
+    file.write_bytes(file.read_bytes()[:-200])
+    assert generated.load_generated(name, 8, channels, "test", 40).fingerprint == first.fingerprint
+    assert len(drawn) == 2
+
+
+def test_a_generated_set_needs_no_cache(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("GAN_ABLATE_CACHE", str(tmp_path / "file" / "below"))
+    assert len(generated.load_generated("digits", 8, 1, "test", 12)) == 12
+    with pytest.raises(InputError, match="needs size >= 8"):
+        generated.load_generated("digits", 4, 1, "test", 12)

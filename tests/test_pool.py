@@ -28,6 +28,7 @@ from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
 from gan_ablate.sweep import pool, workers
 from gan_ablate.sweep.display import Display, Plain, TimeLeft, matrix
+from gan_ablate.sweep.run_queue import LOOKS, Job, RunQueue
 
 HERE = Path(__file__).parent
 STUDY = Study(name="test")
@@ -471,15 +472,51 @@ def test_where_mps_runs_gpus_go_by_uuid(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_in_line_until_near_the_end_then_the_longest_run_first(tmp_path: Path) -> None:
     """So that no place stands idle for long while a look's last run ends; seed by seed until then."""
-    jobs = [pool._Job(Recipe(seed=k, steps=100 * (k + 1)), str(k)) for k in range(10)]
+    jobs = [Job(Recipe(seed=k, steps=100 * (k + 1)), str(k)) for k in range(10)]
     places = [workers.Slot(0), workers.Slot(1)]
     setup = pool.Way().setup(tmp_path, places, [])
     sweep = pool._Sweep(Store(tmp_path), (), places, setup, Display(), pool.Way())
-    sweep.waiting.extend(jobs)
+    sweep.queue.waiting.extend(jobs)
     sweep.estimate.add("dcgan", "base", 10.0, 100)
-    order = [job.recipe.seed for _ in jobs if (job := sweep._next())]
+    order = [job.recipe.seed for _ in jobs if (job := sweep.queue.next(sweep._allows))]
     assert order == [0, 1, 2, 3, 9, 8, 7, 6, 5, 4]
-    assert sweep._next() is None
+    assert sweep.queue.next(sweep._allows) is None
+
+
+def test_a_queue_gives_no_run_that_another_sweeper_has_or_finished(tmp_path: Path) -> None:
+    """Without a process forked for it; a held one comes back once its sweeper has left it unfinished."""
+    recipes = [Recipe(seed=k, steps=4) for k in range(3)]
+    store = Store.create(tmp_path, name="test", source={}, recipes=recipes)
+    held, finished, free = (recipe.run_id for recipe in recipes)
+    queue = RunQueue(store, places=1)
+    for recipe in recipes:
+        queue.add(Job(recipe, recipe.run_id), None)
+    with store.claim(finished) as claim:
+        assert claim is not None
+        claim.publish_result({"recipe": recipes[1].to_dict(), "outcome": "ok"})
+    with store.claim(held):
+        job = queue.next(lambda job: True)
+        assert job is not None
+        assert job.run_id == free
+        assert queue.next(lambda job: True) is None
+        assert (len(queue), queue.skipped) == (1, 1)
+        queue.held[0].look_again = 0.0
+        queue.look_at_held()
+        assert queue.next(lambda job: True) is None
+    queue.held[0].look_again = 0.0
+    queue.look_at_held()
+    job = queue.next(lambda job: True)
+    assert job is not None
+    assert job.run_id == held
+
+
+def test_many_held_runs_are_looked_at_no_more_often_than_few(tmp_path: Path) -> None:
+    queue = RunQueue(Store(tmp_path), places=1)
+    for k in range(1000):
+        queue.hold(Job(Recipe(seed=k), str(k)))
+    due = sorted(job.look_again - time.monotonic() for job in queue.held)
+    for seconds in (5.0, 20.0, 45.0):
+        assert sum(moment <= seconds for moment in due) <= LOOKS * seconds + 1
 
 
 def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

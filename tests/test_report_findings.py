@@ -16,8 +16,8 @@ from scipy import stats as oracle
 
 from gan_ablate.findings import effects as designs
 from gan_ablate.findings import tasks
-from gan_ablate.findings.sentences import sentences
-from gan_ablate.formatting import number
+from gan_ablate.findings.sentences import sentences, what_was_found
+from gan_ablate.formatting import number, percent
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
 from gan_ablate.report.figures import curves, forest, ratios
 from gan_ablate.stats.factorial import factorial
@@ -102,6 +102,25 @@ def test_planted_effects_of_factors_are_found(tmp_path):
     for name, truth in (("a", -0.5), ("b", 0.3), ("a:b", 0.6), ("c", 0.0), ("a:c", 0.0), ("b:c", 0.0)):
         assert effects[name].difference.point == pytest.approx(truth, abs=0.06)
         assert (effects[name].p_holm < 0.05) == (truth != 0)
+
+
+def test_a_fractional_design_is_judged_by_its_factors_and_not_by_its_arms(tmp_path):
+    """Two runs of an arm decide nothing, two halves of all runs do."""
+    loaded = load(plant_factorial(tmp_path, seeds=3, main=(-0.5, 0.3), together=0.6))
+    loaded = replace(loaded, design={**loaded.design, "name": "fractional"})
+    (table,) = tables(loaded)
+    assert table.verdicts is None
+    found = {e.name: e for e in designs.effects(loaded, table).found.effects}
+    said = {name: designs.verdict(e) for name, e in found.items()}
+    # together=0.6 turns a's ratio by exp(1.2) from b off to b on; the margin is a factor of 1.25
+    assert said == {"a": "helps", "b": "hurts", "c": "same", "a:b": "hurts", "a:c": "same", "b:c": "same"}
+    main, pairs = what_was_found(loaded, [table])
+    changes = ", ".join(f"{k} ({percent(found[k].ratio.point)})" for k in ("a", "b"))
+    assert main == f"dcgan: FID changes with {changes}; not with c ({percent(found['c'].ratio.point)})."
+    assert pairs.startswith(
+        "dcgan: in 2 of 3 pairs neither factor changes what the other does by more than the margin."
+    )
+    assert pairs.endswith(f"These pairs do: a:b ({percent(found['a:b'].ratio.point)}).")
 
 
 def test_aliases_say_how_far_they_were_looked_for():

@@ -18,6 +18,8 @@ from gan_ablate.recipe import BASE
 from gan_ablate.study.budgets import at
 from gan_ablate.trust import trust_typed
 
+AUTO = "auto"  # of --per-gpu
+
 if TYPE_CHECKING:
     from gan_ablate.recipe import Recipe
     from gan_ablate.study.cells import Expansion
@@ -147,9 +149,11 @@ def _sweep(args: Namespace) -> int:
 
 def check_way(args: Namespace) -> None:
     """Raises `InputError` for numbers of workers, threads and runs per GPU that cannot be."""
-    for name, low in (("workers", 0), ("threads", 0), ("per_gpu", 1)):
-        if args[name] < low:
-            raise InputError(f"--{name.replace('_', '-')} {args[name]}: needs a whole number of at least {low}")
+    for name in ("workers", "threads"):
+        if args[name] < 0:
+            raise InputError(f"--{name} {args[name]}: needs a whole number of at least 0")
+    if args.per_gpu != AUTO and not (args.per_gpu.isdecimal() and int(args.per_gpu) > 0):
+        raise InputError(f"--per-gpu {args.per_gpu}: needs a whole number of at least 1, or auto")
 
 
 def read_way(args: Namespace, group: str, time_limit: float | None = None) -> Way:
@@ -159,7 +163,7 @@ def read_way(args: Namespace, group: str, time_limit: float | None = None) -> Wa
     return Way(
         workers=args.workers or None,
         threads=args.threads or None,
-        per_gpu=args.per_gpu,
+        per_gpu=None if args.per_gpu == AUTO else int(args.per_gpu),
         time_limit=time_limit,
         **budget(args.budget),
         options={**run_options(args), "group": group},
@@ -169,7 +173,7 @@ def read_way(args: Namespace, group: str, time_limit: float | None = None) -> Wa
 def add_way_options(command: Any) -> None:
     """The options that `read_way` reads, but for those of the runs themselves."""
     command.add_argument("--workers", type=int, default=0, help="runs at a time (0: one per core or GPU slot)")
-    command.add_argument("--per-gpu", type=int, default=1, help="runs at a time on each GPU")
+    command.add_argument("--per-gpu", default="1", help="runs at a time on each GPU, or auto: by a short trial")
     command.add_argument(
         "--threads", type=int, default=0, help="of each run (0: its part of the cores, or 1 without GPU)"
     )

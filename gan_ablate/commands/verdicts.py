@@ -24,6 +24,7 @@ COLUMNS = ("arm", "verdict", "FID / base's", "95 %", "q", "failed", "to decide",
 
 
 def _verdicts(args: Namespace) -> int:
+    from gan_ablate.findings.sentences import effects_in_words
     from gan_ablate.findings.tables import tables
     from gan_ablate.findings.verdicts import SCHEMA, records
     from gan_ablate.publishing import to_json
@@ -40,12 +41,15 @@ def _verdicts(args: Namespace) -> int:
     for results in loaded:
         if margin != MARGIN and plan_of(results.source):
             raise InputError(f"{results.root}: --margin: an adaptive study stopped its arms by a margin of {MARGIN:g}")
-    found = [v for results in loaded for t in tables(results, margin) if (v := t.verdicts) is not None]
+    told = [(results, tables(results, margin)) for results in loaded]
+    found = [v for _, each in told for t in each if (v := t.verdicts) is not None]
     if args.json:
         print(to_json({"schema": SCHEMA, "arms": records(found)}).decode(), end="")
     else:
-        lines = [line for table in found for line in _table(table)]
-        say("\n".join([*lines, *LEGEND]) if lines else "no arm called base, so there is nothing to compare with")
+        factors = [line for results, each in told for line in effects_in_words(results, each)]
+        judged = [line for table in found for line in _table(table)]
+        none = "no arm called base, so there is nothing to compare with"
+        say("\n".join([*factors, *judged, *(LEGEND if judged else ())]) or none)
     return 0
 
 

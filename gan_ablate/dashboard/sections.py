@@ -12,7 +12,7 @@ from typing import Any
 from gan_ablate.dashboard.going import read_going
 from gan_ablate.dashboard.runs import curves_of, listed_runs, shots
 from gan_ablate.dashboard.watched import Look
-from gan_ablate.findings.sentences import sentences
+from gan_ablate.findings.sentences import what_was_found
 from gan_ablate.formatting import NOTHING, duration, some
 from gan_ablate.report.section import Column, Document, Fold, Items, Name, Part, Section, Table, Text
 from gan_ablate.report.verdicts import cards, listed, summary
@@ -132,7 +132,7 @@ def _verdicts(look: Look) -> Section:
     if look.found is None:
         return _section("verdicts", "Verdicts", "Verdicts so far", "", [Text(NOT_YET, "sub")])
     study = look.found.study
-    parts: list[Part] = [*map(Text, sentences(study.tables)), cards(study)]
+    parts: list[Part] = [*map(Text, what_was_found(study.loaded, study.tables)), cards(study)]
     if table := listed(study):
         parts.append(
             Table(table.caption, table.columns, table.rows, kind=table.kind)

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from gan_ablate.data import digits, folders, shapes, torchvision_sets, toys, voxels
+from gan_ablate.data import folders, torchvision_sets, toys
+from gan_ablate.data.generated import GENERATED, load_generated
 from gan_ablate.data.images import ImageSet, to_float, to_uint8
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import TOYS
 
-__all__ = ["NAMES", "ImageSet", "load", "to_float", "to_uint8"]
+__all__ = ["GENERATED", "NAMES", "ImageSet", "load", "to_float", "to_uint8"]
 
 SPLITS = ("train", "test")
-GENERATED: dict[str, Callable[[int, int, str, int | None], ImageSet]] = {
-    "digits": digits.generate,
-    "shapes": shapes.generate,
-    "voxels": voxels.generate,
-}
 NAMES = (*GENERATED, *torchvision_sets.SETS, torchvision_sets.STACKED, *TOYS)
 
 
@@ -68,7 +63,7 @@ def load(
 @lru_cache(maxsize=4)
 def _named(name: str, *, size: int, channels: int, split: str, root: str, count: int | None) -> ImageSet:
     if name in GENERATED:
-        return GENERATED[name](size, channels, split, count)
+        return load_generated(name, size, channels, split, count)
     if name in TOYS:
         return toys.generate(name, split, count, size=size, channels=channels)
     if name == torchvision_sets.STACKED:

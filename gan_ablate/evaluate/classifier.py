@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_ablate.cache import read_or_make
 from gan_ablate.data import GENERATED, ImageSet, load
 from gan_ablate.data.images import to_float
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 from gan_ablate.evaluate.small_cnn import BATCH, BUDGET, SEED, SmallCNN, accuracy_of, as_checkpoint, fit, fits, read
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gan_ablate.cache import locked
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.cache import locked
 from gan_ablate.evaluate.extractors import Extractor, Features
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_ablate.cache import read_or_make
 from gan_ablate.data import NAMES, ImageSet, load
-from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, extract
 from gan_ablate.evaluate.prdc import nearest_distances
 from gan_ablate.layout import has_split

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gan_ablate.cache import read_or_make
 from gan_ablate.data import ImageSet
 from gan_ablate.errors import InputError
-from gan_ablate.evaluate.cache import read_or_make
 from gan_ablate.evaluate.extractors import Extractor, exact, extract
 from gan_ablate.evaluate.frechet import moments
 from gan_ablate.evaluate.modes import class_reach

@@ -10,9 +10,12 @@ import numpy as np
 
 from gan_ablate.findings.rows import known, scores, where
 from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.formatting import percent, some
 from gan_ablate.results.frames import Results
+from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.stats.factorial import Effect, Factorial, factorial
 from gan_ablate.stats.failures import Association, auc
+from gan_ablate.stats.two_part import MARGIN
 
 
 class Effects(NamedTuple):
@@ -49,6 +52,51 @@ def confounded(e: Effect) -> str:
     if math.isnan(e.difference.point):
         return f"not estimable apart from {others}" if others else "not estimable"
     return others or "nothing up to two-way"
+
+
+def verdict(e: Effect, margin: float = MARGIN) -> str:
+    """Of a factor: helps, hurts, same (its 95 % interval lies within the margin) or undecided. Of an interaction "same"
+    says that neither factor changes what the other does by more than the margin; another verdict, that it does."""
+    if math.isnan(e.difference.point):
+        return "undecided"
+    widest = math.log(margin) / (1 + e.interaction)  # an interaction is half the difference of two effects
+    if max(abs(e.difference.low), abs(e.difference.high)) <= widest:
+        return "same"
+    if not e.p_holm < ALPHA:
+        return "undecided"
+    return "helps" if e.difference.point < 0 else "hurts"
+
+
+def said_of(found: Effects) -> list[str]:
+    """What a design's factors do to FID, and whether they change what the others do: two sentences."""
+    main = [(e, verdict(e)) for e in found.found.effects if not e.interaction]
+    pairs = [(e, verdict(e)) for e in found.found.effects if e.interaction]
+    acts = [e for e, said in main if said in ("helps", "hurts")]
+    slight = [e for e, said in main if said == "same" and e.p_holm < ALPHA]
+    none = [e for e, said in main if said == "same" and not e.p_holm < ALPHA]
+    open_ = [e for e, said in main if said == "undecided"]
+    parts = [("FID changes with", acts), ("within the margin with", slight), ("not with", none), ("undecided:", open_)]
+    lines = [f"{found.title}: " + "; ".join(f"{words} {_listed(found, of)}" for words, of in parts if of) + "."]
+    if pairs:
+        acting = [e for e, said in pairs if said in ("helps", "hurts")]
+        alone = sum(said == "same" for _, said in pairs)
+        more = f"These pairs do: {_listed(found, acting)}." if acting else "No pair is known to."
+        lines.append(
+            f"{found.title}: in {alone} of {len(pairs)} pairs neither factor changes what the other does by more than "
+            f"the margin. {more}"
+        )
+    return lines
+
+
+def _listed(found: Effects, effects: list[Effect]) -> str:
+    ordered = sorted(effects, key=lambda e: -abs(e.difference.point))
+    return some([f"{e.name}{_change(found, e.name)} ({percent(e.ratio.point)})" for e in ordered], most=len(ordered))
+
+
+def _change(found: Effects, name: str) -> str:
+    """` batch → layer`, of a factor that is not a trick put on."""
+    low, high = found.levels.get(name, ("off", "on"))
+    return "" if (low, high) == ("off", "on") else f" {low} → {high}"
 
 
 def _levels(

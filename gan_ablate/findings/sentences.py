@@ -7,15 +7,28 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from gan_ablate.findings.effects import effects, said_of
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import number, percent
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
+from gan_ablate.results.frames import Results
 from gan_ablate.stats.two_part import FAVOURS
 
 MOST = 4  # arms that a sentence names
 Found = Sequence[tuple[str, ArmSummary]]  # (title of the model's table, arm)
+
+
+def what_was_found(loaded: Results, tables: Sequence[ModelTable]) -> list[str]:
+    """A study's findings in a few sentences: of a design of factors by their effects, of all others by its arms."""
+    return effects_in_words(loaded, tables) or sentences(tables)
+
+
+def effects_in_words(loaded: Results, tables: Sequence[ModelTable]) -> list[str]:
+    """What the factors do in a design that is judged by their effects; nothing of other designs."""
+    told = [effects(loaded, t) for t in tables if t.by_effects]
+    return [line for found in told if found for line in said_of(found)]
 
 
 def sentences(tables: Sequence[ModelTable]) -> list[str]:

@@ -99,7 +99,8 @@ class ModelTable:
     not_applicable: tuple[tuple[str, str], ...]  # (arm, reason)
     notes: tuple[str, ...]
     family: int = 0  # arms that are tested, those without a run included
-    verdicts: Verdicts | None = None  # None without a base
+    verdicts: Verdicts | None = None  # None without a base, and of a design by effects
+    by_effects: bool = False  # of a design that is judged by its factors' effects, not arm by arm
     budget: str = ""  # as `4x`; empty at the first
     groups: dict[str, Rows] = field(default_factory=dict, repr=False, compare=False)  # its runs by arm
 

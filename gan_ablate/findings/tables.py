@@ -18,6 +18,7 @@ from gan_ablate.results.frames import Results
 from gan_ablate.stats.two_part import MARGIN
 from gan_ablate.study.budgets import at
 from gan_ablate.study.cells import Tie
+from gan_ablate.study.designs import BALANCED
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
 from gan_ablate.study.tuning import tune_of
 
@@ -26,6 +27,7 @@ def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
     """A table per protocol, model, dataset and budget, in the study's order. margin: of "same", a ratio."""
     found, runs = [], loaded.runs
     several, plan = runs["dataset"].nunique() > 1, plan_of(loaded.source)
+    by_effects = loaded.design.get("name") in BALANCED
     for (model, dataset, budget), part in runs.groupby(["model", "dataset", "budget"], sort=False):
         counts = Counter(p for p in part["protocol"] if p)
         # a run without a measurement (missing or crashed) stands with the commonest protocol: it never vanishes
@@ -40,7 +42,9 @@ def tables(loaded: Results, margin: float = MARGIN) -> tuple[ModelTable, ...]:
             unmeasured = int((chosen["protocol"] == "").sum()) if len(counts) > 1 else 0
             title = (f"{model} on {dataset}" if several else str(model)) + at(str(budget))
             ties = {a: t for (m, d, a), t in loaded.ties.items() if (m, d) == (model, dataset)}
-            table = _table((str(model), str(dataset), title, protocol), chosen, ties, margin, plan)
+            table = _table(
+                (str(model), str(dataset), title, protocol), chosen, ties, margin, plan, by_effects=by_effects
+            )
             table = _longer(table, str(budget))
             notes = (*_doubts(table, unmeasured), *_looks(table, plan), *_tied(table, ties), *_tuned(loaded.source))
             found.append(replace(table, not_applicable=() if budget else skipped, notes=(*table.notes, *notes)))
@@ -65,11 +69,13 @@ def _table(
     ties: Mapping[str, Tie],
     margin: float,
     plan: SeedPlan | None,
+    *,
+    by_effects: bool,
 ) -> ModelTable:
-    """Without notes and what is not applicable."""
+    """Without notes and what is not applicable. by_effects: a design whose runs tell of factors, not of single arms."""
     groups = by_arm(part)
     same = {a for a in groups if a in ties and ties[a].same_as_base}
-    verdicts = judge(name, groups, same, margin, plan)
+    verdicts = None if by_effects else judge(name, groups, same, margin, plan)
     arms = [summarise(arm, rows, verdicts, groups.get(BASE), arm in same) for arm, rows in groups.items()]
     return ModelTable(
         *name,
@@ -80,6 +86,7 @@ def _table(
         notes=(),
         family=len(groups.keys() - {BASE} - same),
         verdicts=verdicts,
+        by_effects=by_effects,
         groups=groups,
     )
 
@@ -96,7 +103,9 @@ def _doubts(table: ModelTable, unmeasured: int) -> Iterator[str]:
             "crashed) are counted here."
         )
     base = table.base
-    if base is None:
+    if table.by_effects:
+        yield "Arms are not compared with base one by one here: each factor's effect is estimated from all runs."
+    elif base is None:
         yield "There is no arm called base here, so nothing can be compared."
     elif not base.runs:
         yield "base has no finished run yet, so nothing can be compared."

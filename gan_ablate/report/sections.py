@@ -55,7 +55,8 @@ BUDGET = (
 EFFECT = (
     "Effect of each factor, averaged over all levels of the others, as a ratio of FIDs (on over off), with 95 % "
     "intervals; a:b is an interaction. Look for interactions clear of ×1: there one trick changes what the other "
-    "does. Filled marks pass Holm’s correction."
+    "does. Filled marks pass Holm’s correction. Same: the interval lies within a ratio of 1.25; of an interaction, "
+    "that neither factor changes the other’s ratio by more."
 )
 SIGNS = (
     "Did a sign, shown in the first half of training, announce a failure? AUC is the chance that a failed run showed "
@@ -76,6 +77,7 @@ def interactions(study: ReportedStudy) -> Section:
             Column(f"{e.label}, high over low", lambda f: f.ratio, csv=("ratio", "ratio_low", "ratio_high")),
             Column("p", lambda f: f.p, "", ("p",), lambda f: p_value(f.p)),
             Column("p (Holm)", lambda f: f.p_holm, "", ("p_holm",), lambda f: p_value(f.p_holm)),
+            Column("verdict", designs.verdict, "", ("verdict",)),
             Column("cannot be told from", lambda f: ", ".join(f.aliases), "", ("aliases",), designs.confounded),
         )
         drawings = ratios.effects(e.found, e.title, ALPHA, e.label)
@@ -84,7 +86,7 @@ def interactions(study: ReportedStudy) -> Section:
             columns,
             e.found.effects,
             m.scope.name("{}-effects"),
-            kind=lambda f: ("helps" if f.ratio.point < 1 else "hurts") if f.p_holm < ALPHA else "",
+            kind=designs.verdict,
         )
         figure = Figure(drawings, EFFECT, m.scope.name("effects-{}"))
         groups.append(Group(e.title, (Text(design_line(e), "sub"), figure, table)))

@@ -67,6 +67,11 @@ class ReportedStudy:
         return [m.table for m in self.models]
 
     @property
+    def by_effects(self) -> bool:
+        """Whether its design tells of factors, not of single arms."""
+        return any(t.by_effects for t in self.tables)
+
+    @property
     def rows(self) -> Iterator[ArmRow]:
         return (row for m in self.models for row in m.rows)
 

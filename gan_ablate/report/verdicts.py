@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from gan_ablate.findings.sentences import sentences
+from gan_ablate.findings.sentences import what_was_found
 from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import number
@@ -26,12 +26,15 @@ STOPPED = (
     "truth by 1.4 % in simulations."
 )
 NO_BASE = "There is no base that arms are compared with: what counts is how FID is spread over them."
+BY_EFFECTS = (
+    "The runs of this design tell of its factors, each averaged over all levels of the others, not of single arms."
+)
 MODEL = Column("model", lambda r: r.table.title, "what was trained")
 
 
 def verdicts(study: ReportedStudy) -> Section:
     """Three sentences of findings, a card of counts per model, the study at a glance, then every arm in one list."""
-    findings = (Text(sentence) for sentence in sentences(study.tables))
+    findings = (Text(sentence) for sentence in what_was_found(study.loaded, study.tables))
     table = [found] if (found := listed(study)) else []
     parts: tuple[Part, ...] = (*findings, cards(study), *at_a_glance(study), *table)
     anchor = study.scope.name("verdicts")
@@ -48,6 +51,8 @@ def summary(tables: Sequence[ModelTable]) -> str:
     """How many tests there are, and how sure their verdicts."""
     tested = [a for t in tables for a in t.arms if a.rests_on and a.verdict != NOT_TESTED]
     left = sum(len(t.with_verdict(NOT_TESTED)) for t in tables)
+    if tables and all(t.by_effects for t in tables):
+        return BY_EFFECTS
     if not tested and tables and all(t.base is None and t.arms for t in tables):
         return NO_BASE
     if not tested:
@@ -84,7 +89,8 @@ def _counts(table: ModelTable) -> Iterator[Part]:
     for said in filter(None, (gate(table), unsettled(table))):
         yield Text(said, "note")
     if table.verdicts is None or not table.family:
-        yield Text("Nothing to compare yet." if table.base else NO_BASE, "sub")
+        runs = f"{sum(a.runs for a in table.arms)} runs over {len(table.arms)} combinations of levels."
+        yield Text(runs if table.by_effects else "Nothing to compare yet." if table.base else NO_BASE, "sub")
         return
     yield Text(_base(table), "sub")
     if limit := table.verdicts.base_is_the_limit:

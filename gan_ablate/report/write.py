@@ -11,7 +11,7 @@ from pathlib import Path
 from gan_ablate.claims import Verdict, judge
 from gan_ablate.errors import InputError
 from gan_ablate.findings.replication import Replication, compare
-from gan_ablate.findings.sentences import sentences
+from gan_ablate.findings.sentences import what_was_found
 from gan_ablate.publishing import put, refusing
 from gan_ablate.report import (
     arm_pages,
@@ -40,9 +40,17 @@ LEAD = (
     "Ratios are FID over base’s, under 1 is better, with 95 % intervals that are not corrected for the number of arms: "
     "go by the verdicts, which are."
 )
+LEAD_BY_EFFECTS = (
+    "Each factor’s effect is estimated from all runs, averaged over the levels of the others. Ratios are FID at a "
+    "factor’s second level over FID at its first, under 1 is better, with 95 % intervals that are not corrected for "
+    "the number of effects: go by the verdicts, which are."
+)
 FINDINGS = (
     budgets.budgets, arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
     sections.interactions, sections.curves, sections.profiles, sections.budget, arm_pages.arms,
+)  # fmt: skip
+BY_EFFECTS = (
+    sections.interactions, arm_sections.numbers, arm_sections.stability, sections.curves, arm_pages.arms,
 )  # fmt: skip
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
@@ -84,7 +92,7 @@ def report(
     with refusing(home, any_error=True):
         _replace(home, texts)
     for root, reported in zip(roots, studies, strict=True) if not partial else ():
-        for sentence in sentences(reported.tables):
+        for sentence in what_was_found(reported.loaded, reported.tables):
             tell(sentence)
         if reported.left:
             left = f"{reported.left} of {len(reported.loaded.runs)} runs have no result"
@@ -110,7 +118,7 @@ def document(
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
         *([replication.replication(fresh)] if fresh else []),
         *(_titled(tuning.tuning(s), s, studies) for s in studies),
-        *(_titled(make(s), s, studies) for s in studies for make in FINDINGS),
+        *(_titled(make(s), s, studies) for s in studies for make in (BY_EFFECTS if s.by_effects else FINDINGS)),
         claims.claims(found),
         *(_titled(make(s), s, studies) for s in studies for make in CLOSING),
     ]
@@ -120,7 +128,7 @@ def document(
         title=names,
         kicker="gan_ablate report",
         heading=f"{names}: which tricks help?",
-        lead=LEAD,
+        lead=LEAD_BY_EFFECTS if all(s.by_effects for s in studies) else LEAD,
         notes=[note for s in studies for note in (verdicts.unfinished(s, partial), tuning.unfinished(s)) if note],
         sections=shown,
         data=[

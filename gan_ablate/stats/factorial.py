@@ -24,6 +24,7 @@ class Effect(NamedTuple):
     p: float  # two-sided t test; NaN where there is none
     p_holm: float  # corrected over all effects estimated
     aliases: tuple[str, ...]  # what the estimate also contains (or what it cannot be told from), "-" for opposite sign
+    interaction: bool = False
 
     @property
     def ratio(self) -> Interval:
@@ -88,7 +89,13 @@ def factorial(
     adjusted = dict(zip(estimates, holm([p for _, p in estimates.values()])))
     found = _aliases(terms, fitted, columns, inverse, nuisance.shape[1])
     effects = tuple(
-        Effect(name, *estimates.get(name, (NONE, math.nan)), float(adjusted.get(name, math.nan)), tuple(found[name]))
+        Effect(
+            name,
+            *estimates.get(name, (NONE, math.nan)),
+            float(adjusted.get(name, math.nan)),
+            tuple(found[name]),
+            interaction=name not in names,
+        )
         for name in terms
     )
     return Factorial(effects, dof, len(y), len(scores) - len(seen))

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from os import PathLike
@@ -217,6 +217,12 @@ class Store:
     def finished(self, run_id: str, *, warn: bool = True) -> dict[str, Any] | None:
         """The result, else the recorded failure, else None."""
         return dict(self.record(run_id, warn=warn).record) or None
+
+    def begun(self) -> frozenset[str]:
+        """Ids of the runs that have a folder: of all others it is known at once that nobody finished them."""
+        with suppress(FileNotFoundError), os.scandir(self.root / "runs") as entries:
+            return frozenset(entry.name for entry in entries)
+        return frozenset()
 
     def results(self) -> Iterator[dict[str, Any]]:
         """Every finished cell's `result.json` or `failed.json`, in the study's order, under the study's arm labels."""

@@ -11,11 +11,9 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,9 @@ from gan_ablate.study.seed_plan import SeedPlan
 from gan_ablate.study.study import Expansion, Study, expand, run_name, select_runs
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
 from gan_ablate.sweep.mps import multi_process_service
+from gan_ablate.sweep.packing import runs_per_gpu
 from gan_ablate.sweep.releases import Releases, refuse_other_plan
+from gan_ablate.sweep.run_queue import Job, RunQueue
 from gan_ablate.sweep.server import Message, Order, Setup, Task
 from gan_ablate.sweep.tuning import TunedReleases, refuse_other_tune
 from gan_ablate.sweep.workers import Server, Slot, slots, threads_each
@@ -38,7 +38,6 @@ ATTEMPTS = 2  # a run that crashes is tried once more, then recorded as crashed
 GRACE = 20.0  # seconds that runs get to checkpoint and leave when they are told to
 FORKS = 10  # failed forks in a row, and no run at work, after which a sweep gives up
 PAUSE = 1.0  # seconds between them
-TAIL = 3  # runs in line for each place, from which on the longest goes first
 POLL = 0.2  # seconds between redraws and looks at runs that others hold
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -55,7 +54,7 @@ class Way:
 
     workers: int | None = None
     threads: int | None = None
-    per_gpu: int = 1
+    per_gpu: int | None = 1  # None: chosen by a trial (`sweep.packing`)
     time_limit: float | None = None
     grace: float = GRACE
     budget_seconds: float | None = None  # after which the sweep ends; its runs write a checkpoint and leave
@@ -76,18 +75,23 @@ class Way:
     def places(self) -> tuple[Slot, ...]:
         """The worker slots of this machine."""
         wanted = self.options.get("accelerator")
-        found = slots(self.workers, self.threads or 1, self.per_gpu, () if wanted == "cpu" else None)
+        found = slots(self.workers, self.threads or 1, self.per_gpu or 1, () if wanted == "cpu" else None)
         if wanted == "gpu" and found[0].gpu is None:
             raise InputError("--accelerator gpu: no CUDA device is visible here: take auto or cpu")
         return found
 
     @contextmanager
-    def open_places(self) -> Iterator[tuple[Slot, ...]]:
-        """The slots, while NVIDIA's service runs for them where several share a GPU."""
-        places = self.places()
+    def open_places(self, waiting: Recipe | None) -> Iterator[tuple[Slot, ...]]:
+        """The slots, while NVIDIA's service runs for them where several share a GPU. waiting: a run to try them by."""
+        places, way = self.places(), self
         on_gpus = [place.gpu for place in places if place.gpu is not None]
-        with multi_process_service(len(set(on_gpus)) < len(on_gpus)) as started:
-            yield self.places() if started else places  # the service's GPUs go by other names
+        tried = self.per_gpu is None and bool(on_gpus) and waiting is not None
+        with multi_process_service(tried or len(set(on_gpus)) < len(on_gpus)) as started:
+            if started:
+                places = self.places()  # the service's GPUs go by other names
+            if tried and waiting is not None and (gpu := places[0].gpu) is not None:
+                way = replace(self, per_gpu=runs_per_gpu(waiting, gpu, self.options))
+            yield places if way is self else way.places()
 
     def setup(self, root: Path, places: Sequence[Slot], path: Sequence[str]) -> Setup:
         threads = self.threads or threads_each(places)
@@ -144,11 +148,16 @@ def sweep(
         return prepare(study, root, None, releases.wanted())[1] if releases else ()
 
     try:
-        with carried.open_places() as places:
+        with carried.open_places(_first_left(store, chosen, carried)) as places:
             setup = carried.setup(store.root, places, sys.path)
             return _Sweep(store, chosen, places, setup, display, carried, retry_failed, more=more).run()
     finally:
         display.close()
+
+
+def _first_left(store: Store, recipes: Sequence[Recipe], way: Way) -> Recipe | None:
+    """The first run without a record, if places depend on it."""
+    return next((r for r in recipes if way.per_gpu is None and store.finished(r.run_id) is None), None)
 
 
 def releases_of(
@@ -190,23 +199,9 @@ def carry_out_share(
     Runs that others hold are left to them. Each of the signals `numbers` lets runs checkpoint and leave; none of them,
     however often it comes, shortens the `grace` that runs have for it. `path` is the submitter's `sys.path`.
     """
-    with way.open_places() as places:
+    with way.open_places(_first_left(Store(root), recipes, way)) as places:
         setup = way.setup(root, places, path)
         return _Sweep(Store(root), recipes, places, setup, display, way, numbers=numbers, own=False).run()
-
-
-@dataclass
-class _Job:
-    """A run that is not done yet: how often it was tried, and when the current attempt began."""
-
-    recipe: Recipe
-    run_id: str
-    attempt: int = 0
-    since: float = 0.0
-    said: Message | None = None
-    look_again: float = 0.0
-    cut: float | None = None  # when it was told that its time is over
-    killed: bool = False
 
 
 @dataclass
@@ -220,13 +215,10 @@ class _Sweep:
     retry_failed: bool = False
     numbers: Sequence[int] = STOP_SIGNALS
     own: bool = True  # the study's own sweeper: waits for runs that others hold, and heeds a second Ctrl-C
-    waiting: deque[_Job] = field(default_factory=deque)
-    held: list[_Job] = field(default_factory=list)
-    running: dict[Slot, _Job] = field(default_factory=dict)
+    queue: RunQueue = field(init=False)
+    running: dict[Slot, Job] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
-    skipped: int = 0
-    failed_before: int = 0
     signals: list[int] = field(default_factory=list)
     refusal: str = ""  # the line of bad input that ends the sweep
     unborn: int = 0  # forks that failed since the last run that said something
@@ -239,23 +231,23 @@ class _Sweep:
     started: float = field(default_factory=time.monotonic)
     asked_at: int = -1  # runs finished when `more` was last asked
 
+    def __post_init__(self) -> None:
+        self.queue = RunQueue(self.store, len(self.places), self.retry_failed, self._seconds_of)
+
     def run(self) -> Summary:
         spent: list[tuple[str, str, float, int]] = []  # not the records: 10,000 of them are 100 MB
-        sources = Sources()
+        sources, begun = Sources(), self.store.begun()
         for recipe in self.recipes:
             run_id = recipe.run_id
-            record = self.store.finished(run_id)
-            if record is None or (self.retry_failed and "error" in record):
-                self.waiting.append(_Job(recipe, run_id))
-            else:
+            record = self.store.finished(run_id) if run_id in begun else None
+            if not self.queue.add(Job(recipe, run_id), record):
+                assert record is not None
                 sources.look(record, self.store.folder(run_id))
                 spent += seconds_of([record])
-                self.failed_before += "error" in record
-                self.skipped += 1
         sources.check()
         self.estimate = TimeLeft(spent)
-        if not self.waiting:
-            self.display.note(f"nothing to do: all {self.skipped} runs are finished")
+        if not self.queue.waiting:
+            self.display.note(f"nothing to do: all {self.queue.skipped} runs are finished")
             return self._summary()
         with catching(self.signals, self.numbers), Server(self.setup) as server:
             self._loop(server)
@@ -264,12 +256,12 @@ class _Sweep:
         return self._summary()
 
     def _loop(self, server: Server) -> None:
-        while self.running or ((any(self._allowed()) or (self.held and self.own)) and self.stop_since is None):
+        while self.running or (self.stop_since is None and self._is_left):
             self._heed_signals(server)
             self._heed_time(server)
             self._heed_budget(server)
             if self.stop_since is None:
-                self._look_at_held()
+                self.queue.look_at_held()
                 self._start(server)
             for message in server.messages(POLL):
                 if message is None:  # the server died, and its workers with it: no fault of theirs
@@ -283,20 +275,16 @@ class _Sweep:
                 self._release()
             self.display.update(self._progress())
 
-    def _allowed(self) -> Iterator[_Job]:
-        """The runs that wait and that the budget allows: one that was begun costs no more of it."""
-        return (job for job in self.waiting if not self._is_spent or job.run_id in self.begun)
+    @property
+    def _is_left(self) -> bool:
+        """Whether runs may start: now, or once others have left them."""
+        return any(map(self._allows, self.queue.waiting)) or bool(self.queue.held and self.own)
 
-    def _next(self) -> _Job | None:
-        """The first in line; near the end the longest, so that a look or the sweep does not wait long for its last."""
-        near = list(islice(self._allowed(), TAIL * len(self.places) + 1))
-        if not near:
-            return None
-        job = near[0] if len(near) > TAIL * len(self.places) else max(near, key=self._seconds_of)
-        self.waiting.remove(job)
-        return job
+    def _allows(self, job: Job) -> bool:
+        """Whether the budget allows a run: one that was begun costs no more of it."""
+        return not self._is_spent or job.run_id in self.begun
 
-    def _seconds_of(self, job: _Job) -> float:
+    def _seconds_of(self, job: Job) -> float:
         """How long it will take; 0 where no run has ended yet."""
         recipe = job.recipe
         return self.estimate.expect(recipe.model, recipe.arm, recipe.steps) or 0.0
@@ -305,7 +293,7 @@ class _Sweep:
         if not server.ready or time.monotonic() < self.start_again:
             return
         for place in self.places:
-            if place not in self.running and (job := self._next()) is not None:
+            if place not in self.running and (job := self.queue.next(self._allows)) is not None:
                 self.begun.add(job.run_id)
                 job.attempt += 1
                 job.since, job.said, job.cut, job.killed = time.monotonic(), None, None, False
@@ -316,13 +304,13 @@ class _Sweep:
 
     def _release(self) -> None:
         """Queues what the study asks for once nothing waits: a look may be complete, or the first budget."""
-        finished = self.done + self.failed + self.skipped
-        if self.waiting or self._is_spent or finished == self.asked_at:
+        finished = self.done + self.failed + self.queue.skipped
+        if self.queue.waiting or self._is_spent or finished == self.asked_at:
             return
         self.asked_at, known = finished, {r.run_id for r in self.recipes}
         new = [r for r in self.more() if r.run_id not in known]
         self.recipes = (*self.recipes, *new)
-        self.waiting.extend(_Job(r, r.run_id) for r in new)
+        self.queue.waiting.extend(Job(r, r.run_id) for r in new)
 
     @property
     def _is_spent(self) -> bool:
@@ -358,22 +346,21 @@ class _Sweep:
             self.estimate.add(job.recipe.model, job.recipe.arm, seconds, job.recipe.steps)
             self._tell(job, {**said.facts, "seconds": seconds})
         elif said.outcome == "already":
-            self.skipped += 1
-            self.failed_before += said.facts.get("outcome") == "crashed"
+            self.queue.skipped += 1
+            self.queue.failed_before += said.facts.get("outcome") == "crashed"
         elif said.outcome == "held":
             job.attempt -= 1
-            job.look_again = time.monotonic() + 1.0
-            self.held.append(job)
+            self.queue.hold(job)
         elif said.outcome == "refused":
             self.refusal = self.refusal or f"{run_name(job.recipe)}: {said.error}"
-            self.waiting.append(job)
+            self.queue.waiting.append(job)
         elif self.stop_since is not None:  # told to leave, or killed because it did not
-            self.waiting.append(job)
+            self.queue.waiting.append(job)
         elif job.cut is not None and self.way.time_limit is not None:
             self._crashed(job, f"over the time limit of {clock(self.way.time_limit)}", said.traceback)
         elif said.outcome == "stopped":  # by a signal from outside: it has its checkpoint and goes on from there
             job.attempt -= 1
-            self.waiting.append(job)
+            self.queue.waiting.append(job)
         else:
             self._crashed(job, said.error, said.traceback, recorded=bool(job.said))
 
@@ -385,29 +372,29 @@ class _Sweep:
             else:
                 del self.running[place]
                 job.attempt -= 1
-                self.waiting.append(job)
+                self.queue.waiting.append(job)
 
-    def _unborn(self, job: _Job, error: str) -> None:
+    def _unborn(self, job: Job, error: str) -> None:
         """No process could be forked for a run: it waits, and after too many failures the sweep gives up."""
         job.attempt -= 1
-        self.waiting.appendleft(job)
+        self.queue.waiting.appendleft(job)
         self.unborn += 1
         self.start_again = time.monotonic() + PAUSE
         if self.unborn >= FORKS and not self.running:
             self.refusal = self.refusal or f"no process can be started for a run ({error}): free memory or processes"
 
-    def _crashed(self, job: _Job, error: str, traceback: str, *, recorded: bool = False) -> None:
+    def _crashed(self, job: Job, error: str, traceback: str, *, recorded: bool = False) -> None:
         """Queues another attempt, or records the failure."""
         if job.attempt < ATTEMPTS:
             self.display.note(f"{run_name(job.recipe)}: {error}; trying again")
-            self.waiting.append(job)
+            self.queue.waiting.append(job)
             return
         self.failed += 1
         if not recorded:
             self._record_failure(job, error, traceback)
         self._tell(job, {"outcome": "crashed", "error": error})
 
-    def _record_failure(self, job: _Job, error: str, traceback: str) -> None:
+    def _record_failure(self, job: Job, error: str, traceback: str) -> None:
         try:
             with self.store.claim(job.run_id) as claim:
                 if claim is not None and claim.finished() is None:
@@ -417,18 +404,6 @@ class _Sweep:
             self.refusal = self.refusal or str(problem)
         except OSError as problem:
             log.warning("%s: the failure cannot be recorded: %s", run_name(job.recipe), problem)
-
-    def _look_at_held(self) -> None:
-        """Looks again at runs that another sweeper held: they may be finished, or free because it died."""
-        now = time.monotonic()
-        for job in [j for j in self.held if j.look_again <= now]:
-            job.look_again = now + 1.0
-            if self.store.finished(job.run_id, warn=False) is not None:
-                self.held.remove(job)
-                self.skipped += 1
-            elif not self.store.is_running(job.run_id):
-                self.held.remove(job)
-                self.waiting.append(job)
 
     def _heed_signals(self, server: Server) -> None:
         if (self.signals or self.refusal) and self.stop_since is None:
@@ -453,25 +428,25 @@ class _Sweep:
                 job.killed = True
                 server.order(Order("kill", job.run_id))
 
-    def _tell(self, job: _Job, facts: Mapping[str, Any]) -> None:
+    def _tell(self, job: Job, facts: Mapping[str, Any]) -> None:
         self.display.finished(self._progress(), run_line(job.recipe, facts))
 
     def _progress(self) -> Progress:
         now = time.monotonic()
-        ahead = [job.recipe for job in (*self.waiting, *self.held)]
+        ahead = [job.recipe for job in (*self.queue.waiting, *self.queue.held)]
         active = [(job.recipe, now - job.since) for job in self.running.values()]
         return Progress(
             total=len(self.recipes),
-            finished=self.done + self.skipped - self.failed_before,
-            failed=self.failed + self.failed_before,
+            finished=self.done + self.queue.skipped - self.queue.failed_before,
+            failed=self.failed + self.queue.failed_before,
             running=tuple(run_name(recipe) for recipe, _ in active),
             seconds_left=self.estimate.left(ahead, active, len(self.places)),
         )
 
     def _summary(self) -> Summary:
-        left = len(self.waiting) + len(self.held)
+        left = len(self.queue)
         stopped = self.signals[0] if self.signals and left else 0
-        return Summary(self.done, self.failed, self.skipped, left, stopped, spent=self._is_spent and not stopped)
+        return Summary(self.done, self.failed, self.queue.skipped, left, stopped, spent=self._is_spent and not stopped)
 
 
 @contextmanager
