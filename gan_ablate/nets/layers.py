@@ -50,7 +50,10 @@ def pieces(activation) -> int:
 
 CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}  # by spatial dimensions
 TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-POOLING: dict[str, dict[int, Any]] = {"max": {2: nn.MaxPool2d, 3: nn.MaxPool3d}, "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d}}
+POOLING: dict[str, dict[int, Any]] = {
+    "max": {2: nn.MaxPool2d, 3: nn.MaxPool3d},
+    "average": {2: nn.AvgPool2d, 3: nn.AvgPool3d},
+}
 MEMORY = {2: torch.channels_last, 3: torch.channels_last_3d}  # in which convolutions run fastest
 
 
