@@ -235,9 +235,10 @@ def _quiet(like: Tensor) -> Iterator[None]:
 def checkerboard_energy(images: Tensor) -> float:
     """Share of the images' spectral energy at the period of two pixels, which stride-2 up-sampling leaves behind.
 
-    images: uint8 or float (N, C, H, W), or volumes, of even sides. The power of each image less its mean, at horizontal
-    or vertical frequency 1/2 per pixel, over all of it: 1 for a pure checkerboard or stripes, 0 for a smooth image,
-    about 2 / min(H, W) for white noise (Odena et al. 2016 show the artefact; the measure is ours). NaN where constant.
+    images: uint8 or float (N, C, H, W), or volumes, of even sides. The power of each image less its mean, at a
+    frequency of 1/2 per pixel along one of the axes, over all of it: 1 for a pure checkerboard or stripes, 0 for a
+    smooth image, about 2 / min(H, W) for white noise (Odena et al. 2016 show the artefact; the measure is ours). NaN
+    for constant images.
     """
     x = images.double()
     over = tuple(range(2, x.ndim))
