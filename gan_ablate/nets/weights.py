@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +152,7 @@ class Scaled(nn.Module):
 
 def _kept(layer: nn.Module) -> Tensor:
     """What is kept of a layer's weight: that itself, or what a runtime scale scales."""
-    chain = getattr(layer, "parametrizations", None)
+    chain: Any = getattr(layer, "parametrizations", None)
     return cast(Tensor, layer.weight if chain is None else chain.weight.original)
 
 
@@ -178,8 +178,8 @@ def equalised(network: nn.Module, bp: Blueprint) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
             fan_in /= math.prod(layer.stride)
         gain = 1.0 if name.partition(".")[0] in OUTPUTS else math.sqrt(2)
-        scales = layer.parametrizations.weight if parametrize.is_parametrized(layer) else ()
-        _kept(layer).normal_().div_(math.prod(cast(Scaled, each).scale for each in scales))
+        scales: Any = cast(Any, layer).parametrizations.weight if parametrize.is_parametrized(layer) else ()
+        _kept(layer).normal_().div_(math.prod([each.scale for each in scales]))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
         parametrize.register_parametrization(layer, "weight", Scaled(gain / math.sqrt(fan_in)))
