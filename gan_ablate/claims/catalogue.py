@@ -1,5 +1,7 @@
 """The claims as data, in the order of the sources: layers and networks, norms, training, targets and losses, signs.
 
+Those of later papers are `modern.py`'s.
+
 They are checked when they are first asked for.
 """
 
@@ -12,6 +14,7 @@ from functools import cache
 from gan_ablate.claims.claim import RULES, Claim, Contrast, as_good
 from gan_ablate.claims.interaction import NORMS
 from gan_ablate.claims.measures import MEASURES, better
+from gan_ablate.claims.modern import MODERN_CLAIMS
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE, MODEL_OF, Recipe, TrickSpec
 from gan_ablate.stats.parts import MARGIN
@@ -212,7 +215,7 @@ CLAIMS = (
 @cache
 def registry() -> dict[str, Claim]:
     """The claims in the catalogue's order. Raises `InputError` where it names what does not exist."""
-    return check(CLAIMS)
+    return check((*CLAIMS, *MODERN_CLAIMS))
 
 
 def find_claim(name: str) -> Claim:
