@@ -219,7 +219,7 @@ CLAIMS = (
 @cache
 def registry() -> dict[str, Claim]:
     """The claims in the catalogue's order. Raises `InputError` where it names what does not exist."""
-    return check(CLAIMS)
+    return check((*CLAIMS, *MODERN_CLAIMS))
 
 
 def find_claim(name: str) -> Claim:

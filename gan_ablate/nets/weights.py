@@ -190,7 +190,7 @@ class Scaled(nn.Module):
 
 def _kept(layer: nn.Module) -> Tensor:
     """What is kept of a layer's weight: that itself, or what a runtime scale scales."""
-    chain = getattr(layer, "parametrizations", None)
+    chain: Any = getattr(layer, "parametrizations", None)
     return cast(Tensor, layer.weight if chain is None else chain.weight.original)
 
 
