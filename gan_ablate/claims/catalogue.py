@@ -219,7 +219,7 @@ CLAIMS = (
 @cache
 def registry() -> dict[str, Claim]:
     """The claims in the catalogue's order. Raises `InputError` where it names what does not exist."""
-    return check((*CLAIMS, *MODERN_CLAIMS))
+    return check(CLAIMS)
 
 
 def find_claim(name: str) -> Claim:
