@@ -223,7 +223,7 @@ def test_averaged_weights_come_with_their_own_batch_statistics():
     with module.sampling() as averaged:
         norm = averaged.first[0]
         z = torch.randn(4096, module.latent_dim)
-        hidden = averaged.project(z).unflatten(1, (-1, averaged.bottom, averaged.bottom))
+        hidden = averaged.project(z).unflatten(1, (-1, *averaged.bottom))
         assert torch.allclose(norm.running_mean, hidden.mean((0, 2, 3)), atol=0.1 * hidden.std().item())
         assert torch.allclose(norm.running_var, hidden.var((0, 2, 3)), rtol=0.2)
     assert all(torch.equal(a, b) for a, b in zip(live.state_dict().values(), module.generator.state_dict().values()))
