@@ -49,7 +49,7 @@ def extrapolate(module: Any, players: Players, turn: DiscriminatorTurn, z: Tenso
             module._clip_and_schedule(optimizer)
             optimizer.step()
         module._play(discriminator_loss, players.discriminator, players.backward, turn.z, turn.step, states)
-        with frozen(module.discriminator):
+        with frozen(module.game.d_parameters.values()):
             module._play(generator_loss, players.generator, players.backward, z, turn.step, states)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,9 +53,9 @@ def take_first_values(network: nn.Module, *inputs: Tensor | None) -> None:
 
 
 @contextmanager
-def frozen(network: nn.Module):
+def frozen(parameters: Iterable[Tensor]):
     """No gradients for a network's parameters: G's step needs D's input gradient only."""
-    trained = [p for p in network.parameters() if p.requires_grad]
+    trained = [p for p in parameters if p.requires_grad]
     for p in trained:
         p.requires_grad_(False)
     try:

@@ -129,7 +129,7 @@ class Training(Sampler):
         if bp.g_finish:
             advance(self.generator)
         z = self._z("latents_g", len(step.real)) if bp.fresh_latents else turn.z
-        with frozen(self.discriminator):
+        with frozen(self.game.d_parameters.values()):
             loss_of: Any = unroll(players, turn) if bp.unrolled else generator_loss
             played = self._play(loss_of, players.generator, players.backward, z, step, states)
         norm = gradient_norm(self.generator) if recorded else None
