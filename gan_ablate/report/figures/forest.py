@@ -157,5 +157,6 @@ def _ratio(each: Line, axes: Axes, y: float) -> list[str]:
         body += [mark(a.verdict, RATIOS[1] - 6, y), text(RATIOS[1] - 16, y + 4, "every run failed", "", "end")]
     else:
         body.append(text(x(1) + 8, y + 4, "no ratio: base has no FID"))
-    aside = "certain" if a.certain else a.to_decide
+    seeds, of_base, _ = a.to_decide.partition(" and ")  # the tables have it whole; here it would not fit
+    aside = "certain" if a.certain else f"{seeds} + base" if of_base else seeds
     return [*body, text(ASIDE, y + 4, aside, "sm")] if aside else body
