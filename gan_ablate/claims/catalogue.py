@@ -210,7 +210,7 @@ CLAIMS = (
           "Goodfellow et al. 2014, proposition 1 and theorem 1",
           tuple(Contrast("DN", "*", "*", "near", measure, margin=HALF_MARGIN)
                 for measure in ("d_of_real", "d_of_fake")), rule="all", study="sweeps/toys.yaml"),
-    # -- papers of 2017 to 2021
+    # -- papers after 2016
     *MODERN_LOSSES,
     *MODERN_TRAINING,
 )  # fmt: skip

@@ -32,16 +32,15 @@ WARM = 20  # G steps before the clock starts
 STEPS = 200_000  # more than a trial ever gets to
 PATIENCE = 180.0  # seconds that a run waits for the others to be warm
 GAIN = 1.05  # twice the runs that are not so many times as fast end the trial
-FULL = 0.9  # share of the device's memory that runs may use
 
 
 def trials(  # noqa: PLR0917
-    recipe: Recipe, images: ImageSet, counts: Sequence[int], device: str, seconds: float, step: str = "auto"
+    recipe: Recipe, images: ImageSet, counts: Sequence[int], device: str, seconds: float, full: float, step: str
 ) -> Iterator[dict[str, float]]:
     """For each number of runs in turn {"runs", "rate" (rounds a second, all together), "used" (share of memory)}.
 
-    Ends after the first that is hardly faster than the one before, or that finds the memory full; what cannot be
-    carried out at all is left out.
+    Ends after the first that is hardly faster than the one before, or that uses more than `full` of the memory; what
+    cannot be carried out at all is left out.
     """
     fastest = 0.0
     for count in counts:
@@ -49,13 +48,13 @@ def trials(  # noqa: PLR0917
         if found is None:
             return
         yield found
-        if found["rate"] < GAIN * fastest or found["used"] > FULL:
+        if found["rate"] < GAIN * fastest or found["used"] > full:
             return
         fastest = found["rate"]
 
 
 def trial(  # noqa: PLR0917
-    recipe: Recipe, images: ImageSet, count: int, device: str, seconds: float, step: str = "auto"
+    recipe: Recipe, images: ImageSet, count: int, device: str, seconds: float, step: str
 ) -> dict[str, float] | None:
     """The trial of `count` runs at a time; None where one of them ends before its time."""
     fork = multiprocessing.get_context("fork")  # before CUDA is begun: each run begins it for itself
@@ -137,14 +136,17 @@ def _run(  # noqa: PLR0917
 
 
 def main() -> None:
-    """Reads {"recipe", "counts", "device", "seconds", "step", "data_root", "trusted"}; prints what `trials` finds."""
+    """Reads {"recipe", "counts", "device", "seconds", "full", "step", "data_root", "trusted"}.
+
+    Prints what `trials` finds.
+    """
     ask = json.load(sys.stdin)
     torch.set_num_threads(1)  # a pool of threads, once begun here, would be dead in the forked runs
     quiet_lightning()
     trust(*ask["trusted"])
     recipe = Recipe.from_dict(ask["recipe"]).resolved()
     images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=ask["data_root"])
-    for found in trials(recipe, images, ask["counts"], ask["device"], ask["seconds"], ask["step"]):
+    for found in trials(recipe, images, ask["counts"], ask["device"], ask["seconds"], ask["full"], ask["step"]):
         print(json.dumps(found), flush=True)
 
 

@@ -69,6 +69,7 @@ def measure(  # noqa: PLR0917
         "counts": list(counts),
         "device": device,
         "seconds": seconds,
+        "full": FULL,
         "step": options.get("step", "auto"),
         "data_root": options.get("data_root"),
         "trusted": list(trust.trusted()),
