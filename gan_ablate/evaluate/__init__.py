@@ -13,7 +13,12 @@ __all__ = ["Extractor", "Features", "load_extractor"]
 
 
 def load_extractor(
-    name: str, *, dataset: ImageSet, device: torch.device | str = "cpu", weights: str | None = None
+    name: str,
+    *,
+    dataset: ImageSet,
+    device: torch.device | str = "cpu",
+    weights: str | None = None,
+    kept_only: bool = False,
 ) -> Extractor:
     """The extractor `classifier` or `rotation`, of `dataset`, or `inception` or `inception_clean`, of a weights file.
 
@@ -23,7 +28,8 @@ def load_extractor(
     in the plane the distance to each mode.
 
     Raises `InputError` for another name, a dataset without labels (classifier), weights that are missing, of another
-    SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`).
+    SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`). Raises `cache.NotKept` where
+    it would have to be trained but `kept_only` is set.
     """
     points, volumes = dataset.images.is_floating_point(), dataset.images.ndim == 5
     if name == AUTO:
@@ -35,11 +41,11 @@ def load_extractor(
     if name == "classifier" and dataset.drawn_from is not None:
         from gan_ablate.evaluate.known_modes import stacked_for
 
-        return stacked_for(dataset, device)
+        return stacked_for(dataset, device, kept_only=kept_only)
     if name == "classifier":
         from gan_ablate.evaluate.classifier import classifier_for
 
-        return classifier_for(dataset, device)
+        return classifier_for(dataset, device, kept_only=kept_only)
     if points:
         raise InputError(f"extractor {name!r}: {dataset.name} has points, not images, which need classifier")
     if volumes and ":" not in name:
@@ -47,7 +53,7 @@ def load_extractor(
     if name == "rotation":
         from gan_ablate.evaluate.rotation import rotation_for
 
-        return rotation_for(dataset, device)
+        return rotation_for(dataset, device, kept_only=kept_only)
     if name in ("inception", "inception_clean"):
         from gan_ablate.evaluate.inception import inception_for
 

@@ -67,10 +67,10 @@ def stacked_logits(logits: Tensor) -> Tensor:
     return total
 
 
-def stacked_for(dataset: ImageSet, device: torch.device | str = "cpu") -> StackedExtractor:
+def stacked_for(dataset: ImageSet, device: torch.device | str = "cpu", *, kept_only: bool = False) -> StackedExtractor:
     """The extractor of a stacked set: its digits' own classifier, shared with runs on the digits themselves."""
     assert dataset.drawn_from is not None
-    digits = classifier_for(dataset.drawn_from, device)
+    digits = classifier_for(dataset.drawn_from, device, kept_only=kept_only)
     return StackedExtractor(digits, dataset.name, dataset.classes, dataset.images.shape[1]).to(device)
 
 
