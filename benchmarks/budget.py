@@ -43,7 +43,7 @@ def play(study: Any, root: Path, runs: int | None) -> list[str]:
 
 
 def decided(root: Path) -> dict[str, tuple[int, int]]:
-    """Per model, how many arms have a verdict, of how many."""
+    """Per model, how many arms have a verdict, of how many; a model whose first look is not complete has none."""
     from gan_ablate.findings.tables import tables
     from gan_ablate.results.frames import load
 
@@ -70,6 +70,7 @@ def main() -> None:
     results = [json.loads((folder / "kept" / "runs" / run / "result.json").read_text()) for run in order]
     seconds = [result["seconds"] / args.speed for result in results]
     print(f"{study.name}: {len(order)} runs, {sum(seconds) / 3600:.1f} hours of one core")
+    arms = {model: count for model, (_, count) in decided(folder / "all").items()}
     for hours in args.hours:
         spent, runs = 0.0, 0
         while runs < len(order) and spent + seconds[runs] <= hours * 3600 * args.workers:
@@ -77,9 +78,9 @@ def main() -> None:
         root = folder / f"hours-{hours:g}"
         play(study, root, runs)
         found = decided(root)
-        of = ", ".join(f"{model} {a}/{b}" for model, (a, b) in found.items())
-        total = [sum(column) for column in zip(*found.values(), strict=True)]
-        print(f"{hours:g} h on {args.workers} workers: {runs} runs, {total[0]}/{total[1]} decided ({of})", flush=True)
+        of = ", ".join(f"{model} {found[model][0]} of {count}" for model, count in arms.items())
+        total = f"{sum(found[model][0] for model in arms)} of {sum(arms.values())}"
+        print(f"{hours:g} h on {args.workers} workers: {runs} runs, {total} arms decided ({of})", flush=True)
     shutil.rmtree(folder)
 
 
