@@ -183,7 +183,7 @@ class Blueprint:
     sharpness: float | None = None  # how far uphill each player's gradient is taken, as a 2-norm of all its weights
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
-    beta2_schedule: Build | None = None  # (() share of training done) -> () factor of 1 - beta2 of `AnnealedAdam`
+    beta2_schedule: Build | None = None  # (() share of training done) -> () factor of 1 - beta2 of `GameAdam`
     latent_step: Build | None = None  # (z, z -> D's values (N,), whether differentiably) -> z, in training
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,60 +51,13 @@ def accuracy_up_to(loss: Tensor, step: Any, *, most: float) -> Tensor:
     return right.float().mean() <= most
 
 
-class AnnealedAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba 2015, algorithm 1) whose beta2 moves over training, as R3GAN's does.
-
-    torch's own, in its fused form, takes beta2 as a Python number, which a CUDA graph would keep for ever. Here the
-    group's `beta2` is a () tensor that the step reads; the corrections of the bias use its value of now, as torch's
-    Adam does where `betas` are changed between steps.
-    """
-
-    def __init__(
-        self, params: Iterable[Any], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "beta2": torch.tensor(betas[1]), "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; they are taken to have one at every step."""
-        if closure is not None:
-            with torch.enable_grad():
-                closure()
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if not parameters:
-                continue
-            g = [p.grad for p in parameters]
-            steps, m, v = zip(*map(self._moments, parameters), strict=True)
-            beta1, beta2 = group["betas"][0], group["beta2"].to(parameters[0])
-            torch._foreach_add_(steps, 1)
-            t = steps[0]
-            torch._foreach_lerp_(m, g, 1 - beta1)  # m <- beta1 m + (1 - beta1) g
-            torch._foreach_mul_(v, beta2)
-            torch._foreach_add_(v, torch._foreach_mul(torch._foreach_mul(g, g), 1 - beta2))
-            scale = torch._foreach_sqrt(torch._foreach_mul(v, 1 / (1 - beta2**t)))
-            torch._foreach_add_(scale, group["eps"])
-            change = torch._foreach_mul(m, -group["lr"] / (1 - beta1**t))
-            torch._foreach_div_(change, scale)  # -lr m_hat / (sqrt(v_hat) + eps)
-            torch._foreach_add_(parameters, change)
-
-    def _moments(self, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A parameter's number of steps (), and the means of its gradient and of its square."""
-        state = self.state[p]
-        if not state:
-            state["step"] = p.new_zeros(())
-            for name in ("exp_avg", "exp_avg_sq"):
-                state[name] = torch.zeros_like(p, memory_format=torch.preserve_format)
-        return state["step"], state["exp_avg"], state["exp_avg_sq"]
-
-
-def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> None:
+def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool, annealed: bool = False) -> None:
     """Lets an optimiser's step run inside a CUDA graph, if its weights are on a GPU: nothing in it is read by the host.
 
     Adam and RMSprop then count their steps on the GPU. SGD needs its fused form, the only one that takes a learning
     rate from the GPU; Adam is fused everywhere, since that is quicker. scheduled: the rate is a () tensor, which the
-    schedule sets; on the CPU in float64, so that it is the number that a Python float would be. Call it after a
-    checkpoint is loaded, which may come from another device.
+    schedule sets; on the CPU in float64, so that it is the number that a Python float would be. annealed: beta2 of a
+    `GameAdam` is one too. Call it after a checkpoint is loaded, which may come from another device.
     """
     if not any(p.is_cuda for group in optimizer.param_groups for p in group["params"]):
         _ask_no_gpu(optimizer)
@@ -121,7 +74,7 @@ def make_capturable(optimizer: torch.optim.Optimizer, *, scheduled: bool) -> Non
             # one tensor at a time, RMSprop would read the rate
             group["foreach"] = on_gpu or None
         if "beta2" in group:
-            group["beta2"] = torch.full((), group["betas"][1], device=device)
+            group["beta2"] = torch.full((), group["betas"][1], device=device) if annealed else None
         if scheduled:
             kind = {"device": device, "dtype": torch.float32} if on_gpu else {"dtype": torch.float64}
             group["lr"] = torch.full((), group["initial_lr"], **kind)

@@ -24,6 +24,7 @@ RELU = Factory("torch.nn:ReLU")
 DCGAN_INIT = Factory(f"{INITS}:dcgan_init")
 DEFAULT_INIT = Factory(f"{INITS}:default_init")
 SPECTRAL_NORM = Factory(f"{INITS}:spectral_norm")
+GAME_ADAM = "gan_ablate.adam:GameAdam"
 GAMMA = 10.0  # of R1 and R2 in the r3gan preset (docs/modern.md has what it was chosen by)
 BURN_IN = 0.2  # share of training over which R3GAN's schedules run
 GRADIENT_PENALTY = Factory(f"{PENALTIES}:gradient_penalty", {"weight": 10.0, "target": 1.0, "points": "line"})
@@ -152,7 +153,7 @@ def r3gan(recipe: Recipe) -> Blueprint:
         lr_schedule=schedule.but(final=0.25),
         beta2_schedule=schedule.but(final=0.1),
     )
-    adam = replace(_adam(recipe), target="gan_ablate.optim:AnnealedAdam")
+    adam = replace(_adam(recipe), target=GAME_ADAM)
     return replace(bp, g_optimizer=adam, d_optimizer=adam)
 
 

@@ -14,10 +14,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from gan_ablate import R3GAN, SNGAN
+from gan_ablate.adam import GameAdam
 from gan_ablate.errors import InputError
 from gan_ablate.nets.layers import Bilinear
 from gan_ablate.nets.resnext import Block
-from gan_ablate.optim import AnnealedAdam, make_capturable
+from gan_ablate.optim import make_capturable
 from gan_ablate.presets import BURN_IN, preset
 from gan_ablate.recipe import CATALOGUED, Recipe
 from gan_ablate.step import discriminator_loss, generator_loss
@@ -150,13 +151,13 @@ def test_r3gans_learning_rate_and_beta2_follow_the_authors_schedule():
 
 
 @pytest.mark.parametrize("beta1", [0.0, 0.5])
-def test_annealed_adam_is_torchs_with_betas_changed_between_steps(beta1):
+def test_an_annealed_beta2_is_torchs_adam_with_betas_changed_between_steps(beta1):
     torch.manual_seed(0)
     start = [torch.randn(3, 4), torch.randn(5)]
     ours, theirs = ([p.clone().requires_grad_() for p in start] for _ in range(2))
-    mine = AnnealedAdam(ours, lr=0.01, betas=(beta1, 0.9))
+    mine = GameAdam(ours, lr=0.01, betas=(beta1, 0.9))
     torchs = torch.optim.Adam(theirs, lr=0.01, betas=(beta1, 0.9))
-    make_capturable(mine, scheduled=False)
+    make_capturable(mine, scheduled=False, annealed=True)
     for k in range(30):
         beta2 = 0.9 + 0.003 * k
         mine.param_groups[0]["beta2"].fill_(beta2)
@@ -172,8 +173,8 @@ def test_annealed_adam_is_torchs_with_betas_changed_between_steps(beta1):
 
 
 @pytest.mark.parametrize("scheduled", [False, True])
-def test_annealed_adam_reads_no_number_on_a_gpu(scheduled):
-    (group,) = steps_on("cuda", lambda p: AnnealedAdam(p, lr=0.1), scheduled=scheduled).param_groups
+def test_an_annealed_beta2_reads_no_number_on_a_gpu(scheduled):
+    (group,) = steps_on("cuda", lambda p: GameAdam(p, lr=0.1), scheduled=scheduled, annealed=True).param_groups
     assert isinstance(group["lr"], torch.Tensor) is scheduled
     assert group["beta2"].device.type == "cuda"
 

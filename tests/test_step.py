@@ -214,7 +214,7 @@ def optimisers():
     return found
 
 
-def steps_on(device, build, *, scheduled, ready=True, fused=None):
+def steps_on(device, build, *, scheduled, annealed=False, ready=True, fused=None):
     """Three steps on tensors that hold no numbers: whatever reads one raises."""
     with FakeTensorMode():
         parameters = [nn.Parameter(torch.empty(3, device=device)) for _ in range(2)]
@@ -222,7 +222,7 @@ def steps_on(device, build, *, scheduled, ready=True, fused=None):
         for group in optimizer.param_groups:
             group["initial_lr"] = group["lr"]
         if ready:
-            make_capturable(optimizer, scheduled=scheduled)
+            make_capturable(optimizer, scheduled=scheduled, annealed=annealed)
         elif scheduled:
             optimizer.param_groups[0]["lr"] = torch.empty((), device=device)
         for group in optimizer.param_groups:

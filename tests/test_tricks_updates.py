@@ -93,6 +93,22 @@ def test_the_adam_of_games_is_the_papers_equations(beta1, optimism):
         assert torch.allclose(ours, theirs, atol=1e-7)
 
 
+def test_the_adam_of_games_counts_each_weights_own_steps_as_torchs_does():
+    """Lazy penalties leave a bias without a gradient, and a network of one's own may use a weight late."""
+
+    def ends(build):
+        weights = [nn.Parameter(torch.ones(3)) for _ in range(2)]
+        optimizer = build(weights)
+        for k in range(6):
+            weights[0].grad = torch.full((3,), 0.5 - k)
+            weights[1].grad = torch.full((3,), 1.0 + k) if k in (2, 3, 5) else None
+            optimizer.step()
+        return torch.stack([w.detach() for w in weights])
+
+    ours, theirs = (ends(lambda w, a=a: a(w, 0.1, (0.5, 0.9))) for a in (GameAdam, torch.optim.Adam))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
 @proves("negative_momentum")
 def test_negative_momentum_is_ds_alone_unless_g_is_to_have_it_too():
     d, g = optimisers_of(small(DCGAN, tricks=["negative_momentum"]))
@@ -128,7 +144,7 @@ def test_optimism_comes_nearer_to_the_equilibrium_of_a_bilinear_game_where_adam_
 def test_optimistic_adam_is_both_players_with_their_own_numbers():
     for o in optimisers_of(small(NSGAN, tricks=["optimistic_adam"], lr=0.004, beta1=0.1)):
         assert isinstance(o, GameAdam)
-        assert o.defaults == {"lr": 0.004, "betas": (0.1, 0.999), "eps": 1e-8, "optimism": 1.0}
+        assert o.defaults == {"lr": 0.004, "betas": (0.1, 0.999), "beta2": None, "eps": 1e-8, "optimism": 1.0}
 
 
 @proves("adam_epsilon", "adam_beta2", "negative_momentum", "optimistic_adam")

@@ -153,8 +153,9 @@ class GANModule(Training):
 
     def on_train_start(self) -> None:
         self.g_count.fill_(self.g_steps)
+        bp = self.blueprint
         for optimizer in [] if self._trainer is None else self.trainer.optimizers:
-            make_capturable(optimizer, scheduled=self.blueprint.lr_schedule is not None)
+            make_capturable(optimizer, scheduled=bp.lr_schedule is not None, annealed=bp.beta2_schedule is not None)
         self.streams = {name: torch.Generator(self.device) for name in STREAMS}
         if self._saved_random is None:
             for name, generator in self.streams.items():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gan_ablate.blueprint import Blueprint, Factory, replace
+from gan_ablate.presets import GAME_ADAM
 from gan_ablate.trick import OVER_0, Step, Trick, players, register
 from gan_ablate.tricks.needs import ADAM, FAKE_OF_Z, ONE_STEP_EACH, UNROLLABLE
 
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from gan_ablate.trick import State
-
-GAME_ADAM = "gan_ablate.adam:GameAdam"
 
 
 def _adam(optimizer: Any, **options: Any) -> Any:
