@@ -88,10 +88,11 @@ def usual_fields(model: object) -> dict[str, Any]:
     return dict(USUAL.get(str(model), {}))
 
 
-def usual_shape(dataset: object) -> dict[str, int]:
-    """Size and channels of a dataset where none are given, as recipe fields."""
-    size, channels = USUAL_SHAPES.get(str(dataset), OTHER_SHAPE)
-    return {"size": size, "channels": channels}
+def with_usual_fields(given: Mapping[str, Any], model: object) -> dict[str, Any]:
+    """Recipe fields, with dataset, size of z, size and channels as usual for the model and dataset where not given."""
+    filled = {"dataset": Recipe.dataset, **usual_fields(model), **given}
+    size, channels = USUAL_SHAPES.get(str(filled["dataset"]), OTHER_SHAPE)
+    return {"size": size, "channels": channels, **filled}
 
 
 def is_own_model(name: str) -> bool:

@@ -47,7 +47,7 @@ EVALUATION_HELP = {
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",
 }
-USUAL = ("dataset", "latent_dim")  # fields that a model may have its own numbers for
+USUAL = ("dataset", "latent_dim", "size", "channels")  # fields that the model or the dataset may say (`recipe`)
 SMALL = (
     1_000_000  # numbers in a batch's first feature maps: at 16 px, width 24, batch 32 two threads took six times one
 )
@@ -59,7 +59,7 @@ MODES = {
 
 
 def _train(args: Namespace) -> int:
-    from gan_ablate.recipe import TrickSpec, usual_fields, usual_shape
+    from gan_ablate.recipe import TrickSpec, with_usual_fields
     from gan_ablate.sources import Sources
     from gan_ablate.store.store import Store
     from gan_ablate.tricks import OWN_NETWORKS, complete, not_applicable
@@ -73,9 +73,7 @@ def _train(args: Namespace) -> int:
     arm = "+".join([*(f"{k}={v}" for k, v in own.items()), *map(str, specs)])
     if own:
         specs.insert(0, TrickSpec(OWN_NETWORKS, own))
-    usual = {name: getattr(Recipe, name) for name in USUAL} | usual_fields(args.model)
-    usual |= usual_shape(args.dataset or usual["dataset"])
-    fields: dict[str, Any] = {n: usual.get(n) if args[n] is None else args[n] for n in RECIPE_HELP}
+    fields = with_usual_fields({n: args[n] for n in RECIPE_HELP if args[n] is not None}, args.model)
     plan = {name: args[name] for name in EVALUATION_HELP}
     evaluation = Evaluation(**plan | {"extractor": extractor_for(fields["dataset"], args.extractor)})
     recipe = Recipe(tricks=tuple(specs), evaluation=evaluation, arm=arm, **fields)
@@ -178,7 +176,7 @@ def add(subcommands: Any) -> None:
         "--steps 1000 --seed 0",
     )
     for name, text in RECIPE_HELP.items():
-        default = None if name in (*USUAL, "size", "channels") else getattr(Recipe, name)
+        default = None if name in USUAL else getattr(Recipe, name)
         kind = TYPES[Recipe.__annotations__[name].removesuffix(" | None")]
         train.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=text)
     for name, text in OWN_HELP.items():

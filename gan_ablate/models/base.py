@@ -17,7 +17,7 @@ from gan_ablate.models.training import Training
 from gan_ablate.nets.layers import MEMORY
 from gan_ablate.optim import correct_for_lazy, make_capturable
 from gan_ablate.presets import dcgan, path_of
-from gan_ablate.recipe import Recipe, TrickSpec, seed_for, usual_fields, usual_shape
+from gan_ablate.recipe import Recipe, TrickSpec, seed_for, usual_fields, with_usual_fields
 from gan_ablate.step import Game
 from gan_ablate.tricks import OWN_NETWORKS, assemble
 
@@ -61,10 +61,9 @@ class GANModule(Training):
         own = {k: v if isinstance(v, str) else path_of(v, k) for k, v in given.items() if v is not None}
         tricks = [*([TrickSpec(OWN_NETWORKS, own)] if own else []), *tricks]
         model = fields.get("model", self.model)
-        usual = usual_fields(model)
-        if usual:
-            usual |= usual_shape(fields.get("dataset", usual["dataset"]))
-        data = {**usual, "model": model, "tricks": tricks, **fields}
+        if usual_fields(model):  # any other is told the shape of the images that it is to be given
+            fields = with_usual_fields(fields, model)
+        data = {"model": model, "tricks": tricks, **fields}
         if data["model"] != self.model and type(self) is not GANModule:
             name = type(self).__name__
             raise InputError(

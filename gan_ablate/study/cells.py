@@ -11,7 +11,7 @@ from gan_ablate import tricks
 from gan_ablate.errors import InputError
 from gan_ablate.layout import extractor_for
 from gan_ablate.presets import preset
-from gan_ablate.recipe import AUTO, BASE, Recipe, TrickSpec, usual_fields, usual_shape
+from gan_ablate.recipe import AUTO, BASE, Recipe, TrickSpec, with_usual_fields
 from gan_ablate.study.entries import Arm, merge
 from gan_ablate.study.factors import Level
 from gan_ablate.trick import Chain, build, effects
@@ -76,11 +76,10 @@ class Setting(NamedTuple):
     def recipe(self, arm: Arm) -> Recipe:
         """The completed recipe of an arm. Raises `InputError` for what cannot be used."""
         held = tuple(t for t in self.base_tricks if t.name != arm.without)
-        fields_ = {k: v for k, v in merge(self.fields, arm.overrides).items() if k != "tricks"}
-        fields_ = {**usual_fields(self.model), **fields_}
-        fields_ = {**usual_shape(fields_.get("dataset", Recipe.dataset)), **fields_}
+        given = {k: v for k, v in merge(self.fields, arm.overrides).items() if k != "tricks"}
+        fields_ = with_usual_fields(given, self.model)
         evaluation = fields_.get("evaluation") or {}
-        chosen = extractor_for(fields_.get("dataset"), evaluation.get("extractor", AUTO))
+        chosen = extractor_for(fields_["dataset"], evaluation.get("extractor", AUTO))
         fields_["evaluation"] = {**evaluation, "extractor": chosen}
         recipe = Recipe.from_dict({**fields_, "model": self.model, "arm": arm.label, "seed": self.seed})
         return tricks.complete(replace(recipe, tricks=(*held, *arm.tricks)))
