@@ -142,7 +142,10 @@ Reader = Callable[[Path, Cell], Run]  # `read_run`, or a `RunCache`
 
 
 class RunCache:
-    """Reads runs as `read_run` does, each again only once its cell or a file that ends it has changed."""
+    """Reads runs as `read_run` does, each again only once its cell or a file that ends it has changed.
+
+    For who asks for the same runs again and again: a sweep whose study releases them step by step, the dashboard.
+    """
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[object, Run]] = {}  # by run id

@@ -17,7 +17,7 @@ import yaml
 from gan_ablate import __version__
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import plain
-from gan_ablate.recipe import SCHEMA
+from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.study.cells import NotApplicable
 from gan_ablate.untrusted import is_tree, load_yaml, read_regular
 
@@ -57,6 +57,11 @@ class Cell:
     tuning: str = ""  # the setting that it tries, of a tuning run; empty of the runs that are judged
     own_setting: bool = False  # of a tuning run: its arm's own setting
     budget: str = ""  # `4x`: trained that often the study's steps; empty at the first budget
+
+    @classmethod
+    def of(cls, recipe: Recipe, **facts: Any) -> Cell:
+        """The cell of a recipe; facts: what the study says of it beyond the recipe."""
+        return cls(recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, **facts)
 
 
 @dataclass(frozen=True)

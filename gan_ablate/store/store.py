@@ -264,9 +264,7 @@ def _tied(recipes: Sequence[Recipe], tuning: Mapping[str, Trial]) -> list[Cell]:
 
 def _cell(recipe: Recipe, trial: Trial | None = None) -> Cell:
     setting, own = trial or ("", False)
-    return Cell(
-        recipe.run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, tuning=setting, own_setting=own
-    )  # fmt: skip
+    return Cell.of(recipe, tuning=setting, own_setting=own)
 
 
 def _found(root: Path) -> list[Cell]:

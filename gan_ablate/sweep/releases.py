@@ -8,36 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gan_ablate.errors import InputError
 from gan_ablate.findings.looks import Looked, Place, look_everywhere, mean_seconds, outcomes_of
 from gan_ablate.recipe import BASE, Recipe
-from gan_ablate.results.runs import MISSING, Run, read_run
+from gan_ablate.results.runs import MISSING, Run, RunCache
 from gan_ablate.results.study_file import NAME, Cell, read_study
 from gan_ablate.study.budgets import Budgets
 from gan_ablate.study.cells import Expansion, ties
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
-
-
-class FinishedRuns:
-    """Reads runs of a root, each that is finished once. Called with a recipe, and what its cell says beyond it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.finished: dict[str, Run] = {}  # by run id
-
-    def __call__(self, recipe: Recipe, **cell: Any) -> Run:
-        run_id = recipe.run_id
-        if run_id in self.finished:
-            return self.finished[run_id]
-        run = read_run(
-            self.root / "runs" / run_id,
-            Cell(run_id, recipe.model, recipe.dataset, recipe.arm, recipe.seed, **cell),
-        )
-        if run.outcome != MISSING:
-            self.finished[run_id] = run
-        return run
 
 
 class Releases:
@@ -45,29 +24,35 @@ class Releases:
     results alone."""
 
     def __init__(self, root: Path, expansion: Expansion, plan: SeedPlan, budgets: Budgets | None = None) -> None:
-        self.expansion, self.plan, self.budgets = expansion, plan, budgets
+        self.root, self.expansion, self.plan, self.budgets = root, expansion, plan, budgets
         tied = ties(expansion.recipes) | ties(expansion.longer)
         self._by_construction = {run_id for run_id, tie in tied.items() if tie.same_as_base}
-        self._read = FinishedRuns(root)
+        self._read = RunCache()
 
     def looks(self) -> dict[Place, Looked]:
-        """(model, dataset, budget) -> what its looks have found. Arms that are base by construction are no tests."""
-        tested = [
-            self._read(r, budget=budget) for budget, recipes in self._each().items() for r in recipes
-            if r.run_id not in self._by_construction
-        ]  # fmt: skip
-        return look_everywhere(outcomes_of(tested), self.plan, self.budgets)
+        """(model, dataset, budget) -> what its looks have found."""
+        return self._look(self._tested())
 
     def wanted(self) -> Expansion:
         """The runs that every look so far asks for, finished or not, the place first that is decided soonest.
 
         Within a place seed by seed. Only whole looks decide anything, so under a budget one place is finished first.
         """
-        found = self.looks()
-        places = sorted(found, key=lambda place: self._cost(place, found[place]))
+        tested = self._tested()
+        found, finished = self._look(tested), [run for run in tested if run.outcome != MISSING]
+        places = sorted(found, key=lambda place: self._cost(place, found[place], finished))
         asked = {p: self._asked(p, found[p]) for p in places}
         first, longer = (tuple(r for p in places if bool(p[2]) == more for r in asked[p]) for more in (False, True))
         return replace(self.expansion, recipes=first, longer=longer)
+
+    def _tested(self) -> list[Run]:
+        """The runs of all arms that looks test: those that are base by construction are no tests."""
+        cells = (Cell.of(r, budget=budget) for budget, recipes in self._each().items() for r in recipes)
+        tested = (cell for cell in cells if cell.run_id not in self._by_construction)
+        return [self._read(self.root / "runs" / cell.run_id, cell) for cell in tested]
+
+    def _look(self, tested: Sequence[Run]) -> dict[Place, Looked]:
+        return look_everywhere(outcomes_of(tested), self.plan, self.budgets)
 
     def _each(self) -> Mapping[str, Sequence[Recipe]]:
         """What each budget may train."""
@@ -80,12 +65,11 @@ class Releases:
         here = [r for r in self._each()[place[2]] if (r.model, r.dataset) == place[:2]]
         return [r for r in here if r.seed in seeds[looked.seeds.get(r.arm, least)]]
 
-    def _cost(self, place: Place, looked: Looked) -> float:
+    def _cost(self, place: Place, looked: Looked, finished: Sequence[Run]) -> float:
         """Seconds until the next look, for each arm that it may decide; 0 where they are not known."""
-        asked = self._asked(place, looked)
-        missing = [r for r in asked if r.arm in looked.seeds and r.run_id not in self._read.finished]
-        own = (run for run in self._read.finished.values() if (run.model, run.dataset, run.budget) == place)
-        return len(missing) * (mean_seconds(own) or 0.0) / max(1, len(looked.open))
+        own = {run.run_id: run for run in finished if (run.model, run.dataset, run.budget) == place}
+        missing = [r for r in self._asked(place, looked) if r.arm in looked.seeds and r.run_id not in own]
+        return len(missing) * (mean_seconds(own.values()) or 0.0) / max(1, len(looked.open))
 
 
 def refuse_other_plan(root: Path, plan: SeedPlan) -> None:

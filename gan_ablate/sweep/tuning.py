@@ -8,12 +8,12 @@ from pathlib import Path
 from gan_ablate.errors import InputError
 from gan_ablate.findings.tuning import Choice, choices, ready
 from gan_ablate.recipe import Recipe
-from gan_ablate.results.runs import Run
-from gan_ablate.results.study_file import NAME, read_study
+from gan_ablate.results.runs import Run, RunCache
+from gan_ablate.results.study_file import NAME, Cell, read_study
 from gan_ablate.study.cells import Expansion
 from gan_ablate.study.seed_plan import SeedPlan
 from gan_ablate.study.tuning import Tune, settings, tune_of
-from gan_ablate.sweep.releases import FinishedRuns, Releases
+from gan_ablate.sweep.releases import Releases
 
 
 class TunedReleases:
@@ -25,7 +25,7 @@ class TunedReleases:
         self.trials = tuple(r for r in expansion.recipes if r.run_id in expansion.tuning)
         self._as_written = tuple(r for r in expansion.recipes if r.run_id not in expansion.tuning)
         self._settings: dict[tuple[str, str, str], dict[str, Recipe]] = {}
-        self._read = FinishedRuns(root)
+        self._read = RunCache()
         self._looks: Releases | None = None
 
     def wanted(self) -> Expansion:
@@ -65,7 +65,7 @@ class TunedReleases:
 
     def _run(self, recipe: Recipe) -> Run:
         setting, own = self.expansion.tuning[recipe.run_id]
-        return self._read(recipe, tuning=setting, own_setting=own)
+        return self._read(self.root / "runs" / recipe.run_id, Cell.of(recipe, tuning=setting, own_setting=own))
 
 
 def refuse_other_tune(root: Path, tune: Tune) -> None:
