@@ -184,10 +184,10 @@ class Blueprint:
     gradient_clip: float | None = None  # greatest 2-norm of each player's gradient
     lr_schedule: Build | None = None  # (() share of training done) -> () factor of both learning rates
     beta2_schedule: Build | None = None  # (() share of training done) -> () factor of 1 - beta2 of `GameAdam`
-    latent_step: Build | None = None  # (z, z -> D's values (N,), whether differentiably) -> z, in training
+    latent_step: Build | None = None  # (z, z -> D's logits (N,), whether differentiably) -> z, in training
     sample_mode: str = "eval"  # eval | train: of G at sampling
     sample_latents: Build | None = None  # (z, noise) -> z at sampling only
-    sample_choice: Build | None = None  # (D's values (N,), their greatest, noise) -> (N,) bool: kept at sampling
+    sample_choice: Build | None = None  # (D's logits (N,), their greatest, noise) -> (N,) bool: kept at sampling
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -39,14 +39,14 @@ def truncated(z: Tensor, noise: torch.Generator, *, threshold: float) -> Tensor:
 
 
 def towards_d(
-    z: Tensor, values: Callable[[Tensor], Tensor], *, differentiably: bool, rate: float, damping: float
+    z: Tensor, logits: Callable[[Tensor], Tensor], *, differentiably: bool, rate: float, damping: float
 ) -> Tensor:
-    """z (N, D) -> z + rate * g / (damping + ||g||^2), g the gradient of D's values (N,) by z.
+    """z (N, D) -> z + rate * g / (damping + ||g||^2), g the gradient of D's logits (N,) by z.
 
     Wu et al. 2019, equation 12: one step of the natural gradient, with an approximate Fisher matrix.
     differentiably: with g's dependence on the weights.
     """
     with torch.enable_grad():
         start = z.detach().requires_grad_()
-        (g,) = torch.autograd.grad(values(start).sum(), start, create_graph=differentiably)
+        (g,) = torch.autograd.grad(logits(start).sum(), start, create_graph=differentiably)
     return z + rate * g / (damping + g.square().sum(1, keepdim=True))

@@ -14,13 +14,13 @@ from torch import Tensor
 from gan_ablate.optim import cosine
 from gan_ablate.trick import Step
 
-Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> values (N,)
+Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> logits (N,)
 
 
 def gradients(critic: Critic, x: Tensor) -> Tensor:
-    """(N, C H W) the gradient of the values' sum by each sample's pixels, itself differentiable.
+    """(N, C H W) the gradient of the logits' sum by each sample's pixels, itself differentiable.
 
-    That is each sample's own value by its own pixels, unless D mixes samples, as batch norm does.
+    That is each sample's own logit by its own pixels, unless D mixes samples, as batch norm does.
     """
     with torch.autocast(x.device.type, enabled=False):
         x = x.detach().float().requires_grad_()

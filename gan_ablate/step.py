@@ -144,7 +144,7 @@ def lazy_penalties(game: Game, z: Tensor, step: Step, states: States) -> Played:
 def _penalised(loss: Tensor, game: Game, real: Seen, fake: Seen, step: Step) -> Tensor:
     for penalty in game.blueprint.penalties:
         seen = real.whole(), fake.whole()
-        loss = loss + penalty(lambda x: game.answer(real.like(x), step).values, *seen, step)
+        loss = loss + penalty(lambda x: game.answer(real.like(x), step).mean_logits, *seen, step)
     return loss
 
 
@@ -154,12 +154,12 @@ def _latents(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
     if game.blueprint.latent_step is None:
         return z
 
-    def values(z: Tensor) -> Tensor:
+    def logits(z: Tensor) -> Tensor:
         seen = game.rules.fake(game, step.real, z, step.labels)
-        return game.answer(game.inputs(seen, step, states), step).values
+        return game.answer(game.inputs(seen, step, states), step).mean_logits
 
     with untracked(game.generator), untracked(game.discriminator):
-        return game.blueprint.latent_step(z, values, differentiably=torch.is_grad_enabled())
+        return game.blueprint.latent_step(z, logits, differentiably=torch.is_grad_enabled())
 
 
 class Ahead(nn.Module):

@@ -162,7 +162,7 @@ def test_penalties_are_on_the_mean_answer_of_an_image_and_joint_batches_are_spli
     whole = module.discriminator(pictures(6))
     first, rest = whole.split(4)
     assert torch.equal(torch.cat((first.parts, rest.parts)), whole.parts)
-    assert len(first.parts) == len(first.values) == 4
+    assert len(first.parts) == len(first.mean_logits) == 4
 
 
 @proves("multi_scale_discriminator")

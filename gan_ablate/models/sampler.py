@@ -145,12 +145,12 @@ class Sampler(lightning.LightningModule):
         while sum(map(len, kept)) < n:
             z, labels = self._prior(bp.batch_size, noise)
             images = generator(z, labels)
-            values = critic(images, labels).values.float()
-            most = torch.maximum(most, values.max())
+            logits = critic(images, labels).mean_logits.float()
+            most = torch.maximum(most, logits.max())
             drawn += len(images)
             if drawn <= BURN_IN:
                 continue
-            chosen = bp.sample_choice(values, most, noise) if drawn <= BURN_IN + TRIES * n else slice(None)
+            chosen = bp.sample_choice(logits, most, noise) if drawn <= BURN_IN + TRIES * n else slice(None)
             kept.append(self._shown(images[chosen].float()).cpu())
         return torch.cat(kept)[:n]
 

@@ -47,7 +47,7 @@ class Critique(NamedTuple):
     heads: Mapping[str, Tensor] = MappingProxyType({})  # (N, ..) of further heads, by name
 
     @property
-    def values(self) -> Tensor:
+    def mean_logits(self) -> Tensor:
         """(N,) the logits; the mean over each image's parts where D judges several."""
         return self.logits if len(self.logits) == len(self.features) else self.parts.mean(1)
 
