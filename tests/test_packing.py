@@ -56,20 +56,20 @@ def test_a_trial_in_which_a_run_dies_ends_and_is_no_trial(tmp_path: Path):
 
 
 def test_without_a_gpu_nothing_is_tried(monkeypatch: pytest.MonkeyPatch):
-    from gan_ablate.sweep.pool import Way
+    from gan_ablate.sweep.way import Way
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr("gan_ablate.sweep.pool.runs_per_gpu", lambda *_: pytest.fail("there is no GPU to try"))
+    monkeypatch.setattr("gan_ablate.sweep.way.runs_per_gpu", lambda *_: pytest.fail("there is no GPU to try"))
     with Way(per_gpu=None).open_places(TINY) as places:
         assert all(place.gpu is None for place in places)
 
 
 def test_places_follow_the_trial(monkeypatch: pytest.MonkeyPatch):
-    from gan_ablate.sweep.pool import Way
+    from gan_ablate.sweep.way import Way
 
     asked = []
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    monkeypatch.setattr("gan_ablate.sweep.pool.runs_per_gpu", lambda recipe, gpu, options: asked.append(gpu) or 3)
+    monkeypatch.setattr("gan_ablate.sweep.way.runs_per_gpu", lambda recipe, gpu, options: asked.append(gpu) or 3)
     with Way(per_gpu=None).open_places(TINY) as places:
         assert [place.gpu for place in places] == ["2", "5"] * 3
     assert asked == ["2"]

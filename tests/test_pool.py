@@ -26,9 +26,11 @@ from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.store import attempts
 from gan_ablate.store.store import Store
 from gan_ablate.study.study import Expansion, NotApplicable, Study
-from gan_ablate.sweep import pool, workers
+from gan_ablate.sweep import pool, sweeper, workers
 from gan_ablate.sweep.display import Display, Plain, TimeLeft, matrix
 from gan_ablate.sweep.run_queue import LOOKS, Job, RunQueue
+from gan_ablate.sweep.sweeper import Sweeper
+from gan_ablate.sweep.way import Way
 
 HERE = Path(__file__).parent
 STUDY = Study(name="test")
@@ -245,8 +247,8 @@ def test_a_server_that_dies_twice_is_no_failure_of_a_run(tmp_path: Path, monkeyp
 def test_forks_that_fail_are_waited_for_and_no_failure_of_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "PAUSE", 0.01)
-    monkeypatch.setattr(pool, "POLL", 0.01)
+    monkeypatch.setattr(sweeper, "PAUSE", 0.01)
+    monkeypatch.setattr(sweeper, "POLL", 0.01)
     monkeypatch.setenv("FORKS_THAT_FAIL", "5")
     assert sweep(tmp_path / "some", "failing_forks:carry_out").done == 6
     monkeypatch.setenv("FORKS_THAT_FAIL", "1000")
@@ -437,7 +439,7 @@ def test_slots_spread_over_gpus_and_cores(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert workers.threads_each(workers.slots(devices=["0", "1"], per_gpu=4)) == 2  # beside GPUs the cores are divided
     assert workers.threads_each(workers.slots(devices=["0"], workers=40)) == 1
     assert workers.threads_each(workers.slots(devices=[], workers=2)) == 1
-    assert [s.gpu for s in pool.Way(options={"accelerator": "cpu"}, workers=2).places()] == [None, None]
+    assert [s.gpu for s in Way(options={"accelerator": "cpu"}, workers=2).places()] == [None, None]
     monkeypatch.undo()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     sweep(tmp_path)
@@ -474,13 +476,13 @@ def test_in_line_until_near_the_end_then_the_longest_run_first(tmp_path: Path) -
     """So that no place stands idle for long while a look's last run ends; seed by seed until then."""
     jobs = [Job(Recipe(seed=k, steps=100 * (k + 1)), str(k)) for k in range(10)]
     places = [workers.Slot(0), workers.Slot(1)]
-    setup = pool.Way().setup(tmp_path, places, [])
-    sweep = pool._Sweep(Store(tmp_path), (), places, setup, Display(), pool.Way())
+    setup = Way().setup(tmp_path, places, [])
+    sweep = Sweeper(Store(tmp_path), (), places, setup, Display(), Way())
     sweep.queue.waiting.extend(jobs)
     sweep.estimate.add("dcgan", "base", 10.0, 100)
-    order = [job.recipe.seed for _ in jobs if (job := sweep.queue.next(sweep._allows))]
+    order = [job.recipe.seed for _ in jobs if (job := sweep.queue.next(sweep.limits.allows))]
     assert order == [0, 1, 2, 3, 9, 8, 7, 6, 5, 4]
-    assert sweep.queue.next(sweep._allows) is None
+    assert sweep.queue.next(sweep.limits.allows) is None
 
 
 def test_a_queue_gives_no_run_that_another_sweeper_has_or_finished(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from gan_ablate.store.store import Store
 from gan_ablate.study.cells import Expansion
 from gan_ablate.sweep import slurm, workers
 from gan_ablate.sweep.display import Display
-from gan_ablate.sweep.pool import Way
 from gan_ablate.sweep.slurm_job import Share
+from gan_ablate.sweep.way import Way
 
 HERE = Path(__file__).parent
 CLUSTER = HERE.parents[1] / "shared" / "slurm" / "one-machine-cluster"

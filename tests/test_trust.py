@@ -21,8 +21,9 @@ from gan_ablate.store.store import Store
 from gan_ablate.study.study import from_dict
 from gan_ablate.sweep import slurm
 from gan_ablate.sweep.display import Display
-from gan_ablate.sweep.pool import Way, sweep
+from gan_ablate.sweep.pool import sweep
 from gan_ablate.sweep.slurm_job import Share
+from gan_ablate.sweep.way import Way
 from gan_ablate.trick import build
 
 MODULE = """

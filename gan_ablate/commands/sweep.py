@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gan_ablate.study.cells import Expansion
     from gan_ablate.study.seed_plan import SeedPlan
     from gan_ablate.study.study import Study
-    from gan_ablate.sweep.pool import Way
+    from gan_ablate.sweep.way import Way
 
 EXECUTORS = ("local", "slurm")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -158,7 +158,7 @@ def check_way(args: Namespace) -> None:
 
 def read_way(args: Namespace, group: str, time_limit: float | None = None) -> Way:
     """How runs are carried out on this machine, from the options. group: their W&B project. Raises `InputError`."""
-    from gan_ablate.sweep.pool import Way
+    from gan_ablate.sweep.way import Way
 
     return Way(
         workers=args.workers or None,

@@ -55,7 +55,8 @@ def _export(args: Namespace) -> int:
 def _trial(args: Namespace) -> int:
     from gan_ablate.study.study import expand, load_study, select_runs
     from gan_ablate.sweep import wandb_sweep
-    from gan_ablate.sweep.pool import prepare, sweep
+    from gan_ablate.sweep.pool import sweep
+    from gan_ablate.sweep.prepare import prepare
 
     options = run_options(args, wandb="online")
     cell = wandb_sweep.read_trial(args.cell)

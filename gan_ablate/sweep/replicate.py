@@ -11,7 +11,8 @@ from gan_ablate.results.frames import Results
 from gan_ablate.results.study_file import NAME, read_study
 from gan_ablate.study.entries import MOST_SEEDS
 from gan_ablate.study.study import Expansion, Study, check_name
-from gan_ablate.sweep.pool import Summary, sweep
+from gan_ablate.sweep.pool import sweep
+from gan_ablate.sweep.summary import Summary
 
 BASE_SHARE = 2  # seeds of base for each of an arm: its error is in every ratio (docs/verdicts.md)
 DECIDED = "decided"  # key of the source: the verdicts that are put to the test

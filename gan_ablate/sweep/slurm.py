@@ -28,9 +28,12 @@ from gan_ablate.sources import Sources
 from gan_ablate.store.store import Store, seconds_of
 from gan_ablate.study.study import Expansion, Study, expand
 from gan_ablate.sweep.display import Display, Progress, TimeLeft, choose, run_line
-from gan_ablate.sweep.pool import Summary, Way, catching, prepare, releases_of
+from gan_ablate.sweep.prepare import prepare, releases_of
 from gan_ablate.sweep.server import facts_of
+from gan_ablate.sweep.signals import catching
 from gan_ablate.sweep.slurm_job import ASK, FOLDER, Share, refusal_file
+from gan_ablate.sweep.summary import Summary
+from gan_ablate.sweep.way import Way
 from gan_ablate.untrusted import read_regular
 
 MAX_ARRAY = 1000  # tasks of one array; Slurm's own default limit is 1001

@@ -18,7 +18,9 @@ from gan_ablate.errors import InputError, in_one_line
 from gan_ablate.publishing import publish, to_json
 from gan_ablate.recipe import Recipe
 from gan_ablate.sweep.display import Plain
-from gan_ablate.sweep.pool import STOP_SIGNALS, Way, carry_out_share
+from gan_ablate.sweep.pool import carry_out_share
+from gan_ablate.sweep.signals import STOP_SIGNALS
+from gan_ablate.sweep.way import Way
 from gan_ablate.trust import trust
 
 WARNING = signal.SIGUSR2  # what submitit has Slurm send ahead of the time limit, and on preemption where it can
