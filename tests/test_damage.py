@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import random
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 from PIL import Image
 
+from benchmarks import damage
 from gan_ablate.evaluate.extractors import CustomExtractor
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out as run
@@ -21,19 +20,6 @@ from gan_ablate.run.checkpoints import DamagedCheckpoint, read_sealed, write_sea
 from gan_ablate.run.log import START, RunLog
 from gan_ablate.sources import Sources, identity
 from gan_ablate.store.merge import differing
-
-
-def load() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "damage.py"
-    spec = importlib.util.spec_from_file_location("damage", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-damage = load()
 
 
 def test_a_damaged_foreign_or_orphaned_checkpoint_leads_to_the_undisturbed_result(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def images(size=16, channels=3, n=64):
     return ImageSet.of(pixels.to(torch.uint8), torch.arange(n) % 4, tuple("abcd"), "noise")
 
 
-def fit(module, data=None, **options):
+def fit(module, data=None, ckpt_path=None, **options):
     bp = module.blueprint
     data = data or images(bp.size, bp.channels)
     trainer = lightning.Trainer(
@@ -34,8 +34,23 @@ def fit(module, data=None, **options):
         enable_model_summary=False,
         **{"max_epochs": 1000, **options},
     )
-    trainer.fit(module, GANDataModule(data, batch_size=bp.batch_size, seed=module.recipe.seed))
+    data = GANDataModule(data, batch_size=bp.batch_size, seed=module.recipe.seed)
+    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True if ckpt_path else None)
     return module, trainer
+
+
+def unbroken_and_resumed(build, at, tmp_path):
+    """A run's end, and that of one that goes on in another module from its checkpoint after `at` D steps."""
+    path = tmp_path / "c.ckpt"
+
+    class Save(lightning.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            if pl_module.d_steps == at:
+                trainer.save_checkpoint(path)
+
+    unbroken = weights(fit(build(), callbacks=[Save()])[0])
+    torch.manual_seed(99)
+    return unbroken, weights(fit(build(), ckpt_path=path)[0])
 
 
 def small(cls, **fields):
@@ -198,23 +213,10 @@ EVERYTHING = [
 def test_resumed_equals_unbroken_bit_for_bit(cls, at, tmp_path):
     tricks = [t for t in EVERYTHING if cls is not WGANGP or t != "soft_labels"]
 
-    class Save(lightning.Callback):
-        def on_train_batch_end(self, trainer, pl_module, *_):
-            if pl_module.d_steps == at:
-                trainer.save_checkpoint(tmp_path / "c.ckpt")
-
     build = lambda: small(cls, steps=8 if cls is not WGANGP else 3, tricks=tricks, batch_size=24)  # noqa: E731
-    unbroken = weights(fit(build(), callbacks=[Save()])[0])
-    torch.manual_seed(99)
-    resumed = build()
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1000, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
-    data = GANDataModule(images(), batch_size=24, seed=0)
-    trainer.fit(resumed, data, ckpt_path=tmp_path / "c.ckpt", weights_only=True)
-    assert all(torch.equal(v, unbroken[k]) for k, v in weights(resumed).items())
-    assert unbroken.keys() == resumed.state_dict().keys()
+    unbroken, resumed = unbroken_and_resumed(build, at, tmp_path)
+    assert all(torch.equal(v, unbroken[k]) for k, v in resumed.items())
+    assert unbroken.keys() == resumed.keys()
 
 
 def test_averaged_weights_come_with_their_own_batch_statistics():

@@ -373,7 +373,8 @@ def test_load_extractor_gives_stacks_the_classifier_of_their_digits(monkeypatch)
     data = torchvision_sets.stack(numbered_digits(), 1000, seed=0)
     asked = []
     monkeypatch.setattr(
-        "gan_ablate.evaluate.known_modes.classifier_for", lambda digits, device, kept_only: asked.append(digits) or Reads()
+        "gan_ablate.evaluate.known_modes.classifier_for",
+        lambda digits, device, kept_only: asked.append(digits) or Reads(),
     )
     extractor = load_extractor("classifier", dataset=data)
     assert asked == [data.drawn_from]

@@ -7,7 +7,6 @@ from dataclasses import fields
 from functools import lru_cache
 from types import SimpleNamespace
 
-import lightning
 import pytest
 import test_tricks_losses
 import test_tricks_modern_losses
@@ -15,11 +14,11 @@ import test_tricks_modern_nets
 import test_tricks_nets
 import test_tricks_updates
 import torch
-from test_models import fit, images, small, weights
+from test_models import fit, small, unbroken_and_resumed
 from torch._subclasses.fake_tensor import FakeTensorMode
 from trick_tools import PROVED, step, trick
 
-from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule, trust
+from gan_ablate import DCGAN, NSGAN, WGANGP, trust
 from gan_ablate.errors import InputError
 from gan_ablate.models.base import STREAMS, GANModule
 from gan_ablate.nets import Critique
@@ -191,23 +190,8 @@ def test_trains_finite_and_changes_the_outcome(model, name, channels, precision)
 @named()
 def test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(model, name, tmp_path):
     rounds = preset(Recipe(model=model)).n_critic
-
-    class Save(lightning.Callback):
-        def on_train_batch_end(self, trainer, pl_module, *_):
-            if pl_module.d_steps == rounds + (model == "wgan_gp"):
-                trainer.save_checkpoint(tmp_path / "c.ckpt")
-
     build_ = lambda: small(CLASSES[model], tricks=[name], batch_size=24)  # noqa: E731
-    unbroken = weights(fit(build_(), callbacks=[Save()])[0])
-    torch.manual_seed(99)
-    resumed = build_()
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1000, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
-    data = GANDataModule(images(), batch_size=resumed.blueprint.batch_size, seed=0)
-    trainer.fit(resumed, data, ckpt_path=tmp_path / "c.ckpt", weights_only=True)
-    ours = weights(resumed)
+    unbroken, ours = unbroken_and_resumed(build_, rounds + (model == "wgan_gp"), tmp_path)
     assert unbroken.keys() == ours.keys()
     assert [k for k, v in ours.items() if not torch.equal(v, unbroken[k])] == []
 

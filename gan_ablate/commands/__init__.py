@@ -102,6 +102,12 @@ def add_trust(command: ArgumentParser, where: str) -> None:
     )  # fmt: skip
 
 
+def add_study(command: ArgumentParser, root: str) -> None:
+    """The study of a command, and `--root`, which `root` explains."""
+    command.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
+    command.add_argument("--root", default="", help=f"{root} (default: runs/<name of the study>)")
+
+
 def add_files(command: ArgumentParser) -> None:
     """Options for the places of files that do not come with the suite."""
     command.add_argument("--data-root", type=str, default=None, help="where torchvision's dataset files lie")

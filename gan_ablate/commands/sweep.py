@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from gan_ablate.commands import add_run_options, add_trust, command, run_options, say
+from gan_ablate.commands import add_run_options, add_study, add_trust, command, run_options, say
 from gan_ablate.errors import InputError, unknown
 from gan_ablate.recipe import BASE
 from gan_ablate.study.budgets import at
@@ -256,8 +256,7 @@ def add(subcommands: Any) -> None:
         "Train every cell of a study that is not done yet.",
         "gan-ablate sweep sweeps/smoke.yaml --root runs/smoke",
     )
-    sweep.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
-    sweep.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
+    add_study(sweep, "where its runs are kept")
     add_way_options(sweep)
     sweep.add_argument(
         "--time-limit", default="", help="of one try of a run: 90s, 30m, 2h; tried twice, then recorded as crashed"

@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from gan_ablate.commands import (
     RUN_OPTIONS,
     add_run_options,
+    add_study,
     add_trust,
     command,
     read_artifacts,
@@ -127,8 +128,7 @@ def add(subcommands: Any) -> None:
         "Write a study as a W&B sweep.",
         "gan-ablate export-wandb sweeps/smoke.yaml && wandb sweep sweeps/wandb/smoke.yaml",
     )
-    export.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
-    export.add_argument("--root", default="", help="where agents keep the runs (default: runs/<name of the study>)")
+    add_study(export, "where agents keep the runs")
     export.add_argument("--out", default="", help="the file to write (default: sweeps/wandb/<file of the study>)")
     add_run_options(export, logger="none", wandb="online")
     add_trust(export, "the study")
@@ -139,9 +139,8 @@ def add(subcommands: Any) -> None:
         "Train one cell of a study: what a W&B agent runs.",
         'gan-ablate trial sweeps/smoke.yaml \'{"cell": {"run": "dcgan/base", "seed": 0}}\'',
     )
-    trial.add_argument("study", help="a YAML file, or the name of a shipped study, as smoke (sweeps/)")
+    add_study(trial, "where its runs are kept")
     trial.add_argument("cell", help="the agent's parameters as JSON")
-    trial.add_argument("--root", default="", help="where its runs are kept (default: runs/<name of the study>)")
     trial.add_argument("--threads", type=int, default=1, help="CPU threads, as many as in other sweeps of the root")
     trial.add_argument("--retry-crashed", action="store_true", help="train it again if it is recorded as crashed")
     add_run_options(trial, logger="none", wandb="online")

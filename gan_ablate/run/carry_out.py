@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import lightning
 import torch
 
 from gan_ablate.data import NAMES, ImageSet, load
@@ -25,8 +24,9 @@ from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
 from gan_ablate.models import GANModule, module_class
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
-from gan_ablate.run.log import RunLog, StepBar, quiet_lightning
+from gan_ablate.run.log import RunLog, StepBar
 from gan_ablate.run.loggers import conclude, outside_loggers
+from gan_ablate.run.trainer import quiet_lightning, run_trainer
 from gan_ablate.sources import identity
 from gan_ablate.store.attempts import cpu, versions
 
@@ -157,16 +157,11 @@ def _train(run: _Run, progress: bool) -> float:
     """Train from the newest checkpoint, if there is one; returns the seconds that it took."""
     checkpoint = run.checkpoints.latest()
     bars = [StepBar(run.evaluation.beside)] if progress else []
-    trainer = lightning.Trainer(
-        accelerator="gpu" if run.device.type == "cuda" else "cpu",
-        devices=1,
-        max_epochs=1,
+    trainer = run_trainer(
+        run.device.type,
         logger=[run.log, *run.loggers],
         callbacks=[Untrained(run.evaluation), run.evaluation, run.checkpoints, *bars],
         plugins=[SealedCheckpoints()],
-        limit_val_batches=0,  # its evaluations come at the G steps of its plan
-        enable_checkpointing=False,
-        enable_model_summary=False,
         enable_progress_bar=progress,
         default_root_dir=run.folder,
     )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -141,10 +139,3 @@ class StepBar(RichProgressBar):
 
     def _show(self, share: float) -> None:
         self._update(self._beside_id, round(100 * share), visible=share < 1, hard=True)
-
-
-def quiet_lightning() -> None:
-    """From now on Lightning shows only errors: no devices, tips, hints or deprecations."""
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning.*")

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from PIL import Image
 from torch import Tensor
@@ -32,7 +31,7 @@ from gan_ablate.layout import list_entries
 from gan_ablate.models import GANModule, module_class
 from gan_ablate.models.networks import gradient_norm
 from gan_ablate.recipe import Recipe, seed_for
-from gan_ablate.run.log import quiet_lightning
+from gan_ablate.run.trainer import quiet_lightning, run_trainer
 
 D_STEPS = 500  # Arjovsky & Bottou 2017, figure 2, train D for up to 4,000 steps on 64 px; D's loss here is flat before
 SAMPLES = 2048  # generated images where the caller names no number
@@ -272,16 +271,7 @@ def gradient_at_optimum(module: GANModule, images: ImageSet, d_steps: int = D_ST
     )
     trained.d_steps, trained.diverged_at, trained.limit = 0, 0, trained.g_steps + 1
     quiet_lightning()
-    trainer = lightning.Trainer(
-        accelerator="gpu" if module.device.type == "cuda" else "cpu",
-        devices=1,
-        max_epochs=1,
-        logger=False,
-        limit_val_batches=0,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-    )
+    trainer = run_trainer(module.device.type)
     seed = seed_for(module.recipe.seed, "optimum")
     trainer.fit(trained, GANDataModule(images, batch_size=trained.blueprint.batch_size, seed=seed, batches=d_steps))
     found = float(gradient_norm(trained.generator))  # of the one G step, the last thing that happened

@@ -25,7 +25,7 @@ from gan_ablate.data import ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.models import module_class
 from gan_ablate.recipe import Recipe
-from gan_ablate.run.log import quiet_lightning
+from gan_ablate.run.trainer import quiet_lightning, run_trainer
 from gan_ablate.trust import trust
 
 WARM = 20  # G steps before the clock starts
@@ -115,17 +115,7 @@ def _run(  # noqa: PLR0917
         clock = Clock(seconds, together)
         module = module_class(recipe.model).from_recipe(replace(recipe, steps=STEPS, classes=len(images.classes)))
         module.step = step
-        trainer = lightning.Trainer(
-            accelerator="gpu" if device == "cuda" else "cpu",
-            devices=1,
-            max_epochs=1,
-            logger=False,
-            callbacks=[clock],
-            limit_val_batches=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        trainer = run_trainer(device, callbacks=[clock])
         batch = module.blueprint.batch_size
         trainer.fit(module, GANDataModule(images, batch_size=batch, seed=recipe.seed, batches=module.blueprint.d_steps))
         told.put((clock.rate, clock.used))
