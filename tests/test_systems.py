@@ -33,8 +33,9 @@ from gan_ablate.recipe import USUAL, Recipe, TrickSpec
 from gan_ablate.run.measure import checkpoint
 from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.study.study import expand, from_dict
-from gan_ablate.trick import build, unmet
+from gan_ablate.trick import build
 from gan_ablate.tricks import not_applicable, trick_names
+from gan_ablate.tricks.combining import unmet
 
 SYSTEMS = ("infogan", "bigan", "aae", "lapgan")
 DOCS = Path(__file__).parents[1] / "docs" / "systems.md"

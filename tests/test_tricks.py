@@ -24,8 +24,9 @@ from gan_ablate.models.base import STREAMS, GANModule
 from gan_ablate.nets import Critique
 from gan_ablate.presets import preset
 from gan_ablate.recipe import CATALOGUED, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, effects
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models
 from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
+from gan_ablate.tricks.combining import combine, effects
 
 CLASSES = {"dcgan": DCGAN, "nsgan": NSGAN, "wgan_gp": WGANGP}
 # in three steps of eight images a trick must already act

@@ -14,7 +14,8 @@ from gan_ablate.presets import preset
 from gan_ablate.recipe import AUTO, BASE, Recipe, TrickSpec, with_usual_fields
 from gan_ablate.study.entries import Arm, merge
 from gan_ablate.study.factors import Level
-from gan_ablate.trick import Chain, build, effects
+from gan_ablate.trick import Chain, build
+from gan_ablate.tricks.combining import effects
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
 from gan_ablate.presets import preset
 from gan_ablate.recipe import CATALOGUED, Recipe
-from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, combine, spec_of, unmet
+from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models, spec_of
 from gan_ablate.tricks import (
     architecture,
     augmentation,
@@ -33,6 +33,7 @@ from gan_ablate.tricks import (
     self_supervision,
     updates,
 )
+from gan_ablate.tricks.combining import combine, unmet
 from gan_ablate.tricks.own import OWN_NETWORKS
 
 __all__ = [

@@ -9,7 +9,8 @@ from typing import Any
 from gan_ablate.blueprint import STEP_HOOKS, Blueprint, diff
 from gan_ablate.presets import preset
 from gan_ablate.recipe import CATALOGUED, MODELS, Recipe, TrickSpec
-from gan_ablate.trick import REGISTRY, Trick, build, catalogue_models, parameters_of, unmet
+from gan_ablate.trick import REGISTRY, Trick, build, catalogue_models, parameters_of
+from gan_ablate.tricks.combining import unmet
 
 
 def _edited(trick: Trick, model: str) -> tuple[Blueprint, Blueprint]:
