@@ -15,9 +15,8 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,82 +24,15 @@ from torch.nn import functional as F
 
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
+from gan_ablate.evaluate.published import FOUNDATIONS, Foundation, Shape, Variant
 from gan_ablate.evaluate.weights_file import read_weights
 
 
-class Shape(NamedTuple):
-    """What tells published transformers apart."""
-
-    width: int
-    blocks: int
-    tokens: int  # positions that there is an embedding of, the class token's included
-
-
-class Variant(NamedTuple):
-    """One network."""
-
-    name: str  # as its authors call it
-    model: str  # as timm calls it
-    options: Mapping[str, int]  # of timm's network
-
-
-@dataclass(frozen=True)
-class Foundation:
-    """A published family of networks, with what its figures' paper does to images."""
-
-    name: str
-    variable: str  # environment variable that may hold the file's path
-    published: Mapping[str, str]  # the authors' files, the paper's first: name -> SHA-256
-    variants: Mapping[Shape, Variant]
-    side: int  # pixels that the network sees
-    mean: tuple[float, float, float]  # of pixels in [0, 1]
-    std: tuple[float, float, float]
-    batch_size: int
-    real_images: int
-    unit: bool = False  # whether features are brought to length 1
-    cmmd: bool = False
-
-
-GRID = 37  # patches a side that DINOv2 was trained on: 518 px
 OFFSET = 0.1  # what DINOv2's code adds to the new side before it resizes the embedding of positions
-DINOV2 = Foundation(
-    name="DINOv2",
-    variable="GAN_ABLATE_DINOV2",
-    published={
-        "dinov2_vitl14_pretrain.pth": "d5383ea8f4877b2472eb973e0fd72d557c7da5d3611bd527ceeb1d7162cbf428",
-        "dinov2_vitb14_pretrain.pth": "0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
-        "dinov2_vits14_pretrain.pth": "b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
-    },
-    variants={  # those of dgm-eval's `--arch`; its default is L
-        Shape(1024, 24, GRID**2 + 1): Variant("ViT-L/14", "vit_large_patch14_dinov2", {"num_classes": 0}),
-        Shape(768, 12, GRID**2 + 1): Variant("ViT-B/14", "vit_base_patch14_dinov2", {"num_classes": 0}),
-        Shape(384, 12, GRID**2 + 1): Variant("ViT-S/14", "vit_small_patch14_dinov2", {"num_classes": 0}),
-        Shape(1536, 40, GRID**2 + 1): Variant("ViT-g/14", "vit_giant_patch14_dinov2", {"num_classes": 0}),
-    },
-    side=224,
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    batch_size=64,
-    real_images=50_000,
-)
-CLIP = Foundation(
-    name="CLIP",
-    variable="GAN_ABLATE_CLIP",
-    published={"ViT-L-14-336px.pt": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"},
-    variants={Shape(1024, 24, 577): Variant("ViT-L/14", "vit_large_patch14_clip_quickgelu_336", {"num_classes": 768})},
-    side=336,
-    mean=(0.48145466, 0.4578275, 0.40821073),
-    std=(0.26862954, 0.26130258, 0.27577711),
-    batch_size=32,
-    real_images=30_000,
-    unit=True,
-    cmmd=True,
-)
 LAYOUTS = {  # the embedding of positions -> the name of a block's tensors; DINOv2's are timm's
     "pos_embed": r"blocks\.(\d+)\.",
     "visual.positional_embedding": r"visual\.transformer\.resblocks\.(\d+)\.",
 }
-FOUNDATIONS = {"dinov2": DINOV2, "clip": CLIP}
 
 
 class FoundationExtractor(Extractor):
@@ -122,12 +54,12 @@ class FoundationExtractor(Extractor):
         variant, shape = _variant(plan, weights.tensors, path)
         with torch.device("meta"):  # no initial weights are drawn: those of the file take their place
             network = timm.create_model(variant.model, pretrained=False, img_size=plan.side, **variant.options)
-        state = _renamed(weights.tensors, network)
-        self.digest = digest_of(state)  # of the tensors, not the file: other libraries keep the same ones
-        state["pos_embed"] = positions_at(state["pos_embed"], network.patch_embed.grid_size[0])
         try:
+            state = _renamed(weights.tensors, network)
+            self.digest = digest_of(state)  # of the tensors, not the file: other libraries keep the same ones
+            state["pos_embed"] = positions_at(state["pos_embed"], network.patch_embed.grid_size[0])
             network.load_state_dict(state, assign=True)
-        except RuntimeError as error:
+        except (KeyError, RuntimeError) as error:
             what = f"tensors of another network than {plan.name} {variant.name} without registers"
             raise _other(plan, path, what) from error
         self.name = f"{plan.name} {variant.name} at {plan.side} px by PIL bicubic"
@@ -137,7 +69,7 @@ class FoundationExtractor(Extractor):
         self.register_buffer("mean", torch.tensor(plan.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(plan.std).view(3, 1, 1))
         if not weights.published:
-            self.note = f"weights from {Path(path).name}, none of the files that the authors of {plan.name} published"
+            self.note = f"weights from {Path(path).name}, whose SHA-256 is none of the known files of {plan.name}"
         self.freeze()
 
     def forward(self, images: Tensor) -> Features:
@@ -175,6 +107,7 @@ def pil_bicubic(images: Tensor, side: int) -> Tensor:
     """uint8 (N, C, H, W) -> float64 (N, C, side, side) of whole numbers: what `PIL.Image.resize` makes of 8-bit images.
 
     PIL resizes rows, then columns, and rounds to 8 bits after each of the two; it widens the kernel where it shrinks.
+    Of images that are taller than wide PIL 13 resizes the columns first, which is not done here: ours are square.
     """
     x = images.double()
     for size in ((x.shape[2], side), (side, side)):
