@@ -27,7 +27,6 @@ from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 from gan_ablate.evaluate.published import FOUNDATIONS, Foundation, Shape, Variant
 from gan_ablate.evaluate.weights_file import read_weights
 
-
 OFFSET = 0.1  # what DINOv2's code adds to the new side before it resizes the embedding of positions
 LAYOUTS = {  # the embedding of positions -> the name of a block's tensors; DINOv2's are timm's
     "pos_embed": r"blocks\.(\d+)\.",

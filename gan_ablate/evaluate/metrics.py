@@ -82,9 +82,15 @@ def evaluate_images(
         with exact(extractor.device):
             random = RandomCNN(images.shape[1], real.random_cnn, dims=images.ndim - 2).to(extractor.device)(images)
     features = extract(extractor, images)
-    subsets = extractor.kid_subsets
-    shared = {"only": only, "random": random, "neighbours": neighbours, "cmmd": extractor.cmmd}
-    result = evaluate_features(features, real, kid_subsets=subsets, **shared)
+    result = evaluate_features(
+        features,
+        real,
+        kid_subsets=extractor.kid_subsets,
+        only=only,
+        random=random,
+        neighbours=neighbours,
+        cmmd=extractor.cmmd,
+    )
     if result.get("modes") is not None and extractor.own_modes:
         result["high_quality"] = extractor.high_quality(images)
     return result

@@ -1,4 +1,4 @@
-"""Published vision transformers that images are measured by, and what the papers of their figures do to images. No torch.
+"""Published vision transformers that images are measured by, and what their figures' papers do to images. No torch.
 
 Stein et al. 2023 (dgm-eval) for DINOv2 (Oquab et al. 2023); Jayasumana et al. 2023 (google-research/cmmd) for CLIP
 (Radford et al. 2021). CLIP's SHA-256 is part of the address that OpenAI publishes the file at. Meta publishes none:
