@@ -296,10 +296,16 @@ def test_without_weights_or_timm_a_command_ends_with_one_line(capsys, tmp_path, 
 
     assert "give dinov2_vitl14_pretrain.pth by --weights FILE or $GAN_ABLATE_DINOV2" in refused()
     monkeypatch.setitem(sys.modules, "timm", None)
-    assert "needs timm, which is not installed: pip install 'gan_ablate[foundation]'" in refused(
+    assert "needs timm 1.0.31 or newer, which is not installed: pip install 'gan_ablate[foundation]'" in refused(
         "--weights", str(dinov2_file)
     )
     assert not (tmp_path / "r" / "study.yaml").exists()
+
+
+def test_an_older_timm_is_refused(dinov2_file, monkeypatch):
+    monkeypatch.setattr(pytest.importorskip("timm"), "__version__", "1.0.20")
+    with pytest.raises(InputError, match=r"extractor dinov2: needs timm 1\.0\.31 or newer, not 1\.0\.20: pip install"):
+        foundation.foundation_for("dinov2", dinov2_file)
 
 
 def test_recipes_know_them_and_points_and_volumes_refuse_them():

@@ -27,6 +27,7 @@ from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 from gan_ablate.evaluate.published import FOUNDATIONS, Foundation, Shape, Variant
 from gan_ablate.evaluate.weights_file import read_weights
 
+OLDEST = (1, 0, 31)  # timm that makes a network without memory for initial weights; 1.0.20 could not
 OFFSET = 0.1  # what DINOv2's code adds to the new side before it resizes the embedding of positions
 LAYOUTS = {  # the embedding of positions -> the name of a block's tensors; DINOv2's are timm's
     "pos_embed": r"blocks\.(\d+)\.",
@@ -162,7 +163,11 @@ def _other(plan: Foundation, path: str | Path, what: str) -> InputError:
 def _timm(plan: Foundation) -> Any:
     try:
         import timm
-    except ImportError as error:
-        needed = "needs timm, which is not installed: pip install 'gan_ablate[foundation]'"
-        raise InputError(f"extractor {plan.name.lower()}: {needed}") from error
-    return timm
+    except ImportError:
+        found = "which is not installed"
+    else:
+        if tuple(map(int, timm.__version__.split(".")[:3])) >= OLDEST:
+            return timm
+        found = f"not {timm.__version__}"
+    needed = f"needs timm {'.'.join(map(str, OLDEST))} or newer, {found}"
+    raise InputError(f"extractor {plan.name.lower()}: {needed}: pip install 'gan_ablate[foundation]'")
