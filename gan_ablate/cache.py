@@ -21,6 +21,10 @@ from gan_ablate.untrusted import exclusive
 T = TypeVar("T")
 
 
+class NotKept(LookupError):
+    """What was looked for is not in the cache, and may not be made now."""
+
+
 def cache_folder(kind: str) -> Path:
     """`kind` ("statistics", "classifiers") under $GAN_ABLATE_CACHE, else ~/.cache/gan_ablate; made if missing.
 
@@ -68,11 +72,11 @@ def read_or_make(
     *,
     suffix: str,
     read: Callable[[IO[bytes]], T | None],
-    make: Callable[[], T],
+    make: Callable[[], T] | None,
     write: Callable[[T, IO[bytes]], object],
 ) -> T:
     """What is kept for `key` in `cache_folder(kind)`; where it is missing, does not verify, or `read` finds it damaged
-    (None), `make` it once among all workers.
+    (None), `make` it once among all workers; without `make`, `NotKept` is raised.
 
     key: everything that the result depends on. The file's name is its hash, and the file holds it whole.
     Those who wait for the lock read what its holder wrote.
@@ -86,6 +90,8 @@ def read_or_make(
     found = known()
     if found is not None:
         return found
+    if make is None:
+        raise NotKept(path)
     with locked(path):
         found = known()
         if found is not None:

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gan_ablate.tricks  # noqa: F401 - the store does so late: here once, before hundreds of forks
@@ -175,7 +176,9 @@ def keeper_of(root: Path) -> Any:
     from gan_ablate.run.log import RunLog
 
     root.mkdir(exist_ok=True)
-    return Checkpoints(root / "checkpoints", 10, lambda: False, {"run_id": "x"}, RunLog(root / "metrics.jsonl"))
+    evaluation: Any = SimpleNamespace(ready=True, catch_up=lambda: None, settings=lambda: {"extractor": "x"})
+    log = RunLog(root / "metrics.jsonl")
+    return Checkpoints(root / "checkpoints", 10, lambda: False, {"run_id": "x"}, evaluation, log)
 
 
 class Writer:

@@ -134,7 +134,7 @@ def test_labels_and_settings_name_the_space_and_the_rule():
     assert "distance" in found.settings()["modes_by"]
     ring = load("ring", size=1, channels=2)
     points = EvaluationCallback(plan, 4, ring, load_extractor("classifier", dataset=ring)).settings()
-    assert (points["prdc_space"], points["modes_by"]) == ("ring points", "one sample over 0.9")
+    assert (points["prdc_space"], points["modes_by"]) == ("ring points and modes", "one sample over 0.9")
 
 
 def test_each_failure_has_one_word():

@@ -19,6 +19,7 @@ from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Features, load_extractor, samples
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.evaluate.extractors import Extractor, extract
+from gan_ablate.evaluate.frechet import frechet_distance, moments
 from gan_ablate.evaluate.known_modes import StackedExtractor, stacked_logits
 from gan_ablate.evaluate.metrics import evaluate_images
 from gan_ablate.evaluate.modes import mode_coverage
@@ -146,7 +147,7 @@ def test_a_perfect_generator_has_nearly_all_its_samples_on_all_the_modes(name):
     """The golden: 1 - exp(-4.5) of high quality, not all of them; every mode; no divergence beyond chance."""
     real, fake = toy_set(name), toy_set(name, split="test")
     extractor = load_extractor("classifier", dataset=real)
-    assert extractor.name == f"{name} points"
+    assert extractor.name == f"{name} points and modes"
     share = extractor.high_quality(fake.images)
     assert share == pytest.approx(PERFECT, abs=4 * math.sqrt(PERFECT * (1 - PERFECT) / len(fake)))
     metrics = evaluate_images(fake.images[:2500], extractor, real_statistics(real, extractor))
@@ -173,7 +174,8 @@ def test_the_edge_of_high_quality_is_at_three_standard_deviations(name):
         counts = torch.ones(len(centres))
         assert mode_coverage(found.logits, counts)[0] == share * len(centres)
         assert mode_coverage(found.logits, counts)[1] == pytest.approx(0, abs=1e-12)
-        assert torch.allclose(found.features.double(), toy.points(images.double()), atol=1e-6)
+        assert torch.allclose(found.features[:, :2].double(), toy.points(images.double()), atol=1e-6)
+        assert found.features[:, 2:].diagonal().numpy() == pytest.approx(math.exp(-0.5 * (far / 3) ** 2), abs=1e-3)
 
 
 def test_modes_and_divergence_of_a_collapsed_generator():
@@ -184,7 +186,9 @@ def test_modes_and_divergence_of_a_collapsed_generator():
     metrics = evaluate_images(half, extractor, statistics)
     assert metrics["modes"] == 4
     assert metrics["mode_kl"] == pytest.approx(math.log(2))
-    assert metrics["fid"] < 1e-4  # every other mode: the same mean and covariance, which is why FID is not enough here
+    # every other mode: the mean and covariance of points are the same, those of how near they are to each mode are not
+    assert frechet_distance(half.flatten(1), moments(real.images.flatten(1))) < 1e-4
+    assert metrics["fid"] > 0.3
     between = toy.images(torch.tensor(toy.centres).roll(1, 0) / 2 + torch.tensor(toy.centres) / 2).repeat(50, 1, 1, 1)
     assert evaluate_images(between, extractor, statistics)["modes"] == 0
     assert extractor.high_quality(between) == 0
@@ -194,7 +198,7 @@ def test_the_extractor_of_points_takes_points_only():
     extractor = load_extractor("classifier", dataset=toy_set("ring"))
     with pytest.raises(TypeError, match="float32"):
         extract(extractor, torch.zeros(2, 2, 1, 1, dtype=torch.uint8))
-    with pytest.raises(InputError, match="ring points: expected points 2 x 1 x 1, got 3 x 1 x 1"):
+    with pytest.raises(InputError, match="ring points and modes: expected points 2 x 1 x 1, got 3 x 1 x 1"):
         extract(extractor, torch.zeros(2, 3, 1, 1))
     with pytest.raises(InputError, match="points, not images"):
         load_extractor("package:extractor", dataset=toy_set("grid"))
@@ -221,7 +225,7 @@ def test_evaluation_of_points_measures_floats_and_draws_them(tmp_path):
     point = run.evaluate(Perfect())
     assert point["modes"] == 8
     assert point["high_quality"] > 0.96
-    assert run.labels()["high_quality"] == "high-quality share@300 (ring points)"
+    assert run.labels()["high_quality"] == "high-quality share@300 (ring points and modes)"
     picture = np.asarray(Image.open(tmp_path / "samples" / "final.png"))
     side = samples.SIDE
     assert picture.shape == (2 * side, side, 3)  # generated ones above, real ones below
@@ -272,7 +276,7 @@ def test_training_on_the_ring_from_the_command_line_and_sampling_from_it(tmp_pat
     root = tmp_path / "r"
     arguments = "train --dataset ring --steps 40 --width 4 --samples 250 --points 2 --precision fp32 --trick r1".split()
     assert main([*arguments, "--accelerator", "cpu", "--logger", "none", "--threads", "1", "--root", str(root)]) == 0
-    assert "high-quality share@250 (ring points)" in capsys.readouterr().out
+    assert "high-quality share@250 (ring points and modes)" in capsys.readouterr().out
     (folder,) = (root / "runs").iterdir()
     result = json.loads((folder / "result.json").read_text())
     assert result["recipe"]["architecture"] == "mlp"
@@ -369,7 +373,7 @@ def test_load_extractor_gives_stacks_the_classifier_of_their_digits(monkeypatch)
     data = torchvision_sets.stack(numbered_digits(), 1000, seed=0)
     asked = []
     monkeypatch.setattr(
-        "gan_ablate.evaluate.known_modes.classifier_for", lambda digits, device: asked.append(digits) or Reads()
+        "gan_ablate.evaluate.known_modes.classifier_for", lambda digits, device, kept_only: asked.append(digits) or Reads()
     )
     extractor = load_extractor("classifier", dataset=data)
     assert asked == [data.drawn_from]

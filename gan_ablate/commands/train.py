@@ -133,6 +133,7 @@ def _carry_out(recipe: Recipe, folder: Path, claim: Any, args: Namespace, option
                 folder,
                 threads=threads,
                 progress=sys.stdout.isatty(),
+                beside=threads < len(os.sched_getaffinity(0)),
                 should_stop=should_stop,
                 **options,
             )

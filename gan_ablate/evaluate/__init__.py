@@ -13,7 +13,12 @@ __all__ = ["Extractor", "Features", "load_extractor"]
 
 
 def load_extractor(
-    name: str, *, dataset: ImageSet, device: torch.device | str = "cpu", weights: str | None = None
+    name: str,
+    *,
+    dataset: ImageSet,
+    device: torch.device | str = "cpu",
+    weights: str | None = None,
+    kept_only: bool = False,
 ) -> Extractor:
     """The extractor `classifier` or `rotation`, of `dataset`, or one of a weights file: `inception`, `inception_clean`,
     `dinov2` or `clip`.
@@ -25,7 +30,7 @@ def load_extractor(
 
     Raises `InputError` for another name, a dataset without labels (classifier), weights that are missing, of another
     SHA-256 or cannot be downloaded, a library that is not installed, and points in place of images (all but
-    `classifier`).
+    `classifier`). Raises `cache.NotKept` where it would have to be trained but `kept_only` is set.
     """
     points, volumes = dataset.images.is_floating_point(), dataset.images.ndim == 5
     if name == AUTO:
@@ -37,11 +42,11 @@ def load_extractor(
     if name == "classifier" and dataset.drawn_from is not None:
         from gan_ablate.evaluate.known_modes import stacked_for
 
-        return stacked_for(dataset, device)
+        return stacked_for(dataset, device, kept_only=kept_only)
     if name == "classifier":
         from gan_ablate.evaluate.classifier import classifier_for
 
-        return classifier_for(dataset, device)
+        return classifier_for(dataset, device, kept_only=kept_only)
     if points:
         raise InputError(f"extractor {name!r}: {dataset.name} has points, not images, which need classifier")
     if volumes and ":" not in name:
@@ -49,7 +54,7 @@ def load_extractor(
     if name == "rotation":
         from gan_ablate.evaluate.rotation import rotation_for
 
-        return rotation_for(dataset, device)
+        return rotation_for(dataset, device, kept_only=kept_only)
     if ":" in name:
         from gan_ablate.evaluate.extractors import custom_extractor
 

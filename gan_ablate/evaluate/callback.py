@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gan_ablate.data import ImageSet
 from gan_ablate.data.images import to_uint8
+from gan_ablate.evaluate.beside import ExtractorBeside
 from gan_ablate.evaluate.extractors import Extractor
 from gan_ablate.evaluate.memorisation import Neighbours
 from gan_ablate.evaluate.metrics import NOTHING, evaluate_images, measured_by, metric_labels
@@ -24,6 +25,15 @@ from gan_ablate.recipe import Evaluation, seed_for
 
 GRID = 64  # images in a sample grid: 8 x 8
 SCATTER = 2500  # points in a scatter plot
+MOST_WAITING = 500_000_000  # bytes of images that wait for an extractor
+
+
+class _Waiting(NamedTuple):
+    """An evaluation whose images are there and whose extractor is not."""
+
+    step: int
+    images: Tensor | None  # None: not finite
+    seconds: float  # that it took so far
 
 
 class EvaluationCallback(lightning.Callback):
@@ -35,6 +45,8 @@ class EvaluationCallback(lightning.Callback):
     evaluated again after resuming.
 
     real: the images to compare with (their statistics are computed or read from the cache when training starts).
+    extractor: may be one that is still being trained beside (`ExtractorBeside`). Images are then kept, and measured
+    once it is ready; the last evaluation waits for it.
     record: called with {"step", "fid", "kid", "is_mean", "is_std", "precision", ..., "modes", "assigned_modes",
     "high_quality", "mode_kl", "seconds"}; None where a figure does not exist, and all of them None if the weights or
     the images are not finite. A model's blueprint may name further figures and pictures (`evaluate.systems`).
@@ -51,20 +63,39 @@ class EvaluationCallback(lightning.Callback):
         plan: Evaluation,
         total_steps: int,
         real: ImageSet,
-        extractor: Extractor,
+        extractor: Extractor | ExtractorBeside,
         record: Callable[[dict[str, Any]], None] = lambda point: None,
         samples_dir: Path | None = None,
         seed: int = 0,
         neighbours: Callable[[], Neighbours | None] = lambda: None,
     ) -> None:
         self.plan, self.total_steps, self.seed, self.neighbours = plan, total_steps, seed, neighbours
-        self.real, self.extractor, self.record, self.samples_dir = real, extractor, record, samples_dir
+        self.real, self.record, self.samples_dir = real, record, samples_dir
+        self._extractor = extractor
+        self._waiting: list[_Waiting] = []
         self.points = frozenset(plan.steps(total_steps))
         self.done: set[int] = set()
         self.curve: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._statistics: RealStatistics | None = None
         self._own_labels: dict[str, str] = {}  # of the figures that the model has beside
+
+    @property
+    def extractor(self) -> Extractor:
+        """What measures; waits for one that is trained beside."""
+        if isinstance(self._extractor, ExtractorBeside):
+            self._extractor = self._extractor.get()
+        return self._extractor
+
+    @property
+    def beside(self) -> ExtractorBeside | None:
+        """An extractor that is being trained beside."""
+        return self._extractor if isinstance(self._extractor, ExtractorBeside) else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the extractor is there, or need not be waited for any more."""
+        return self.beside is None or self.beside.ready
 
     def labels(self) -> dict[str, str]:
         """Names of the figures for tables and axes: {"fid": "FID@2048 (shapes classifier)", ...}."""
@@ -87,7 +118,8 @@ class EvaluationCallback(lightning.Callback):
     def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         started = time.perf_counter()
         self._own_labels = own_labels(pl_module)
-        self._real()
+        if self.ready:
+            self._real()
         self.seconds += time.perf_counter() - started
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -101,8 +133,13 @@ class EvaluationCallback(lightning.Callback):
     ) -> None:
         self.evaluate_if_due(pl_module)
 
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self.catch_up()  # of a run that diverged before its last evaluation
+
     def evaluate_if_due(self, module: nn.Module) -> dict[str, Any] | None:
         """Evaluate if a planned step was reached and not yet evaluated; returns the record, else None."""
+        if self._waiting and self.ready:
+            self.catch_up()
         step = int(module.g_steps)  # type: ignore[arg-type]
         due = {point for point in self.points - self.done if point <= step}
         if not due:
@@ -110,21 +147,45 @@ class EvaluationCallback(lightning.Callback):
         self.done |= due  # several G steps per batch may stride over a planned one
         return self.evaluate(module)
 
-    def evaluate(self, module: nn.Module) -> dict[str, Any]:
-        """Evaluate the model where it stands, planned or not; returns the record."""
+    def evaluate(self, module: nn.Module) -> dict[str, Any] | None:
+        """Evaluate the model where it stands, planned or not; returns the record, or None where that has to wait."""
         step = int(module.g_steps)  # type: ignore[arg-type]
+        last = step == self.total_steps
         started = time.perf_counter()
+        self.done.add(step)
         with torch.random.fork_rng(devices=_cuda_devices(module)):
-            metrics = self._measure(module, last=step == self.total_steps)
+            images = self._images(module)
             if self.samples_dir is not None:
                 self._save_samples(module, step, self.samples_dir)
-        seconds = time.perf_counter() - started
-        point = {"step": step, **metrics, "seconds": round(seconds, 4)}
+            point = _Waiting(step, images, time.perf_counter() - started)
+            if not last and not self.ready and self._may_wait(images):
+                self._waiting.append(point)
+                return None
+            self.catch_up()
+            return self._finish(point, module, last)
+
+    def catch_up(self) -> None:
+        """Measure what waits for the extractor, in its order; waits for the extractor where there is any."""
+        waiting, self._waiting = self._waiting, []
+        with torch.random.fork_rng(devices=[]):  # nothing waits where there is a GPU
+            for point in waiting:
+                self._finish(point)
+
+    def _may_wait(self, images: Tensor | None) -> bool:
+        """Whether images may be kept for later: a model's own figures need the model as it is now."""
+        held = sum(point.images.nbytes for point in self._waiting if point.images is not None)
+        return not self._own_labels and held + (0 if images is None else images.nbytes) <= MOST_WAITING
+
+    def _finish(self, point: _Waiting, module: nn.Module | None = None, last: bool = False) -> dict[str, Any]:
+        """Measure and record; `module` only where it still is as it was at that step."""
+        started = time.perf_counter()
+        metrics = self._measure(point.images, module, last)
+        seconds = point.seconds + time.perf_counter() - started
+        row = {"step": point.step, **metrics, "seconds": round(seconds, 4)}
         self.seconds += seconds
-        self.done.add(step)
-        self.curve.append(point)
-        self.record(point)
-        return point
+        self.curve.append(row)
+        self.record(row)
+        return row
 
     def state_dict(self) -> dict[str, Any]:
         return {"done": sorted(self.done), "curve": [dict(point) for point in self.curve], "seconds": self.seconds}
@@ -134,22 +195,28 @@ class EvaluationCallback(lightning.Callback):
         self.curve = [dict(point) for point in state_dict["curve"]]
         self.seconds = float(state_dict["seconds"])
 
-    def _measure(self, module: nn.Module, last: bool) -> dict[str, float | int | None]:
-        nothing = dict(NOTHING)
+    def _images(self, module: nn.Module) -> Tensor | None:
+        """Samples as the extractor takes them; None where weights or points are not finite."""
         if not _finite(module):  # uint8 images could not show it
-            return nothing
-        images = module.generate(self.plan.samples, seed=seed_for(self.seed, "evaluation"))  # type: ignore[operator]
+            return None
+        images: Tensor = module.generate(self.plan.samples, seed=seed_for(self.seed, "evaluation"))  # type: ignore[operator]
         if images.is_floating_point() and not torch.isfinite(images).all():
-            return nothing
-        if images.is_floating_point() and not self._points:
-            images = to_uint8(images)
+            return None
+        return to_uint8(images) if images.is_floating_point() and not self._points else images
+
+    def _measure(self, images: Tensor | None, module: nn.Module | None, last: bool) -> dict[str, float | int | None]:
+        if images is None:
+            return dict(NOTHING)
         known = self.neighbours() if last else None
+        found = evaluate_images(images, self.extractor, self._real(), neighbours=known)
+        if module is None:
+            return found
         against = Against(self.real, self.extractor, self._real(), seed_for(self.seed, "measures"))
-        return evaluate_images(images, self.extractor, self._real(), neighbours=known) | own_figures(module, against)
+        return found | own_figures(module, against)
 
     @property
     def _points(self) -> bool:
-        return self.extractor.dtype.is_floating_point
+        return self.real.images.is_floating_point()  # points in the plane
 
     def _save_samples(self, module: nn.Module, step: int, folder: Path) -> None:
         count = SCATTER if self._points else GRID

@@ -54,10 +54,13 @@ class ClassifierExtractor(Extractor):
         return self.network(to_float(images))
 
 
-def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> ClassifierExtractor:
+def classifier_for(
+    dataset: ImageSet, device: torch.device | str = "cpu", *, kept_only: bool = False
+) -> ClassifierExtractor:
     """The classifier of `dataset`: shipped, cached, or trained now (about a minute on one core, said on stderr).
 
-    Raises `InputError` where the dataset has no labels, or fewer than two classes.
+    Raises `InputError` where the dataset has no labels, or fewer than two classes, and `NotKept` where it would have to
+    be trained but `kept_only` is set.
     """
     size, channels = dataset.images.shape[-1], dataset.images.shape[1]
     shipped = WEIGHTS / f"{dataset.name}-{'x'.join(map(str, dataset.images.shape[2:]))}x{channels}.pt"
@@ -84,7 +87,7 @@ def classifier_for(dataset: ImageSet, device: torch.device | str = "cpu") -> Cla
         key,
         suffix=".pt",
         read=lambda file: _of(dataset, read(file)),
-        make=lambda: train(dataset, device, budget=BUDGET),
+        make=None if kept_only else lambda: train(dataset, device, budget=BUDGET),
         write=torch.save,
     )
     return ClassifierExtractor(checkpoint).to(device)

@@ -7,9 +7,11 @@ samples decides: 26,000 are the literature's. A perfect generator covers 871 of 
 Points in the plane, by the rules of Srivastava et al. 2017 and Lin et al. 2018: a sample is of high quality if it lies
 within three standard deviations of the nearest mode's centre; a mode is covered if a high-quality sample lies nearest
 to it; the KL is that of the histogram of all samples, each counted for its nearest mode. Of a perfect generator's
-samples 1 - exp(-4.5) = 98.9 % are of high quality, since distances in the plane are Rayleigh distributed. FID and KID
-are on the points themselves. Two dimensions have two means and three covariances: a G that reaches every other mode of
-the ring has FID 0. What it covers stands in `modes`, `mode_kl` and `high_quality`.
+samples 1 - exp(-4.5) = 98.9 % are of high quality, since distances in the plane are Rayleigh distributed.
+
+FID and KID of points are on x and y and on how near a point is to each mode. On x and y alone they would be blind: two
+means and three covariances are also those of a G that reaches every other mode of the ring, or none, and FIDs of GANs
+that circle about the modes were all noise, 0.001 to 0.02 with 2 % to 36 % of samples of high quality.
 """
 
 from __future__ import annotations
@@ -67,10 +69,10 @@ def stacked_logits(logits: Tensor) -> Tensor:
     return total
 
 
-def stacked_for(dataset: ImageSet, device: torch.device | str = "cpu") -> StackedExtractor:
+def stacked_for(dataset: ImageSet, device: torch.device | str = "cpu", *, kept_only: bool = False) -> StackedExtractor:
     """The extractor of a stacked set: its digits' own classifier, shared with runs on the digits themselves."""
     assert dataset.drawn_from is not None
-    digits = classifier_for(dataset.drawn_from, device)
+    digits = classifier_for(dataset.drawn_from, device, kept_only=kept_only)
     return StackedExtractor(digits, dataset.name, dataset.classes, dataset.images.shape[1]).to(device)
 
 
@@ -80,21 +82,22 @@ CERTAIN, DOUBTFUL = 20.0, 0.1
 
 
 class PointsExtractor(Extractor):
-    """Float images (N, 2, 1, 1) -> features: points (N, 2) in the toy's units; logits (N, K) by the nearest mode.
+    """Float images (N, 2, 1, 1) -> features (N, 2 + K), logits (N, K) by the nearest mode.
 
+    Features: the point in the toy's units, and its nearness to each mode, exp(-d^2 / 2 w^2) at distance d, where w is
+    three standard deviations: 0.9 for a perfect generator's samples on average, 0.61 where high quality ends.
     The nearest mode's logit makes a probability near 1 for samples of high quality, and near 1/K for all others.
     """
 
     dtype = torch.float32
-    dim = 2
     own_modes = True
     centres: Tensor  # (K, 2) float64
 
     def __init__(self, toy: Toy) -> None:
         super().__init__()
         self.toy = toy
-        self.name = f"{toy.name} points"
-        self.digest = hashlib.sha256(f"{toy} {WITHIN} {CERTAIN} {DOUBTFUL}".encode()).hexdigest()
+        self.name, self.dim = f"{toy.name} points and modes", 2 + len(toy.centres)
+        self.digest = hashlib.sha256(f"nearness {toy} {WITHIN} {CERTAIN} {DOUBTFUL}".encode()).hexdigest()
         self.classes = toy.classes
         self.register_buffer("centres", torch.tensor(toy.centres, dtype=torch.float64))
         self.freeze()
@@ -105,22 +108,24 @@ class PointsExtractor(Extractor):
 
     def forward(self, images: Tensor) -> Features:
         """`InputError` for images that are no points."""
-        points, distance, mode = self._nearest(images)
-        certain = torch.where(distance <= WITHIN * self.toy.std, CERTAIN, DOUBTFUL)
+        points, distances = self._distances(images)
+        distance, mode = distances.min(1)
+        width = WITHIN * self.toy.std
+        nearness = torch.exp(-0.5 * (distances / width) ** 2)  # (N, K)
+        certain = torch.where(distance <= width, CERTAIN, DOUBTFUL)
         logits = F.one_hot(mode, len(self.centres)) * certain[:, None]
-        return Features(points.float(), logits.float())
+        return Features(torch.cat([points, nearness], 1).float(), logits.float())
 
     def high_quality(self, images: Tensor) -> float:
-        _, distance, _ = self._nearest(images.to(self.device))
-        return float((distance <= WITHIN * self.toy.std).double().mean())
+        _, distances = self._distances(images.to(self.device))
+        return float((distances.min(1).values <= WITHIN * self.toy.std).double().mean())
 
-    def _nearest(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Points (N, 2) float64, their distance (N,) to the nearest centre, and its mode (N,)."""
+    def _distances(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Points (N, 2) float64, and their distances (N, K) to the centres."""
         if images.shape[1:] != (2, 1, 1):
             raise InputError(f"{self.name}: expected points 2 x 1 x 1, got {' x '.join(map(str, images.shape[1:]))}")
         points = self.toy.points(images.double())
-        distance, mode = (points[:, None] - self.centres).norm(dim=2).min(1)
-        return points, distance, mode
+        return points, (points[:, None] - self.centres).norm(dim=2)
 
 
 def points_for(dataset: ImageSet, device: torch.device | str = "cpu") -> PointsExtractor:

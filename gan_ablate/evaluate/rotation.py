@@ -60,20 +60,22 @@ class RotationExtractor(Extractor):
         return Features(self.layers(x).mean((2, 3)), None)
 
 
-def rotation_for(dataset: ImageSet, device: torch.device | str = "cpu") -> RotationExtractor:
+def rotation_for(
+    dataset: ImageSet, device: torch.device | str = "cpu", *, kept_only: bool = False
+) -> RotationExtractor:
     """The rotation extractor of `dataset`: cached, or trained now (about a minute on one core, said on stderr).
 
-    Raises `InputError` for fewer than 8 images.
+    Raises `InputError` for fewer than 8 images, and `NotKept` where it would have to be trained but `kept_only` is set.
     """
     if dataset.name in GENERATED:
         # its training split can always be made: one extractor whatever part is measured
         dataset = load(dataset.name, size=dataset.images.shape[-1], channels=dataset.images.shape[1], split="train")
     if len(dataset) < 8:
         raise InputError(f"{dataset.name}: {len(dataset)} images are too few to learn features from: needs 8 or more")
-    return RotationExtractor(checkpoint_for(dataset, device)).to(device)
+    return RotationExtractor(checkpoint_for(dataset, device, kept_only=kept_only)).to(device)
 
 
-def checkpoint_for(dataset: ImageSet, device: torch.device | str = "cpu") -> dict[str, Any]:
+def checkpoint_for(dataset: ImageSet, device: torch.device | str = "cpu", *, kept_only: bool = False) -> dict[str, Any]:
     """The whole network's weights and what is known of them, from the cache or trained now; see `train`."""
     size, channels = dataset.images.shape[-1], dataset.images.shape[1]
     checkpoint = read_or_make(
@@ -81,7 +83,7 @@ def checkpoint_for(dataset: ImageSet, device: torch.device | str = "cpu") -> dic
         f"{RECIPE}/{SEED}/{BUDGET}/{dataset.fingerprint}/{size}/{channels}",
         suffix=".pt",
         read=lambda file: fits(read(file), {"recipe": RECIPE, "fingerprint": dataset.fingerprint}),
-        make=lambda: train(dataset, device, budget=BUDGET),
+        make=None if kept_only else lambda: train(dataset, device, budget=BUDGET),
         write=torch.save,
     )
     # the name is the dataset's as it is called now: the cache knows it by its content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,6 +22,8 @@ SEED = 20240607
 BUDGET = 200_000  # images seen in training: half a minute to two minutes on one core
 HELD_OUT = 0.05  # share of the images that measure the accuracy instead of training
 BATCH = 128
+# called after each step with the share of the training that is done: for who trains in another process
+WATCH: ContextVar[Callable[[float], object]] = ContextVar("watch", default=lambda share: None)
 
 
 class SmallCNN(nn.Module):
@@ -91,7 +94,8 @@ def fit(  # noqa: PLR0917
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=8e-3, total_steps=steps, pct_start=0.2)
     at = len(order)
     bar = Console(stderr=True)
-    for _ in track(range(steps), f"{said} ..", console=bar, transient=True, disable=not on_screen):
+    watch = WATCH.get()
+    for step in track(range(steps), f"{said} ..", console=bar, transient=True, disable=not on_screen):
         if at + rows_per_step > len(order):  # the next epoch
             order, at = order[torch.randperm(len(order), generator=generator)], 0
         rows = order[at : at + rows_per_step]
@@ -102,6 +106,7 @@ def fit(  # noqa: PLR0917
         loss.backward()
         optimizer.step()
         schedule.step()
+        watch((step + 1) / steps)
     accuracy = measure(network.eval(), held_out)
     print(
         f"{said} ... " * on_screen + f"accuracy {accuracy:.1%}, {time.perf_counter() - started:.0f} s",

@@ -94,6 +94,7 @@ class GANEvaluation(lightning.Callback):
         assert self._evaluation is not None
         self._evaluation.total_steps = int(getattr(module, "total_steps", 0))  # known once training has started
         point = self._evaluation.evaluate(module)
+        assert point is not None  # its extractor is there
         found = {k: float(v) for k, v in point.items() if v is not None and k != "seconds"}
         module.log("fid", found.pop("fid", math.nan), prog_bar=True, on_step=False, on_epoch=True, batch_size=1)
         module.log_dict(found, on_step=False, on_epoch=True, batch_size=1)

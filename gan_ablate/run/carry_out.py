@@ -19,6 +19,7 @@ from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate import Extractor, health, load_extractor
+from gan_ablate.evaluate.beside import ExtractorBeside, extractor_beside
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
 from gan_ablate.models import GANModule, module_class
@@ -48,6 +49,7 @@ def carry_out(
     logger: str = "none",
     group: str = "gan_ablate",
     progress: bool = False,
+    beside: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train and evaluate `recipe` in `folder`, from its checkpoint if there is one.
@@ -61,6 +63,8 @@ def carry_out(
         wandb: online | offline | disabled; a server that cannot be reached falls back to offline.
         wandb_artifacts: whether checkpoint and sample grids are uploaded at the end.
         logger: csv | tensorboard | none, in `folder`.
+        beside: whether an extractor that has to be trained is trained in a second process, while the GAN trains; on the
+            CPU only. Figures do not depend on it.
         should_stop: asked after every step; once true, a checkpoint is written and `Stopped` raised.
 
     Returns:
@@ -73,7 +77,7 @@ def carry_out(
         torch.set_num_threads(threads)
     quiet_lightning()
     started = time.perf_counter()
-    run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress)
+    run = _prepare(recipe, folder, data_root, weights, accelerator, should_stop, progress, beside)
     run.module.step = step
     run.loggers += outside_loggers(run.module.recipe, folder, wandb, logger, group, wandb_artifacts)
     fit_seconds = _train(run, progress)
@@ -110,6 +114,7 @@ def _prepare(  # noqa: PLR0917
     accelerator: str,
     should_stop: Callable[[], bool],
     progress: bool,
+    beside: bool,
 ) -> _Run:
     """Data, networks, evaluation, log and checkpoints of a run; makes its folder. Arguments as in `carry_out`."""
     recipe = recipe.resolved()
@@ -120,7 +125,7 @@ def _prepare(  # noqa: PLR0917
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise InputError("accelerator gpu: no CUDA device is visible here: take auto or cpu")
     device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
-    extractor, real = _measure(recipe, images, data_root, weights, device)
+    extractor, real = _measure(recipe, images, data_root, weights, device, beside)
     # now, since an image that cannot be read has to end a run before it trains
     held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
 
@@ -140,18 +145,18 @@ def _prepare(  # noqa: PLR0917
         record,
         folder / "samples",
         recipe.seed,
-        lambda: neighbours_of(images, held_out, extractor),
+        lambda: neighbours_of(images, held_out, evaluation.extractor),
     )
     data = {"name": images.name, "fingerprint": images.fingerprint, "images": len(images)}
-    belongs = {"run_id": recipe.run_id, "data": data, "evaluation": evaluation.settings()}
-    checkpoints = Checkpoints(folder / "checkpoints", bp.steps, should_stop, belongs, log)
+    belongs = {"run_id": recipe.run_id, "data": data}
+    checkpoints = Checkpoints(folder / "checkpoints", bp.steps, should_stop, belongs, evaluation, log)
     return _Run(module, images, device, folder, {**data, **source}, evaluation, log, loggers, checkpoints)
 
 
 def _train(run: _Run, progress: bool) -> float:
     """Train from the newest checkpoint, if there is one; returns the seconds that it took."""
     checkpoint = run.checkpoints.latest()
-    bars = [StepBar()] if progress else []
+    bars = [StepBar(run.evaluation.beside)] if progress else []
     trainer = lightning.Trainer(
         accelerator="gpu" if run.device.type == "cuda" else "cpu",
         devices=1,
@@ -176,15 +181,17 @@ def _train(run: _Run, progress: bool) -> float:
     return time.perf_counter() - started
 
 
-def _measure(
-    recipe: Recipe, images: ImageSet, data_root: str | None, weights: str | None, device: torch.device
-) -> tuple[Extractor, ImageSet]:
+def _measure(  # noqa: PLR0917
+    recipe: Recipe, images: ImageSet, data_root: str | None, weights: str | None, device: torch.device, beside: bool
+) -> tuple[Extractor | ExtractorBeside, ImageSet]:
     """The extractor and the real images that a recipe's evaluation plan asks for."""
     plan = recipe.evaluation
     real = images
     if plan.split != "train":
         real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
+    if beside and device.type == "cpu":
+        return extractor_beside(plan.extractor, images, real, weights), real
     return _extractor(plan.extractor, images, str(device), weights), real
 
 

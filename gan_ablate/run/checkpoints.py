@@ -98,24 +98,32 @@ class Untrained(lightning.Callback):
 class Checkpoints(lightning.Callback):
     """Writes `last.ckpt`, keeps the one before it, and stops the training when asked to.
 
-    belongs: what a checkpoint must have been made with to be gone on from (the run's id, its data, how it is
-    measured); written into each. run_log: the run's; a checkpoint belongs to the lines that it had then.
+    belongs: what a checkpoint must have been made with to be gone on from (the run's id, its data); written into each,
+    with how it is measured. evaluation: the run's. While it waits for its extractor no checkpoint is due, since none
+    could say how its run is measured; one that is asked for waits too. run_log: the run's; a checkpoint belongs to the
+    lines that it had then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         folder: Path,
         steps: int,
         should_stop: Callable[[], bool],
         belongs: Mapping[str, Any],
+        evaluation: EvaluationCallback,
         run_log: RunLog,
     ) -> None:
         self.folder, self.should_stop = folder, should_stop
-        self.belongs, self.run_log = belongs, run_log  # Lightning sets `log` on every callback
+        self.evaluation, self.run_log = evaluation, run_log  # Lightning sets `log` on every callback
+        self._belongs = belongs
         self.every = max(1, round(steps * CHECKPOINT_SHARE))
         self.stopped, self.resumed, self.seconds_before = False, 0, 0.0
         self._saved_at, self._began = 0, time.perf_counter()
         self._last_time = self._began
+
+    @property
+    def belongs(self) -> dict[str, Any]:
+        return {**self._belongs, "evaluation": self.evaluation.settings()}
 
     def latest(self) -> str | None:
         """The newest checkpoint to go on from, or `None`; the log is put back to the lines that it had then.
@@ -164,6 +172,7 @@ class Checkpoints(lightning.Callback):
         asked = self.should_stop()
         done = pl_module.g_steps
         due = done - self._saved_at >= self.every or time.perf_counter() - self._last_time > CHECKPOINT_SECONDS
+        due = due and self.evaluation.ready
         finished = pl_module.limit is not None and done >= pl_module.limit
         if (asked or due or finished) and not pl_module.diverged_at:
             self._save(trainer, done)
@@ -172,6 +181,7 @@ class Checkpoints(lightning.Callback):
             trainer.should_stop = True
 
     def _save(self, trainer: lightning.Trainer, done: int) -> None:
+        self.evaluation.catch_up()
         self._saved_at, self._last_time = done, time.perf_counter()
         trainer.save_checkpoint(self.folder / "last.ckpt")  # by `SealedCheckpoints`
 

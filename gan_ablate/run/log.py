@@ -16,8 +16,10 @@ from typing import IO, Any
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyExperiment
+from rich.progress import TaskID
 
 from gan_ablate.evaluate import health
+from gan_ablate.evaluate.beside import ExtractorBeside
 from gan_ablate.outcomes import SIGNS
 from gan_ablate.publishing import publish
 from gan_ablate.results.files import parse_lines
@@ -115,10 +117,30 @@ class RunLog(Logger):
 
 
 class StepBar(RichProgressBar):
-    """Lightning's bar, by D's steps: several of them may pass in one call of the training step."""
+    """Lightning's bar, by D's steps: several of them may pass in one call of the training step.
+
+    beside: an extractor that is trained meanwhile. It has a bar of its own until it is there.
+    """
+
+    def __init__(self, beside: ExtractorBeside | None = None) -> None:
+        super().__init__()
+        self._beside = beside
+        self._beside_id: TaskID | None = None
+        if beside is not None:
+            beside.watch = self._show
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self._beside is not None:
+            self._beside_id = self._add_task(100, "extractor, %")
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, pl_module.d_steps - 1)
+        if self._beside is not None:
+            self._show(self._beside.share)
+
+    def _show(self, share: float) -> None:
+        self._update(self._beside_id, round(100 * share), visible=share < 1, hard=True)
 
 
 def quiet_lightning() -> None:
