@@ -15,6 +15,7 @@ MEASURED = tuple(word for word in MEANINGS if word not in UNMEASURED)
 METRICS = {  # of each evaluation, as results record them: which of two values is the better one
     "fid": "lower",
     "kid": "lower",
+    "cmmd": "lower",
     "is_mean": "higher",
     "is_std": "neither",
     "precision": "higher",

@@ -22,7 +22,7 @@ SMALLEST, LARGEST, EACH = 8, 1024, 4  # pixels: sizes that G and D halve at leas
 PRECISIONS = ("fp32", "bf16")
 LIGHTNINGS = {"32": "fp32", "32-true": "fp32", "bf16-mixed": "bf16"}  # Lightning's words for them
 AUTO = "auto"  # the classifier where the data have classes, else rotation
-EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", AUTO)
+EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", "dinov2", "clip", AUTO)
 
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp);
@@ -283,7 +283,7 @@ class Recipe:
 
     def _validate_volumes(self) -> None:
         """That architecture and extractor are made for three spatial dimensions."""
-        planes = ("resnet", "resnext"), ("rotation", "inception", "inception_clean")
+        planes = ("resnet", "resnext"), ("rotation", "inception", "inception_clean", "dinov2", "clip")
         allowed = "conv or mlp", "classifier, or module:attribute of your own"
         given = ("architecture", self.architecture), ("evaluation.extractor", self.evaluation.extractor)
         for (name, value), flat, needed in zip(given, planes, allowed, strict=True):

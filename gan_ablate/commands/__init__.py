@@ -111,7 +111,7 @@ def add_study(command: ArgumentParser, root: str) -> None:
 def add_files(command: ArgumentParser) -> None:
     """Options for the places of files that do not come with the suite."""
     command.add_argument("--data-root", type=str, default=None, help="where torchvision's dataset files lie")
-    command.add_argument("--weights", type=str, default=None, help="path of Inception's weights file")
+    command.add_argument("--weights", type=str, default=None, help="path of the weights file of the extractor")
 
 
 def add_run_options(command: ArgumentParser, logger: str, wandb: str = "disabled") -> None:

@@ -62,10 +62,12 @@ def add(subcommands: Any) -> None:
     )
     evaluate.add_argument("real", help="a checkpoint; or the real images: a folder, a zip or the name of a dataset")
     evaluate.add_argument("generated", nargs="?", default="", help="the generated images: a folder or a zip")
-    evaluate.add_argument("--metrics", default="", help="fid,kid,is,prdc,modes,memorisation,fid_infinity,checkerboard, "
-                          "and for a checkpoint interpolation,sampling,optimum (default: the quick ones)")  # fmt: skip
-    evaluate.add_argument("--extractor", default="", help="auto, classifier, rotation, inception, inception_clean or "
-                          "module:attribute of your own (default: the checkpoint's, or inception)")  # fmt: skip
+    evaluate.add_argument("--metrics", default="", help="fid,kid,cmmd,is,prdc,modes,memorisation,fid_infinity,"
+                          "checkerboard, and for a checkpoint interpolation,sampling,optimum "
+                          "(default: the quick ones)")  # fmt: skip
+    evaluate.add_argument("--extractor", default="", help="auto, classifier, rotation, inception, inception_clean, "
+                          "dinov2, clip or module:attribute of your own "
+                          "(default: the checkpoint's, or inception)")  # fmt: skip
     evaluate.add_argument("--samples", type=int, default=0, help="generated images (0: the checkpoint's plan, or all)")
     evaluate.add_argument("--size", type=int, default=0, help="pixels that two folders are brought to")
     evaluate.add_argument("--channels", type=int, default=3, help="1 or 3, of two folders")

@@ -41,8 +41,8 @@ OWN_HELP = {
     "discriminator": "the same for D",
 }
 EVALUATION_HELP = {
-    "extractor": "classifier, rotation (needs no classes), inception, inception_clean (clean-fid's resizing) or "
-    "module:attribute of your own; auto: classifier "
+    "extractor": "classifier, rotation (needs no classes), inception, inception_clean (clean-fid's resizing), "
+    "dinov2, clip (by --weights) or module:attribute of your own; auto: classifier "
     "where the images have classes, else rotation",
     "samples": "generated images per evaluation",
     "points": "evaluations spread over training",

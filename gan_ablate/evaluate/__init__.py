@@ -20,7 +20,8 @@ def load_extractor(
     weights: str | None = None,
     kept_only: bool = False,
 ) -> Extractor:
-    """The extractor `classifier` or `rotation`, of `dataset`, or `inception` or `inception_clean`, of a weights file.
+    """The extractor `classifier` or `rotation`, of `dataset`, or one of a weights file: `inception`, `inception_clean`,
+    `dinov2` or `clip`.
 
     `auto` is `classifier` where the dataset has two classes or more, else `rotation`: there is no other fallback.
 
@@ -28,8 +29,8 @@ def load_extractor(
     in the plane the distance to each mode.
 
     Raises `InputError` for another name, a dataset without labels (classifier), weights that are missing, of another
-    SHA-256 or cannot be downloaded, and points in place of images (all but `classifier`). Raises `cache.NotKept` where
-    it would have to be trained but `kept_only` is set.
+    SHA-256 or cannot be downloaded, a library that is not installed, and points in place of images (all but
+    `classifier`). Raises `cache.NotKept` where it would have to be trained but `kept_only` is set.
     """
     points, volumes = dataset.images.is_floating_point(), dataset.images.ndim == 5
     if name == AUTO:
@@ -54,13 +55,21 @@ def load_extractor(
         from gan_ablate.evaluate.rotation import rotation_for
 
         return rotation_for(dataset, device, kept_only=kept_only)
-    if name in ("inception", "inception_clean"):
-        from gan_ablate.evaluate.inception import inception_for
-
-        clean = name == "inception_clean"
-        return inception_for(weights, channels=dataset.images.shape[1], device=device, clean=clean)
     if ":" in name:
         from gan_ablate.evaluate.extractors import custom_extractor
 
         return custom_extractor(name, device)
+    if name in EXTRACTORS:
+        return _of_a_file(name, dataset.images.shape[1], device, weights)
     raise unknown("extractor", name, EXTRACTORS)
+
+
+def _of_a_file(name: str, channels: int, device: torch.device | str, weights: str | None) -> Extractor:
+    """The extractors whose weights others published."""
+    if name in ("dinov2", "clip"):
+        from gan_ablate.evaluate.foundation import foundation_for
+
+        return foundation_for(name, weights, channels=channels, device=device)
+    from gan_ablate.evaluate.inception import inception_for
+
+    return inception_for(weights, channels=channels, device=device, clean=name == "inception_clean")

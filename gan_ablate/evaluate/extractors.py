@@ -39,6 +39,8 @@ class Extractor(nn.Module):
     ] = ()  # names of the K classes where they are the dataset's own, so that modes can be counted
     dtype: torch.dtype = torch.uint8  # of the images that it takes: float32 for points in the plane
     has_logits: bool = True  # without them there are no Inception score and no modes
+    figures: Mapping[str, str] = {"fid": "FID", "kid": "KID"}  # what its distances are called
+    cmmd: bool = False  # whether its features are CLIP's embeddings, of which CMMD is
     note: str = ""  # what a reader of the figures has to know, such as "grey images repeated to 3 channels"
     batch_size: int = 256  # fixed: results must not depend on how many images are asked for
     real_images: int = 20_000  # at most this many real images make the statistics

@@ -18,6 +18,7 @@ from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from gan_ablate.errors import InputError, unknown
+from gan_ablate.evaluate.cmmd import clip_mmd
 from gan_ablate.evaluate.extractors import Extractor, Features, exact, extract
 from gan_ablate.evaluate.frechet import frechet_distance, frechet_distance_infinity
 from gan_ablate.evaluate.memorisation import Neighbours, nearest_neighbour_ratio
@@ -34,6 +35,7 @@ NEEDED = "these real statistics need the random CNN's features of the generated 
 METRICS = {  # what can be asked for, and the figures that each gives
     "fid": ("fid",),
     "kid": ("kid",),
+    "cmmd": ("cmmd",),
     "is": ("is_mean", "is_std"),
     "prdc": ("precision", "recall", "density", "coverage"),
     "modes": ("modes", "assigned_modes", "high_quality", "mode_kl"),
@@ -65,22 +67,30 @@ def evaluate_images(
 ) -> dict[str, float | int | None]:
     """Every metric of generated uint8 images (N, C, H, W), N >= 2, against `real`; keys as in `outcomes.METRICS`.
 
-    only: names out of `METRICS` ("fid", "kid", "is", "prdc", "modes", "memorisation", "fid_infinity"): nothing else is
-    computed, and the result has their figures alone. None: all but `fid_infinity`.
+    only: names out of `METRICS` ("fid", "kid", "cmmd", "is", "prdc", "modes", "memorisation", "fid_infinity"): nothing
+    else is computed, and the result has their figures alone. None: all but `fid_infinity`.
     neighbours: what `memorisation` compares with; its figure is None without.
-    `is_std` is None with one split; the figures of `is` are None where the extractor has no logits, those of `modes`
-    where the classes are not known, and all where features are not finite. Raises `InputError` for fewer than 2 images,
-    for names that are not in `METRICS`, and where `is` is asked for by name of an extractor without logits.
+    `is_std` is None with one split; the figures of `is` are None where the extractor has no logits, that of `cmmd`
+    where it is not CLIP's, those of `modes` where the classes are not known, and all where features are not finite.
+    Raises `InputError` for fewer than 2 images, for names that are not in `METRICS`, and for figures that are asked for
+    by name and cannot be had of the extractor.
     """
     chosen = _chosen(only)  # before the expensive part
-    _refuse(only, extractor.has_logits, neighbours)
+    _refuse(only, extractor.has_logits, neighbours, extractor.cmmd)
     random = None
     if {"prdc", "modes"} & set(chosen) and real.random_cnn is not None:
         with exact(extractor.device):
             random = RandomCNN(images.shape[1], real.random_cnn, dims=images.ndim - 2).to(extractor.device)(images)
     features = extract(extractor, images)
-    subsets = extractor.kid_subsets
-    result = evaluate_features(features, real, kid_subsets=subsets, only=only, random=random, neighbours=neighbours)
+    result = evaluate_features(
+        features,
+        real,
+        kid_subsets=extractor.kid_subsets,
+        only=only,
+        random=random,
+        neighbours=neighbours,
+        cmmd=extractor.cmmd,
+    )
     if result.get("modes") is not None and extractor.own_modes:
         result["high_quality"] = extractor.high_quality(images)
     return result
@@ -94,10 +104,11 @@ def evaluate_features(
     only: Collection[str] | None = None,
     random: Tensor | None = None,
     neighbours: Neighbours | None = None,
+    cmmd: bool = False,
 ) -> dict[str, float | int | None]:
     """`evaluate_images` from features that are already there. Computed on the device of the features.
 
-    random: features (N, p) of the random CNN, where `real` has such for prdc.
+    random: features (N, p) of the random CNN, where `real` has such for prdc. cmmd: whether the features are CLIP's.
     """
     chosen = _chosen(only)
     features, logits = fake
@@ -105,7 +116,7 @@ def evaluate_features(
         raise InputError(f"evaluation needs at least 2 generated images, got {len(features)}")
     if features.shape[1] != len(real.mean):
         raise InputError(f"{features.shape[1]} features per image, but the real statistics have {len(real.mean)}")
-    _refuse(only, logits is not None, neighbours)
+    _refuse(only, logits is not None, neighbours, cmmd)
     result: dict[str, float | int | None] = {figure: None for name in chosen for figure in METRICS[name]}
     if not all(bool(torch.isfinite(x).all()) for x in fake if x is not None):
         return result
@@ -113,6 +124,8 @@ def evaluate_features(
         result["fid"] = frechet_distance(features, real)
     if "kid" in chosen:
         result["kid"] = kernel_distance(features, real, subsets=kid_subsets)
+    if "cmmd" in chosen and cmmd:
+        result["cmmd"] = clip_mmd(features, real.kid_features)
     if "is" in chosen and logits is not None:
         result["is_mean"], result["is_std"] = inception_score(logits)
     if "prdc" in chosen:
@@ -186,7 +199,8 @@ def metric_labels(extractor: Extractor, samples: int) -> dict[str, str]:
     {"fid": "FID@2048 (shapes classifier)", "precision": "precision@2048 (random CNN)", ...}, or
     {"fid": "FID@50000", ...} for Inception.
     """
-    names = {"fid": "FID", "kid": "KID", "nn_ratio": "NN ratio"} | ({"is_mean": "IS"} if extractor.has_logits else {})
+    names = {**extractor.figures, "nn_ratio": "NN ratio"} | ({"is_mean": "IS"} if extractor.has_logits else {})
+    names |= {"cmmd": "CMMD"} if extractor.cmmd else {}
     labels = {key: f"{name}@{samples}{_of(extractor.name)}" for key, name in names.items()}
     space = _of(SPACE if extractor.random_prdc else extractor.name)
     labels |= {key: f"{key}@{samples}{space}" for key in METRICS["prdc"]}
@@ -204,10 +218,12 @@ def _of(name: str) -> str:
     return "" if name == "inception" else f" ({name})"
 
 
-def _refuse(only: Collection[str] | None, has_logits: bool, neighbours: Neighbours | None) -> None:
+def _refuse(only: Collection[str] | None, has_logits: bool, neighbours: Neighbours | None, cmmd: bool) -> None:
     """Raises `InputError` for what was asked for by name and cannot be had."""
     if only is not None and "is" in _chosen(only) and not has_logits:
         raise InputError("is: the Inception score is of class scores, and this extractor gives features only")
+    if only is not None and "cmmd" in _chosen(only) and not cmmd:
+        raise InputError("cmmd: is of CLIP's image embeddings, which the extractor clip gives")
     if only is not None and "memorisation" in _chosen(only) and neighbours is None:
         raise InputError("memorisation: needs real images that were not trained on: a split 'test' beside 'train'")
 

@@ -28,9 +28,9 @@ class GANEvaluation(lightning.Callback):
 
     Args:
         real: the images to compare with; None: those of the trainer's `GANDataModule`.
-        extractor: `classifier`, `inception`, `module:attribute`, or an `Extractor`.
+        extractor: `classifier`, `inception`, `dinov2`, `clip`, `module:attribute`, or an `Extractor`.
         samples: generated images per evaluation, part of the metric's name: FID@2048.
-        weights: path of Inception's weights file.
+        weights: path of the extractor's weights file.
         samples_dir: gets step_000500.png, .. ; None writes no pictures.
         seed: of z.
 

@@ -20,7 +20,7 @@ from gan_ablate.stats.two_part import Runs, Verdict
 
 IS_BASE = "is base"  # an arm that trains and samples as base by construction: no test
 QUALITY = (
-    "kid", "precision", "recall", "density", "coverage",
+    "kid", "cmmd", "precision", "recall", "density", "coverage",
     "modes", "assigned_modes", "high_quality", "mode_kl", "nn_ratio",
 )  # fmt: skip
 CARD = ("volatility", "largest_d_gradient", "largest_g_gradient", "early_g_gradient", "peak_memory_bytes")

@@ -77,6 +77,7 @@ def _sign(name: str) -> Column:
     )
 
 
+CMMD = _mean("cmmd", "CMMD", "of CLIP’s image embeddings, mean over seeds; lower is better")
 NUMBERS: tuple[Column, ...] = (
     Column("", lambda r: (r.table.model, r.table.dataset), csv=("model", "dataset")),
     ARM,
@@ -124,6 +125,7 @@ NUMBERS: tuple[Column, ...] = (
         "assigned_modes", "any q.", "modes with a quarter of their real share of samples, good or not; mean over seeds"
     ),
     _mean("kid", "KID", "mean over seeds; lower is better", paper=True),
+    CMMD,
     _mean("precision", "prec.", "precision: share of generated images among the real ones; higher is better"),
     _mean("recall", "recall", "share of real images among the generated ones; higher is better"),
     _mean("density", "dens.", "density: precision that outliers do not inflate; higher is better"),
@@ -200,12 +202,19 @@ def numbers(table: ModelTable) -> Sequence[Column]:
     """`NUMBERS`, the FID under its label; shares that no arm raises from the floor stand in the CSV file alone."""
     low = {(name,) for name in SHARES if all(not a.means[name] >= FLOOR for a in table.arms)}
     heads = {FID: table.label}
-    return [replace(c, heading="" if c.csv in low else heads.get(c.heading, c.heading)) for c in NUMBERS]
+    own = _measured([table])
+    return [replace(c, heading="" if c.csv in low else heads.get(c.heading, c.heading)) for c in own]
+
+
+def _measured(tables: Iterable[ModelTable]) -> list[Column]:
+    """`NUMBERS`, with CMMD where it was measured, which one extractor does: else not in the CSV file either."""
+    has = any(not math.isnan(a.means["cmmd"]) for t in tables for a in t.arms)
+    return [c for c in NUMBERS if has or c is not CMMD]
 
 
 def all_arms(rows: Iterable[ArmRow]) -> Table:
     """Every figure of every arm of every root: what `--compare` reads."""
     found = list(rows)
     more = [BUDGET] if any(r.table.budget for r in found) else []
-    columns = [*NUMBERS, *STABILITY, *more, Column("", lambda r: r.study, csv=("study",))]
+    columns = [*_measured(r.table for r in found), *STABILITY, *more, Column("", lambda r: r.study, csv=("study",))]
     return Table("", columns, found, Name(ALL))

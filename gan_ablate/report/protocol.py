@@ -73,8 +73,10 @@ def failures(study: ReportedStudy) -> Section:
 
 
 def _runs(loaded: Results) -> pd.DataFrame:
-    """Every run; their budget where there are two."""
-    return loaded.runs if any(loaded.runs["budget"]) else loaded.runs.drop(columns="budget")
+    """Every run; their budget where there are two, and CMMD where it was measured."""
+    runs = loaded.runs
+    shown = {"budget": any(runs["budget"]), "cmmd": runs["cmmd"].notna().any()}
+    return runs.drop(columns=[name for name, has in shown.items() if not has])
 
 
 def family(table: ModelTable) -> str:

@@ -56,7 +56,7 @@ def carry_out(
 
     Args:
         data_root: where torchvision's dataset files lie.
-        weights: path of Inception's weights file.
+        weights: path of the extractor's weights file.
         accelerator: auto | cpu | gpu; `auto` is a GPU where there is one.
         threads: for torch in this process; `None` leaves torch's choice.
         step: captured | eager | auto, how rounds are played (see `models.rounds`); results do not depend on it.
