@@ -188,17 +188,18 @@ class Scaled(nn.Module):
         return weight * self.scale
 
 
-def _kept(layer: nn.Module) -> Tensor:
-    """What is kept of a layer's weight: that itself, or what a runtime scale scales."""
-    chain: Any = getattr(layer, "parametrizations", None)
-    return cast(Tensor, layer.weight if chain is None else chain.weight.original)
+def _kept(layer: nn.Module, name: str = "weight") -> Tensor:
+    """What is kept of a layer's weight or bias: that itself, or what a runtime scale scales."""
+    chains: Any = getattr(layer, "parametrizations", {})
+    return cast(Tensor, chains[name].original if name in chains else getattr(layer, name))
 
 
 @torch.no_grad()
 def slow_down(layer: nn.Module, rate: float) -> None:
-    """The weight stays, and Adam moves it `rate` times as far: it is kept 1 / rate times as large."""
-    _kept(layer).div_(rate)
-    parametrize.register_parametrization(layer, "weight", Scaled(rate))
+    """Weight and bias stay, and Adam moves them `rate` times as far: they are kept 1 / rate times as large."""
+    for name in ("weight", "bias"):
+        _kept(layer, name).div_(rate)
+        parametrize.register_parametrization(layer, name, Scaled(rate))
 
 
 @torch.no_grad()
@@ -220,7 +221,7 @@ def equalised(network: nn.Module, bp: Blueprint) -> None:
         scales = () if chain is None else chain.weight
         _kept(layer).normal_().div_(math.prod(cast(Scaled, each).scale for each in scales))
         if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(_kept(layer, "bias"))
         parametrize.register_parametrization(layer, "weight", Scaled(gain / math.sqrt(fan_in)))
 
 
