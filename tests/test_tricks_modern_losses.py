@@ -446,7 +446,9 @@ def test_places_are_of_the_map_that_ds_last_hidden_stage_reads(architecture, cha
         assert torch.allclose(real.heads[heads.rpartition(".")[2]], projected, atol=1e-5)
     played.loss.backward()
     assert all(p.grad.abs().sum() > 0 for name, p in d.named_parameters() if "local.last" in name)
-    assert not_applicable(Recipe(model="nsgan", size=8, tricks=("infomax",))).endswith("halved twice, which this nsgan has not")
+    assert not_applicable(Recipe(model="nsgan", size=8, tricks=("infomax",))).endswith(
+        "halved twice, which this nsgan has not"
+    )
 
 
 def labelled(name, **params):

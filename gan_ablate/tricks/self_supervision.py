@@ -63,7 +63,7 @@ class InfoMax(Trick):
     code the other places of the same image are no wrong answers; there they count e^-10 each, here nothing.
     """
 
-    paper = "Lee et al. 2021 (InfoMax-GAN; alpha, beta 0.2, 1,024 numbers); the authors' torch_mimicry, infomax_gan_base.py"
+    paper = "Lee et al. 2021 (InfoMax-GAN); numbers: the authors' infomax_gan_base.py"
     recommended_by = "P"
     needs = (CONVOLUTIONS, IMAGES, SUITE_D, SEES_IMAGES)
     batch_norm = "kept in D; in the paper both arms have spectral norm in its place (d_norm=spectral)"

@@ -229,16 +229,31 @@ class Unrolled(Trick):
 class LatentOptimisation(Trick):
     """In training z takes a step of the natural gradient towards what D takes for real, before both players' losses.
 
-    The paper's z is uniform and clipped; that of normal numbers here has no bounds. Sampling is from the draw.
+    Both players learn through that step, and both pay for its length. All numbers of z move; the paper's z is uniform
+    and clipped, that of normal numbers here has no bounds. Sampling is from the draw.
     """
 
-    paper = "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5)"
+    paper = (
+        "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5, w_r 300); StudioGAN's worker.py"
+    )
     recommended_by = "P"
     needs = (FAKE_OF_Z,)
-    bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6)}
+    bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6), "penalty": (0.0, 1e6)}
     rate: float = 0.9
     damping: float = 5.0
+    penalty: float = 300.0  # weight of the mean squared length of the step, in both losses
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         options = {"rate": self.rate, "damping": self.damping}
         return replace(blueprint, latent_step=Factory("gan_ablate.interpolation:towards_d", options))
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self._cost(step)
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self._cost(step)
+
+    def _cost(self, step: Step) -> Tensor:
+        assert step.latents is not None
+        assert step.drawn is not None
+        return self.penalty * (step.latents - step.drawn).square().sum(1).mean()
