@@ -303,7 +303,13 @@ def test_consensus_adds_the_gradient_of_half_the_square_of_both_gradients():
 def test_consensus_is_of_both_players_at_once():
     with pytest.raises(InputError, match="both set updates"):
         assemble(Recipe(tricks=("consensus_optimisation", "extragradient")))
-    assert assemble(Recipe(tricks=("consensus_optimisation",)))[1].updates == "simultaneous"
+    blueprints = [
+        assemble(Recipe(tricks=(name,)))[1] for name in ("consensus_optimisation", "simultaneous_updates:norm=none")
+    ]
+    assert blueprints[0].updates == "simultaneous"
+    assert replace(blueprints[0], consensus=0.0) == blueprints[1]  # its control differs by the third loss alone
+    spec = complete(Recipe(tricks=("simultaneous_updates",))).tricks[0]
+    assert "norm" not in spec.params  # which came when runs without it were kept
 
 
 @proves("unrolled")

@@ -98,6 +98,6 @@ def _info_nce(critique: Critique | None) -> Tensor:
     images, places = critique.heads["FeatureProjection"], critique.heads["local"]  # (N, E), (N, P, E)
     scores = torch.einsum("ie,jpe->ijp", images, places)  # (N, N, P)
     itself = torch.eye(len(images), dtype=torch.bool, device=scores.device)
-    own = (images[:, None] * places).sum(2)  # (N, P)
+    own = scores.diagonal().T  # (N, P)
     others = scores.masked_fill(itself[:, :, None], -torch.inf).flatten(1).logsumexp(1)  # (N,)
     return (torch.logaddexp(own, others[:, None]) - own).mean()

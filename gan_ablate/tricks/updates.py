@@ -98,14 +98,22 @@ class OptimisticAdam(Trick):
 
 @register("simultaneous_updates")
 class SimultaneousUpdates(Trick):
-    """Both gradients at one point, before either player moves: the control of alternating steps."""
+    """Both gradients at one point, before either player moves: the control of alternating steps.
+
+    Without the players' norms (norm=none) it is that of `consensus_optimisation`, which takes them away.
+    """
 
     paper = "Nowozin et al. 2016, algorithm 1; Gidel et al. 2019 (negative momentum), section 5 (advises against)"
     advised_against_by = "P"
     models = "DN"
     needs = (ONE_STEP_EACH,)
+    choices = {"norm": ("keep", "none")}
+    later = ("norm",)
+    norm: str = "keep"  # both players' normalisation layers: kept, or taken away
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
+        if self.norm == "none":
+            blueprint = replace(blueprint, g_norm=None, d_norm=None)
         return replace(blueprint, updates="simultaneous")
 
 
@@ -175,11 +183,11 @@ class ConsensusOptimisation(Trick):
     """Both players also make both gradients small: a third loss, weight / 2 * ||v||^2, that they share.
 
     v is the gradient of each player's loss by its own weights, and both move at once, as in the authors' code. That has
-    RMSprop; here they keep their optimisers. Seen on digits: at a weight of 10 both came to rest where D answers 1/2
-    everywhere and G draws nothing, another point of no gradients; beside batch norm at 0.1 too.
+    RMSprop at 1e-4; here they keep their optimisers. Both may come to rest where D answers 1/2 everywhere and G draws
+    nothing, another point of no gradients: seen on digits beside batch norm.
     """
 
-    paper = "Mescheder et al. 2017 (The numerics of GANs), algorithm 1; weight: the authors' code (their images: 10)"
+    paper = "Mescheder et al. 2017 (The numerics of GANs), algorithm 1; weight: all of the authors' experiments/"
     recommended_by = "P"
     models = "DN"
     needs = (ONE_STEP_EACH,)
@@ -189,7 +197,7 @@ class ConsensusOptimisation(Trick):
     )
     bounds = {"weight": (OVER_0, 1e6)}
     choices = {"norm": ("none", "keep")}
-    weight: float = 0.1
+    weight: float = 10.0
     norm: str = "none"  # both players' normalisation layers: taken away, or kept
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
