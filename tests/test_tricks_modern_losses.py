@@ -16,7 +16,7 @@ from gan_ablate import DCGAN, NSGAN, WGANGP, penalties
 from gan_ablate.blueprint import replace
 from gan_ablate.errors import InputError
 from gan_ablate.losses import Hinge, LeastSquares, NonSaturating, Wasserstein, log_softplus
-from gan_ablate.nets import Critique, augment
+from gan_ablate.nets import Critique, augment, weights
 from gan_ablate.nets.codes import Codes
 from gan_ablate.presets import preset
 from gan_ablate.recipe import Recipe
@@ -27,7 +27,8 @@ from gan_ablate.tricks import assemble, not_applicable
 # the models that the catalogue puts each to the test on
 CATALOGUE = {
     "DNW": """lazy_r1 gradient_normalisation orthogonal_regularisation pseudo_augmentation balanced_consistency
-        latent_consistency self_supervision infomax packing top_k feature_quantisation""",
+        latent_consistency self_supervision infomax packing top_k feature_quantisation
+        bounded_spectral_norm""",
     "DN": """relativistic_average boundary_seeking contragan reacgan dual_discriminator repulsive_mmd
         unet_discriminator""",
     "W": "lazy_regularisation",
@@ -158,6 +159,25 @@ def test_gradient_normalisation_teaches_d_through_its_slope():
 
 
 # -- weights that stay orthogonal ------------------------------------------------------------------------------------
+
+
+@proves("bounded_spectral_norm")
+def test_only_a_weight_over_the_bound_is_scaled_and_down_to_it():
+    layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(6, 4))
+    start = [layer.weight.detach().clone() for layer in layers]
+    sigmas = [torch.linalg.matrix_norm(w.flatten(1), 2).item() for w in start]
+    weights.spectral_norm(layers, None, bound=sum(sigmas) / 2)  # one is over it
+    for layer, before, sigma in zip(layers, start, sigmas, strict=True):
+        for _ in range(50):
+            weights.advance(layers)
+        expected = before * min(1, sum(sigmas) / 2 / sigma)
+        assert torch.allclose(layer.weight, expected, atol=1e-5)
+    module = small(DCGAN, tricks=["bounded_spectral_norm:bound=0.1"])
+    assert module.blueprint.d_norm is None
+    for _ in range(50):
+        weights.advance(module.discriminator)
+    for layer in (m for m in module.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(0.1, rel=0.01)
 
 
 @proves("orthogonal_regularisation")

@@ -79,6 +79,7 @@ def _out(layer: nn.Module) -> int:
 class SpectralNorm(nn.Module):
     """W / sigma(W), sigma by power iteration (Miyato et al. 2018, algorithm 1).
 
+    bound: W / max(1, sigma(W) / bound) in its place (Gouk et al. 2021), which leaves W where its sigma is smaller.
     torch's own advances the iteration at every forward in training mode, those of penalties and of G's step included.
     Here `advance` does, once per update of the network, as the algorithm has it.
     """
@@ -86,9 +87,9 @@ class SpectralNorm(nn.Module):
     u: Tensor  # (out,)
     v: Tensor  # (in,)
 
-    def __init__(self, weight: Tensor, out: int) -> None:
+    def __init__(self, weight: Tensor, out: int, bound: float | None = None) -> None:
         super().__init__()
-        self.out = out
+        self.out, self.bound = out, bound
         rows, columns = self._matrix(weight).shape
         for name, n in (("u", rows), ("v", columns)):
             self.register_buffer(name, nn.functional.normalize(torch.randn(n), dim=0))
@@ -107,15 +108,16 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
-            return weight / torch.dot(self.u, self._matrix(weight) @ self.v)
+            sigma = torch.dot(self.u, self._matrix(weight) @ self.v)
+            return weight / (sigma if self.bound is None else (sigma / self.bound).clamp(min=1))
 
 
-def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
-    """Spectral norm on every convolution and linear layer."""
+def spectral_norm(network: nn.Module, bp: Blueprint | None, *, bound: float | None = None) -> None:
+    """Spectral norm on every convolution and linear layer. bound: only where it is greater, and down to that."""
     for layer in _layers(network):
         _directed(layer)
         weight = cast(Tensor, layer.weight).detach()
-        parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer), bound))
 
 
 def matrices(network: nn.Module) -> list[Tensor]:
