@@ -35,7 +35,8 @@ MODERN_TRAINING = (
     Claim("sample.rejection", "Keeping the images that D takes for real improves samples", "P",
           "Azadi et al. 2019, section 4", (better("DN", "rejection_sampling", same_weights=True),), study=MODERN),
     Claim("latent.optimisation", "Moving z along D's gradient in training improves samples", "P",
-          "Wu et al. 2019 (LOGAN), section 5", (better("DNW", "latent_optimisation:damping=0.1,penalty=0.1"),), study=MODERN),
+          "Wu et al. 2019 (LOGAN), section 5",
+          (better("DNW", "latent_optimisation:damping=0.1,penalty=0.1"),), study=MODERN),
     Claim("arch.attention", "Self-attention improves samples", "P", "Zhang et al. 2019 (SAGAN), section 4.2",
           (better("DNW", "self_attention"),), study=MODERN),
     # beside a gradient penalty, as there; without one or minibatch stddev it is no setting of its papers
