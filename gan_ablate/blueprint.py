@@ -162,6 +162,7 @@ class Blueprint:
     d_attention: Build | None = None  # the same in D
     d_map_statistics: Build | None = None  # () -> Module that adds `extra` channels, before D's last hidden stage
     d_codebook: Build | None = None  # (channels) -> Module that quantises maps, before D's last hidden stage
+    d_local: Build | None = None  # (channels) -> Module: maps before D's last hidden stage -> (N, ..): `heads["local"]`
     g_finish: tuple[Build, ...] = ()  # (network, blueprint) -> None, in place, once the weights are drawn
     d_finish: tuple[Build, ...] = ()
     d_heads: tuple[Build, ...] = ()  # (features, classes) -> Module: (N, features) -> (N, ..): further answers of D

@@ -96,13 +96,15 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, throug
     """D's whole loss for one batch: objective, penalties and every term that tricks add, as one scalar.
 
     z: (N, latent_dim) from N(0, 1). through_g: the loss has gradients by the parameters of G's side too. Found: `z`,
-    `latents`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`. Penalties that are trained on every so
-    many steps only are `lazy_penalties`.
+    `drawn`, `latents`, `fake`, `real_critique`, `fake_critique` and `d_fake_critique`. Penalties that are trained on
+    every so many steps only are `lazy_penalties`.
     """
-    with torch.set_grad_enabled(through_g):  # of the players on G's side
-        latents = _latents(game, z, step, states)
+    # of the players on G's side; where D's gradient moves z, D's loss depends on D by z as well
+    with torch.set_grad_enabled(through_g or game.blueprint.latent_step is not None):
+        drawn = game.latents(z, step, states)
+        latents = _moved(game, drawn, step, states)
         fake = game.rules.fake(game, step.real, latents, step.labels)
-    step = game.with_found(step, states, z=z, latents=latents, fake=fake.x)
+    step = game.with_found(step, states, z=z, drawn=drawn, latents=latents, fake=fake.x)
     with torch.set_grad_enabled(through_g):
         real_seen = game.rules.real(game, game.chain.reals(step.real, step, states), latents)
     batches = game.chain.fakes((FakeBatch(fake.x, 1.0),), step, states)
@@ -148,9 +150,8 @@ def _penalised(loss: Tensor, game: Game, real: Seen, fake: Seen, step: Step) -> 
     return loss
 
 
-def _latents(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
-    """z (N, latent_dim) from N(0, 1) as G sees it in training."""
-    z = game.latents(z, step, states)
+def _moved(game: Game, z: Tensor, step: Step, states: States) -> Tensor:
+    """z (N, latent_dim) as G would see it -> z as G sees it in training."""
     if game.blueprint.latent_step is None:
         return z
 
@@ -198,11 +199,12 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
     """G's whole loss for one batch of latents. D sees batches made up as in its own step.
 
-    z: (N, latent_dim) from N(0, 1). Found: `z`, `latents`, `fake` and `fake_critique`.
+    z: (N, latent_dim) from N(0, 1). Found: `z`, `drawn`, `latents`, `fake` and `fake_critique`.
     """
-    latents = _latents(game, z, step, states)
+    drawn = game.latents(z, step, states)
+    latents = _moved(game, drawn, step, states)
     fake = game.rules.fake(game, step.real, latents, step.labels)
-    step = game.with_found(step, states, z=z, latents=latents, fake=fake.x)
+    step = game.with_found(step, states, z=z, drawn=drawn, latents=latents, fake=fake.x)
     fake_inputs = game.inputs(fake, step, states)
     if game.blueprint.joint or game.objective.needs_real or game.rules.encodes:
         real_inputs = game.inputs(game.rules.real(game, step.real, latents), step, states)

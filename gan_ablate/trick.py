@@ -58,7 +58,8 @@ class Step:
     fake_critique: Critique | None = None  # D's answer to `fake`, in the step whose loss is computed; detached likewise
     d_fake_critique: Critique | None = None  # D's answer to G's newest fakes in its own step, detached
     z: Tensor | None = None  # (N, latent_dim) from N(0, 1) that `fake` was made of; None before
-    latents: Tensor | None = None  # (N, latent_dim) that z as G saw it
+    drawn: Tensor | None = None  # (N, latent_dim) that z behind the `latents` hooks
+    latents: Tensor | None = None  # (N, latent_dim) that as G saw it: moved, where the blueprint has a `latent_step`
     d_steps: float = 1.0  # D's steps per G step, a batch of real images each
     latent_dim: int = 0  # numbers in z
     objective: Any = None  # of gan_ablate.losses: what the game is played for
@@ -71,6 +72,7 @@ class Step:
         return replace(
             self,
             fake=None if self.fake is None else self.fake.detach(),
+            latents=None if self.latents is None else self.latents.detach(),
             real_critique=self.real_critique and self.real_critique.detach(),
             fake_critique=self.fake_critique and self.fake_critique.detach(),
         )

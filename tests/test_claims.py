@@ -41,7 +41,7 @@ sign.grad_100 sign.d_variance sign.g_falling sign.loss_blind sign.half
 """.split()
 MODERN = """
 lazy.r1 penalty.zero_centred penalty.gradient_norm consistency.balanced consistency.latent loss.relativistic_average
-loss.boundary loss.repulsive batch.top_k batch.packing label_use.contrast arch.self_supervision arch.unet arch.quantised
+loss.boundary loss.repulsive batch.top_k batch.packing label_use.contrast arch.self_supervision arch.infomax arch.unet arch.quantised
 opt.extragradient opt.optimistic opt.negative_momentum opt.alternating opt.lookahead opt.consensus opt.unrolled
 sample.truncation sample.rejection latent.optimisation arch.attention arch.style arch.growing
 """.split()  # claims of the papers alone

@@ -16,7 +16,7 @@ from gan_ablate import DCGAN, NSGAN, WGANGP, penalties
 from gan_ablate.blueprint import replace
 from gan_ablate.errors import InputError
 from gan_ablate.losses import Hinge, LeastSquares, NonSaturating, Wasserstein, log_softplus
-from gan_ablate.nets import Critique, augment
+from gan_ablate.nets import Critique, augment, weights
 from gan_ablate.nets.codes import Codes
 from gan_ablate.presets import preset
 from gan_ablate.recipe import Recipe
@@ -27,7 +27,8 @@ from gan_ablate.tricks import assemble, not_applicable
 # the models that the catalogue puts each to the test on
 CATALOGUE = {
     "DNW": """lazy_r1 gradient_normalisation orthogonal_regularisation pseudo_augmentation balanced_consistency
-        latent_consistency self_supervision packing top_k feature_quantisation""",
+        latent_consistency self_supervision infomax packing top_k feature_quantisation
+        bounded_spectral_norm""",
     "DN": """relativistic_average boundary_seeking contragan reacgan dual_discriminator repulsive_mmd
         unet_discriminator""",
     "W": "lazy_regularisation",
@@ -158,6 +159,25 @@ def test_gradient_normalisation_teaches_d_through_its_slope():
 
 
 # -- weights that stay orthogonal ------------------------------------------------------------------------------------
+
+
+@proves("bounded_spectral_norm")
+def test_only_a_weight_over_the_bound_is_scaled_and_down_to_it():
+    layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.Linear(6, 4))
+    start = [layer.weight.detach().clone() for layer in layers]
+    sigmas = [torch.linalg.matrix_norm(w.flatten(1), 2).item() for w in start]
+    weights.spectral_norm(layers, None, bound=sum(sigmas) / 2)  # one is over it
+    for layer, before, sigma in zip(layers, start, sigmas, strict=True):
+        for _ in range(50):
+            weights.advance(layers)
+        expected = before * min(1, sum(sigmas) / 2 / sigma)
+        assert torch.allclose(layer.weight, expected, atol=1e-5)
+    module = small(DCGAN, tricks=["bounded_spectral_norm:bound=0.1"])
+    assert module.blueprint.d_norm is None
+    for _ in range(50):
+        weights.advance(module.discriminator)
+    for layer in (m for m in module.discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear)):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(0.1, rel=0.01)
 
 
 @proves("orthogonal_regularisation")
@@ -413,6 +433,42 @@ def test_ds_head_learns_rotations_from_real_images_and_g_is_told_by_it():
     expected = 0.2 * cross_entropy(answer, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3]))
     assert torch.allclose(ours, expected, rtol=1e-5)
     assert torch.autograd.grad(ours, fake)[0][:2].abs().sum() > 0
+
+
+@proves("infomax")
+def test_infomax_asks_each_place_for_its_image_among_all_places_of_the_others():
+    images, places = torch.randn(5, 6, generator=seeded(1)), torch.randn(5, 3, 6, generator=seeded(2))
+    total = 0.0
+    for i, p in itertools.product(range(5), range(3)):
+        own = math.exp(images[i] @ places[i, p])
+        others = sum(math.exp(images[i] @ places[j, q]) for j in range(5) if j != i for q in range(3))
+        total -= math.log(own / (own + others)) / 15
+    right = critique(torch.zeros(5), FeatureProjection=images, local=places)
+    wrong = critique(torch.zeros(5), FeatureProjection=images * 0, local=places)
+    im, now = trick("infomax", d_weight=2.0, g_weight=0.5), step(5, real_critique=right, fake_critique=wrong)
+    assert im.d_loss(torch.tensor(1.0), now, {}).item() == pytest.approx(1 + 2 * total, rel=1e-5)
+    # who cannot tell, guesses among one right answer and the three places of each of four others
+    assert im.g_loss(torch.tensor(1.0), now, {}).item() == pytest.approx(1 + 0.5 * math.log(13))
+
+
+@proves("infomax")
+@pytest.mark.parametrize(("architecture", "channels"), [("conv", 4), ("resnet", 4), ("resnext", 8)])
+def test_places_are_of_the_map_that_ds_last_hidden_stage_reads(architecture, channels):
+    module, now, state = ready(NSGAN, "infomax:dims=10", architecture=architecture)
+    d, read = module.discriminator, []
+    d.down[-1].register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    played = discriminator_loss(module.game, torch.randn(8, 64), now, state)
+    real = played.step.real_critique
+    assert read[0].shape == (8, channels, 8, 8)
+    for heads, x in (("heads.FeatureProjection", real.features), ("local", read[0].flatten(2).transpose(1, 2))):
+        hidden, last, shortcut = (dict(d.named_modules())[f"{heads}.{k}"] for k in ("hidden", "last", "shortcut"))
+        projected = linear(linear(x, hidden.weight, hidden.bias).relu(), last.weight, last.bias) + shortcut(x)
+        assert torch.allclose(real.heads[heads.rpartition(".")[2]], projected, atol=1e-5)
+    played.loss.backward()
+    assert all(p.grad.abs().sum() > 0 for name, p in d.named_parameters() if "local.last" in name)
+    assert not_applicable(Recipe(model="nsgan", size=8, tricks=("infomax",))).endswith(
+        "halved twice, which this nsgan has not"
+    )
 
 
 def labelled(name, **params):

@@ -227,12 +227,13 @@ def test_a_gs_images_depend_on_z_by_the_styles_alone_and_from_the_start():
 @pytest.mark.parametrize("order", [1, -1])
 def test_styles_and_runtime_scales_stand_together_in_either_order(order):
     tricks = ["style_modulation", "equalised_learning_rate"][::order]
-    g = small(DCGAN, tricks=tricks).generator
+    g = small(NSGAN, tricks=tricks).generator
     for layer in layers(g.mapping, nn.Linear):
         assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / layer.in_features), rel=0.1)
         scale = math.sqrt(2 / layer.in_features) * 0.01
         assert layer.parametrizations.weight.original.std().item() == pytest.approx(100, rel=0.1)
         assert math.prod(each.scale for each in layer.parametrizations.weight) == pytest.approx(scale)
+        assert not layer.bias.any()
 
 
 @proves("style_modulation")
@@ -241,8 +242,9 @@ def test_the_mapping_learns_at_a_hundredth_of_the_rate():
     build = lambda **f: small(NSGAN, tricks=["style_modulation"], lr=0.01, **f)  # noqa: E731
     start, module = build(), fit(build(steps=1))[0]
     for name, rate in (("mapping.body.0.0", 1e-4), ("convolutions.0.style", 1e-2)):
-        a, b = (dict(m.generator.named_modules())[name].weight for m in (module, start))
-        assert (a - b).abs().median().item() == pytest.approx(rate, rel=0.05)
+        a, b = (dict(m.generator.named_modules())[name] for m in (module, start))
+        assert (a.weight - b.weight).abs().median().item() == pytest.approx(rate, rel=0.05)
+        assert (a.bias - b.bias).abs().median().item() == pytest.approx(rate, rel=0.05)  # as in the authors' code
 
 
 @proves("style_modulation")

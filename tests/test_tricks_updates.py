@@ -9,6 +9,7 @@ import torch
 from test_models import fit, small, weights
 from test_tricks_nets import at_rest
 from torch import nn
+from torch.nn.functional import softplus
 from trick_tools import proves, step, trick
 
 from gan_ablate import DCGAN, NSGAN, WGANGP
@@ -318,7 +319,13 @@ def test_consensus_adds_the_gradient_of_half_the_square_of_both_gradients():
 def test_consensus_is_of_both_players_at_once():
     with pytest.raises(InputError, match="both set updates"):
         assemble(Recipe(tricks=("consensus_optimisation", "extragradient")))
-    assert assemble(Recipe(tricks=("consensus_optimisation",)))[1].updates == "simultaneous"
+    blueprints = [
+        assemble(Recipe(tricks=(name,)))[1] for name in ("consensus_optimisation", "simultaneous_updates:norm=none")
+    ]
+    assert blueprints[0].updates == "simultaneous"
+    assert replace(blueprints[0], consensus=0.0) == blueprints[1]  # its control differs by the third loss alone
+    spec = complete(Recipe(tricks=("simultaneous_updates",))).tricks[0]
+    assert "norm" not in spec.params  # which came when runs without it were kept
 
 
 @proves("unrolled")
@@ -385,10 +392,27 @@ def test_z_takes_a_damped_step_of_the_natural_gradient():
         loss(module.game, z.detach(), now, states)
         assert torch.equal(seen[0], z)
         assert torch.allclose(seen[1], torch.stack(expected), atol=1e-5)
-        assert seen[1].requires_grad == (loss is generator_loss)  # G learns through the step of z as well
+        assert seen[1].requires_grad
     module.generate(8, seed=0)
     assert not seen[2].requires_grad
     assert len(seen) == 3
+
+
+@proves("latent_optimisation")
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_both_players_learn_through_the_step_of_z_and_pay_for_its_length(player):
+    module, now, states = at_rest(small(NSGAN, tricks=["latent_optimisation:rate=0.7,damping=2,penalty=3"]))
+    g, d, z = module.generator, module.discriminator, torch.randn(8, 64)
+    start = z.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(d(g(start)).logits.sum(), start, create_graph=True)
+    move = 0.7 * slope / (2 + slope.square().sum(1, keepdim=True))
+    fake, real = d(g(z + move)).logits, d(now.real).logits
+    game = {"discriminator": (softplus(fake) + softplus(-real)).mean(), "generator": softplus(-fake).mean()}
+    weights = list(getattr(module, player).parameters())
+    expected = torch.autograd.grad(game[player] + 3 * move.square().sum(1).mean(), weights)
+    loss = {"discriminator": discriminator_loss, "generator": generator_loss}[player]
+    ours = torch.autograd.grad(loss(module.game, z, now, states).loss, weights)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(ours, expected, strict=True))
 
 
 # -- lookahead -------------------------------------------------------------------------------------------------------

@@ -116,7 +116,9 @@ class Training(Sampler):
             grow(network, self.t)
         if self.blueprint.d_finish:
             advance(self.discriminator)
-        played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
+        # a gradient that goes through G, to z, leaves G's own alone
+        with frozen(self.game.g_parameters.values() if self.blueprint.latent_step else ()):
+            played = self._play(discriminator_loss, players.discriminator, players.backward, z, step, states)
         norm = gradient_norm(self.discriminator) if recorded else None
         found = played.step.detached()
         if self.blueprint.updates == "alternating":

@@ -30,3 +30,23 @@ class LabelledEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.embedding(x)
+
+
+class FeatureProjection(nn.Module):
+    """Features (N, .., F) -> (N, .., dims): a hidden layer of F units, and a linear map past it (Lee et al. 2021)."""
+
+    def __init__(self, features: int, classes: int | None = None, *, dims: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(features, features)
+        self.last = nn.Linear(features, dims)
+        self.shortcut = nn.Linear(features, dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.hidden(x).relu()) + self.shortcut(x)
+
+
+class PlaceProjection(FeatureProjection):
+    """Maps (N, channels, H, W) -> (N, H W, dims): the same at each place."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(2).transpose(1, 2))

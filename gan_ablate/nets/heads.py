@@ -23,11 +23,13 @@ class Critic(nn.Module):
         Returns the channels that it gets more.
         """
         self.codebook = bp.d_codebook(channels) if bp.d_codebook else None
+        self.local = bp.d_local(channels) if bp.d_local else None
         self.map_statistics = bp.d_map_statistics() if bp.d_map_statistics else nn.Identity()
         return getattr(self.map_statistics, "extra", 0)
 
     def before_last(self, x: Tensor) -> Tensor:
         """What the last hidden stage reads of the maps (N, C, ..) of the stage before it."""
+        self._local = None if self.local is None else self.local(x).float()
         return self.map_statistics(x if self.codebook is None else self.codebook(x))
 
     def build_heads(self, bp: Blueprint, features: int) -> None:
@@ -63,6 +65,8 @@ class Critic(nn.Module):
         heads = {name: head(features).float() for name, head in self.heads.items()}
         if self.codebook is not None:
             heads["codes"] = self.codebook.distance
+        if self.local is not None:
+            heads["local"], self._local = self._local, None
         return Critique(logits, features, classes, stages, heads)
 
 

@@ -79,6 +79,7 @@ def _out(layer: nn.Module) -> int:
 class SpectralNorm(nn.Module):
     """W / sigma(W), sigma by power iteration (Miyato et al. 2018, algorithm 1).
 
+    bound: W / max(1, sigma(W) / bound) in its place (Gouk et al. 2021), which leaves W where its sigma is smaller.
     torch's own advances the iteration at every forward in training mode, those of penalties and of G's step included.
     Here `advance` does, once per update of the network, as the algorithm has it.
     """
@@ -86,9 +87,9 @@ class SpectralNorm(nn.Module):
     u: Tensor  # (out,)
     v: Tensor  # (in,)
 
-    def __init__(self, weight: Tensor, out: int) -> None:
+    def __init__(self, weight: Tensor, out: int, bound: float | None = None) -> None:
         super().__init__()
-        self.out = out
+        self.out, self.bound = out, bound
         rows, columns = self._matrix(weight).shape
         for name, n in (("u", rows), ("v", columns)):
             self.register_buffer(name, nn.functional.normalize(torch.randn(n), dim=0))
@@ -107,15 +108,16 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         with torch.autocast(weight.device.type, enabled=False):
-            return weight / torch.dot(self.u, self._matrix(weight) @ self.v)
+            sigma = torch.dot(self.u, self._matrix(weight) @ self.v)
+            return weight / (sigma if self.bound is None else (sigma / self.bound).clamp(min=1))
 
 
-def spectral_norm(network: nn.Module, bp: Blueprint) -> None:
-    """Spectral norm on every convolution and linear layer."""
+def spectral_norm(network: nn.Module, bp: Blueprint | None, *, bound: float | None = None) -> None:
+    """Spectral norm on every convolution and linear layer. bound: only where it is greater, and down to that."""
     for layer in _layers(network):
         _directed(layer)
         weight = cast(Tensor, layer.weight).detach()
-        parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer)))
+        parametrize.register_parametrization(layer, "weight", SpectralNorm(weight, _out(layer), bound))
 
 
 def matrices(network: nn.Module) -> list[Tensor]:
@@ -188,17 +190,18 @@ class Scaled(nn.Module):
         return weight * self.scale
 
 
-def _kept(layer: nn.Module) -> Tensor:
-    """What is kept of a layer's weight: that itself, or what a runtime scale scales."""
-    chain: Any = getattr(layer, "parametrizations", None)
-    return cast(Tensor, layer.weight if chain is None else chain.weight.original)
+def _kept(layer: nn.Module, name: str = "weight") -> Tensor:
+    """What is kept of a layer's weight or bias: that itself, or what a runtime scale scales."""
+    chains: Any = getattr(layer, "parametrizations", {})
+    return cast(Tensor, chains[name].original if name in chains else getattr(layer, name))
 
 
 @torch.no_grad()
 def slow_down(layer: nn.Module, rate: float) -> None:
-    """The weight stays, and Adam moves it `rate` times as far: it is kept 1 / rate times as large."""
-    _kept(layer).div_(rate)
-    parametrize.register_parametrization(layer, "weight", Scaled(rate))
+    """Weight and bias stay, and Adam moves them `rate` times as far: they are kept 1 / rate times as large."""
+    for name in ("weight", "bias"):
+        _kept(layer, name).div_(rate)
+        parametrize.register_parametrization(layer, name, Scaled(rate))
 
 
 @torch.no_grad()
@@ -220,7 +223,7 @@ def equalised(network: nn.Module, bp: Blueprint) -> None:
         scales = () if chain is None else chain.weight
         _kept(layer).normal_().div_(math.prod(cast(Scaled, each).scale for each in scales))
         if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(_kept(layer, "bias"))
         parametrize.register_parametrization(layer, "weight", Scaled(gain / math.sqrt(fan_in)))
 
 

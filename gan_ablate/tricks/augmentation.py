@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gan_ablate.blueprint import Blueprint, replace
+from gan_ablate.blueprint import Blueprint
 from gan_ablate.errors import InputError
-from gan_ablate.presets import SPECTRAL_NORM
 from gan_ablate.trick import OVER_0, Step, Trick, register
-from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE, UNCONDITIONAL
+from gan_ablate.tricks.needs import IMAGES, SEES_IMAGES, SEES_NOTHING_ELSE, UNCONDITIONAL, with_d_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,10 +96,7 @@ class ConsistencyRegularisation(Trick):
     d_norm: str = "keep"  # D's normalisation layers: kept, taken away, or spectral norm in their place
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
-        if self.d_norm == "keep":
-            return blueprint
-        added = (SPECTRAL_NORM,) if self.d_norm == "spectral" and SPECTRAL_NORM not in blueprint.d_finish else ()
-        return replace(blueprint, d_norm=None, d_finish=(*blueprint.d_finish, *added))
+        return with_d_norm(blueprint, self.d_norm)
 
     def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
         assert step.real_critique is not None

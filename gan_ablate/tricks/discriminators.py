@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from gan_ablate.blueprint import Blueprint, Factory, replace
 from gan_ablate.presets import GRADIENT_PENALTY, LOSSES
 from gan_ablate.trick import OVER_0, Step, Targets, Trick, register
-from gan_ablate.tricks.augmentation import SPECTRAL_NORM
 from gan_ablate.tricks.needs import (
     CONVOLUTIONS,
     EACH_FAKE,
@@ -17,6 +16,7 @@ from gan_ablate.tricks.needs import (
     SEES_IMAGES,
     SUITE_D,
     UNPENALISED,
+    with_d_norm,
 )
 
 if TYPE_CHECKING:
@@ -90,10 +90,7 @@ class RepulsiveMMD(Trick):
             penalties=kept,
             d_heads=(*blueprint.d_heads, head),
         )
-        if self.d_norm == "keep":
-            return bp
-        added = (SPECTRAL_NORM,) if self.d_norm == "spectral" else ()
-        return replace(bp, d_norm=None, d_finish=(*bp.d_finish, *added))
+        return with_d_norm(bp, self.d_norm)
 
 
 @register("feature_quantisation")

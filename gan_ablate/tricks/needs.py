@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gan_ablate.blueprint import Blueprint, Factory, replace
-from gan_ablate.presets import NORMS
+from gan_ablate.blueprint import Blueprint, Factory, replace, stages
+from gan_ablate.presets import NORMS, SPECTRAL_NORM
 from gan_ablate.trick import Need
 
 
@@ -72,6 +72,12 @@ UNROLLABLE = Need("Adam or SGD for D", lambda bp: not _is(bp.d_optimizer, "RMSpr
 IN_TURN = Need("players that update in turn", lambda bp: bp.updates == "alternating")
 ONE_STEP_EACH = Need("one step of each player per round, none of them taken back", _one_step_each)
 
+
+def halved_twice(blueprint: Blueprint) -> str | None:
+    """What a trick lacks that acts between two halvings of the images; `None` if nothing."""
+    return None if stages(blueprint.size)[0] >= 2 else "images that can be halved twice"
+
+
 D_NORMS = ("none", "layer", "keep")
 D_NORM_TEXT = (
     "taken out of D (d_norm=none), as in the paper: with it a sample's gradient also holds how its pixels move the "
@@ -80,7 +86,9 @@ D_NORM_TEXT = (
 
 
 def with_d_norm(blueprint: Blueprint, d_norm: str) -> Blueprint:
-    """The blueprint with D's normalisation taken out (none), replaced by layer norm (layer) or as it is (keep)."""
+    """The blueprint with D's normalisation as it is (keep), taken out (none), or replaced (layer, spectral)."""
     if d_norm == "keep":
         return blueprint
+    if d_norm == "spectral" and SPECTRAL_NORM not in blueprint.d_finish:
+        blueprint = replace(blueprint, d_finish=(*blueprint.d_finish, SPECTRAL_NORM))
     return replace(blueprint, d_norm=Factory(f"{NORMS}:layer_norm") if d_norm == "layer" else None)

@@ -17,6 +17,7 @@ from gan_ablate.tricks.needs import (
     PLAIN_CONVOLUTIONS,
     SEES_IMAGES,
     SEES_NOTHING_ELSE,
+    halved_twice,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 PLAYERS = ("d", "g", "both")
 PLAYER_CLASSES = ("Generator", "Discriminator")
 STYLE = "gan_ablate.nets.style"
-
-
-def _halved_twice(blueprint: Blueprint) -> str | None:
-    return None if stages(blueprint.size)[0] >= 2 else "images that can be halved twice"
 
 
 @register("self_attention")
@@ -59,7 +56,7 @@ class SelfAttention(Trick):
         return replace(blueprint, g_attention=g, d_attention=d)
 
     def missing(self, blueprint: Blueprint) -> str | None:
-        return super().missing(blueprint) or _halved_twice(blueprint)
+        return super().missing(blueprint) or halved_twice(blueprint)
 
 
 @register("equalised_learning_rate")
@@ -125,7 +122,7 @@ class MultiScaleDiscriminator(Trick):
         return min(self.scales, stages(blueprint.size)[0])
 
     def missing(self, blueprint: Blueprint) -> str | None:
-        return super().missing(blueprint) or _halved_twice(blueprint)
+        return super().missing(blueprint) or halved_twice(blueprint)
 
 
 @register("style_modulation")

@@ -138,7 +138,7 @@ class R2(Trick):
         return _with(blueprint, Factory(f"{PENALTIES}:r2", {"gamma": self.gamma}), self.d_norm)
 
 
-def _finish(blueprint: Blueprint, name: str, on: str, **options: str) -> Blueprint:
+def _finish(blueprint: Blueprint, name: str, on: str, **options: str | float) -> Blueprint:
     """The blueprint with a constraint on the weights, in place of any that a player has."""
     added = Factory(f"{CONSTRAINTS}:{name}", options)
 
@@ -162,6 +162,26 @@ class SpectralNorm(Trick):
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         blueprint = _finish(blueprint, "spectral_norm", self.on)
+        return blueprint if self.on == "g" else replace(blueprint, d_norm=None)
+
+
+@register("bounded_spectral_norm")
+class BoundedSpectralNorm(Trick):
+    """Scale a weight down where its greatest singular value is over a bound; in place of D's normalisation layers.
+
+    Spectral norm also scales up those that are under it. The bound is spectral norm's 1: no GAN's paper names one.
+    """
+
+    paper = "Gouk et al. 2021, section 3 (W / max(1, sigma / lambda)); at each pass: Liu et al. 2020 (SNGP)"
+    recommended_by = "P"
+    conflicts = ("spectral_norm", "weight_norm", "equalised_learning_rate", "wgan_clip")
+    bounds = {"bound": POSITIVE}
+    choices = {"on": PLAYERS}
+    bound: float = 1.0  # greatest singular value of a weight
+    on: str = "d"  # d | g | both
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        blueprint = _finish(blueprint, "spectral_norm", self.on, bound=self.bound)
         return blueprint if self.on == "g" else replace(blueprint, d_norm=None)
 
 

@@ -97,14 +97,22 @@ class OptimisticAdam(Trick):
 
 @register("simultaneous_updates")
 class SimultaneousUpdates(Trick):
-    """Both gradients at one point, before either player moves: the control of alternating steps."""
+    """Both gradients at one point, before either player moves: the control of alternating steps.
+
+    Without the players' norms (norm=none) it is that of `consensus_optimisation`, which takes them away.
+    """
 
     paper = "Nowozin et al. 2016, algorithm 1; Gidel et al. 2019 (negative momentum), section 5 (advises against)"
     advised_against_by = "P"
     models = "DN"
     needs = (ONE_STEP_EACH,)
+    choices = {"norm": ("keep", "none")}
+    later = ("norm",)
+    norm: str = "keep"  # both players' normalisation layers: kept, or taken away
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
+        if self.norm == "none":
+            blueprint = replace(blueprint, g_norm=None, d_norm=None)
         return replace(blueprint, updates="simultaneous")
 
 
@@ -174,11 +182,11 @@ class ConsensusOptimisation(Trick):
     """Both players also make both gradients small: a third loss, weight / 2 * ||v||^2, that they share.
 
     v is the gradient of each player's loss by its own weights, and both move at once, as in the authors' code. That has
-    RMSprop; here they keep their optimisers. Seen on digits: at a weight of 10 both came to rest where D answers 1/2
-    everywhere and G draws nothing, another point of no gradients; beside batch norm at 0.1 too.
+    RMSprop at 1e-4; here they keep their optimisers. Both may come to rest where D answers 1/2 everywhere and G draws
+    nothing, another point of no gradients: seen on digits beside batch norm.
     """
 
-    paper = "Mescheder et al. 2017 (The numerics of GANs), algorithm 1; weight: the authors' code (their images: 10)"
+    paper = "Mescheder et al. 2017 (The numerics of GANs), algorithm 1; weight: all of the authors' experiments/"
     recommended_by = "P"
     models = "DN"
     needs = (ONE_STEP_EACH,)
@@ -188,7 +196,7 @@ class ConsensusOptimisation(Trick):
     )
     bounds = {"weight": (OVER_0, 1e6)}
     choices = {"norm": ("none", "keep")}
-    weight: float = 0.1
+    weight: float = 10.0
     norm: str = "none"  # both players' normalisation layers: taken away, or kept
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
@@ -228,16 +236,32 @@ class Unrolled(Trick):
 class LatentOptimisation(Trick):
     """In training z takes a step of the natural gradient towards what D takes for real, before both players' losses.
 
-    The paper's z is uniform and clipped; that of normal numbers here has no bounds. Sampling is from the draw.
+    Both players learn through that step, and both pay for its length. All numbers of z move; the paper's z is uniform
+    and clipped, that of normal numbers here has no bounds. Sampling is from the draw. The paper's numbers are for
+    ImageNet; StudioGAN has damping=0.1,penalty=0.1 for CIFAR-10.
     """
 
-    paper = "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5)"
+    paper = (
+        "Wu et al. 2019 (LOGAN), equations 10 to 12 and section 5 (alpha 0.9, beta 5, w_r 300); StudioGAN's worker.py"
+    )
     recommended_by = "P"
     needs = (FAKE_OF_Z,)
-    bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6)}
+    bounds = {"rate": (OVER_0, 1e3), "damping": (1e-3, 1e6), "penalty": (0.0, 1e6)}
     rate: float = 0.9
     damping: float = 5.0
+    penalty: float = 300.0  # weight of the mean squared length of the step, in both losses
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         options = {"rate": self.rate, "damping": self.damping}
         return replace(blueprint, latent_step=Factory("gan_ablate.interpolation:towards_d", options))
+
+    def d_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self._cost(step)
+
+    def g_loss(self, loss: Tensor, step: Step, state: State) -> Tensor:
+        return loss + self._cost(step)
+
+    def _cost(self, step: Step) -> Tensor:
+        assert step.latents is not None
+        assert step.drawn is not None
+        return self.penalty * (step.latents - step.drawn).square().sum(1).mean()
