@@ -382,7 +382,7 @@ def test_the_clean_resize_is_pils_and_the_rest_is_the_same_network(random_weight
     plain = extract(inception.inception_for(random_weights, sha256=None), full)
     for mine, its in zip(extract(ours, full), plain, strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-6)
-    assert metrics.metric_labels(ours, 50)["fid"] == "FID@50 (inception, clean resize)"
+    assert metrics.metric_labels(ours, 50)["fid"] == "FID@50 (inception with clean resize)"
 
 
 @needs_fidelity

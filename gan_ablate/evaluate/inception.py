@@ -56,7 +56,7 @@ class InceptionExtractor(Extractor):
     def __init__(self, path: str | Path, *, clean: bool = False, sha256: str | None = SHA256) -> None:
         super().__init__()
         network = _torch_fidelity().FeatureExtractorInceptionV3
-        self.name, self.dim, self.clean = "inception, clean resize" if clean else "inception", 2048, clean
+        self.name, self.dim, self.clean = "inception with clean resize" if clean else "inception", 2048, clean
         state, self.digest = _read(Path(path), sha256)
         buffer = io.BytesIO()  # torch-fidelity unpickles what it is given: hand it a file of our own, of tensors only
         torch.save(state, buffer)
