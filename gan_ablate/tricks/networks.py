@@ -130,8 +130,8 @@ class StyleModulation(Trick):
     """G is a learned constant through convolutions whose weights each z scales, by a mapping network; styles are mixed.
 
     Scaled down: two dense layers in the mapping, as StyleGAN2-ADA has for CIFAR-10, where the first has eight. Its
-    papers have minibatch stddev and R1 beside it: without both dcgan's G fell to two or three modes of ten digits, with
-    and without batch norm in D; with either it did not.
+    papers have minibatch stddev and R1 beside it: without both dcgan's G fell to one to three modes of ten digits, with
+    and without batch norm in D; with either it did not, but for R1 at a gamma of 1.
     """
 
     paper = (
