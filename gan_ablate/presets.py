@@ -182,7 +182,7 @@ def sngan(recipe: Recipe) -> Blueprint:
 def gan3d(recipe: Recipe) -> Blueprint:
     """Wu et al. 2016 (3D-GAN), section 3.2: volumetric convolutions, batch norm in both, occupancy by a sigmoid.
 
-    Three departures, without which all volumes come out alike (docs/modern.md has the measurements): z is uniform on
+    Three departures, without which short runs learn nothing (docs/modern.md has the measurements): z is uniform on
     [-1, 1], not [0, 1]; D learns as fast as G, not 250 times as slowly; and it is held back where it is right on more
     than 95 % of its batch, not 80 %. On images, the same training with convolutions in the plane.
     """
