@@ -27,7 +27,7 @@ EXTRACTORS = ("classifier", "rotation", "inception", "inception_clean", "dinov2"
 # What `None` in a recipe stands for, per model. Sources: Radford et al. 2015, section 4 (dcgan);
 # Goodfellow et al. 2014 with Adam at its default betas (nsgan); Gulrajani et al. 2017, algorithm 1 (wgan_gp);
 # the authors' train.py for FFHQ (r3gan) and their configuration for CIFAR-10 (sngan); Wu et al. 2016, section 3.2
-# (gan3d).
+# (gan3d; not its rates, see docs/modern.md).
 MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "dcgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "nsgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.9, "beta2": 0.999, "batch_size": 128},
@@ -39,7 +39,7 @@ MODEL_DEFAULTS: dict[str, dict[str, Any]] = {
     "lapgan": {"architecture": "conv", "lr": 2e-4, "beta1": 0.5, "beta2": 0.999, "batch_size": 128},
     "r3gan": {"architecture": "resnext", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 256},
     "sngan": {"architecture": "resnet", "lr": 2e-4, "beta1": 0.0, "beta2": 0.9, "batch_size": 64},
-    "gan3d": {"architecture": "conv", "lr": 2.5e-3, "beta1": 0.5, "beta2": 0.999, "batch_size": 100},
+    "gan3d": {"architecture": "conv", "lr": 1e-3, "beta1": 0.5, "beta2": 0.999, "batch_size": 100},
 }
 MODELS = tuple(MODEL_DEFAULTS)
 OWN_MODEL = "dcgan"  # whose numbers stand for `None` in a recipe for a model of one's own

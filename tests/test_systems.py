@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import torch
+from killed_runs import STEPS
 from test_models import fit, images, small, weights
+from test_run import same
 from test_tricks_nets import at_rest
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Categorical, Normal
@@ -30,9 +32,15 @@ from gan_ablate.nets import Seen
 from gan_ablate.nets.pyramid import up
 from gan_ablate.presets import preset
 from gan_ablate.recipe import USUAL, Recipe, TrickSpec
+from gan_ablate.run.carry_out import carry_out
 from gan_ablate.run.measure import checkpoint
 from gan_ablate.step import discriminator_loss, generator_loss
+from gan_ablate.store import attempts
+from gan_ablate.store.merge import differing
+from gan_ablate.store.store import Store
 from gan_ablate.study.study import expand, from_dict
+from gan_ablate.sweep.display import Display
+from gan_ablate.sweep.pool import sweep
 from gan_ablate.trick import build
 from gan_ablate.tricks import not_applicable, trick_names
 from gan_ablate.tricks.combining import unmet
@@ -343,6 +351,32 @@ def test_points_in_the_plane_are_played_and_measured_too(model):
     assert found
     assert all(isinstance(value, float) for value in found.values())
     assert all(p.images.shape[1:] == (2, 1, 1) for p in own_pictures(module, data).values())
+
+
+@pytest.mark.slow
+def test_killed_with_kill_9_each_resumes_to_the_end_of_an_unbroken_run(tmp_path):
+    """Each in a process of its own, which dies inside a round; the sweep starts another, from the checkpoint."""
+    base = {
+        "width": 4,
+        "steps": STEPS,
+        "batch_size": 8,
+        "precision": "fp32",
+        "evaluation": {"samples": 64, "points": 2},
+    }
+    models = [*SYSTEMS, "gan3d"]
+    study = from_dict({"name": "killed", "models": models, "base": base, "arms": ["generator_ema"], "seeds": 1})
+    done = sweep(
+        study, tmp_path / "killed", only="*/base/*", run="killed_runs:killed_once", workers=1, display=Display()
+    )
+    assert (done.done, done.failed) == (len(models), 0)
+    store = Store.open(tmp_path / "killed")
+    for recipe in (cell for cell in expand(study).recipes if cell.arm == "base"):
+        folder, unbroken = store.folder(recipe.run_id), tmp_path / recipe.model
+        result, expected = store.finished(recipe.run_id), carry_out(recipe, unbroken, threads=1)
+        ends = [attempt.get("outcome") for attempt in attempts.read_attempts(folder)]
+        assert (ends, result["resumed"]) == ([None, result["outcome"]], 1), recipe.model
+        assert differing(result, json.loads(json.dumps(expected))) == [], recipe.model
+        assert same(folder, unbroken), recipe.model
 
 
 # -- recipes, studies, refusals --------------------------------------------------------------------------------------

@@ -166,10 +166,10 @@ class SigmoidImage(nn.Module):
 
 
 class UniformLatents(nn.Module):
-    """z from N(0, 1) as z from U(0, 1): the normal's distribution function of each number."""
+    """z from N(0, 1) as z from U(-1, 1): twice the normal's distribution function of each number, less 1."""
 
     def forward(self, z: Tensor) -> Tensor:
-        return (1 + (z / math.sqrt(2)).erf()) / 2
+        return (z / math.sqrt(2)).erf()
 
 
 class UnitRange(nn.Module):
