@@ -244,11 +244,11 @@ def case() -> tuple[Features, RealStatistics]:
 def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
     fake, real = case
     known = Neighbours(real.kid_features[:100], real.kid_features[100:200])
-    everything = evaluate_features(fake, real, neighbours=known)
+    everything = evaluate_features(fake, real, neighbours=known, cmmd=True)
     assert tuple(everything) == tuple(outcomes.METRICS)
     assert None not in {value for name, value in everything.items() if name != "is_std"}
     for name, figures in metrics.METRICS.items():
-        some = evaluate_features(fake, real, only=[name], neighbours=known)
+        some = evaluate_features(fake, real, only=[name], neighbours=known, cmmd=True)
         assert tuple(some) == figures
         assert all(everything[k] == v for k, v in some.items() if k in everything)
     assert tuple(evaluate_features(fake, real, only={"prdc", "fid"})) == (
@@ -262,7 +262,7 @@ def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
 def test_unknown_metrics_are_refused_with_near_names_before_anything_is_computed(case, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown metric 'fid_infinty': did you mean 'fid_infinity'"):
         evaluate_features(*case, only=["fid", "fid_infinty"])
-    with pytest.raises(InputError, match="unknown metric 'recall': known: fid, fid_infinity, is, kid, memorisation, m"):
+    with pytest.raises(InputError, match="unknown metric 'recall': known: cmmd, fid, fid_infinity, is, kid, memorisation, m"):
         evaluate_images(torch.zeros(4, 3, 16, 16), None, case[1], only=["recall"])  # no extractor was asked
 
 

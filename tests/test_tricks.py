@@ -37,6 +37,7 @@ SOONER = {
     "label_flipping": "label_flipping:p=0.5",
     "gradient_clipping": "gradient_clipping:max_norm=0.01",
     "lookahead": "lookahead:k=2",
+    "bounded_spectral_norm": "bounded_spectral_norm:bound=0.1",  # small weights are under 1 at first
     **test_tricks_modern_losses.SOONER,
 }
 CELLS = [

@@ -246,7 +246,6 @@ def test_rounds_many_at_a_time_and_resumed_train_the_same(monkeypatch, tmp_path)
     captured, *_ = train(tiny(steps=ROUNDS), "captured", pauses=[7])
     assert differing(eager, captured) == []
     monkeypatch.setattr(test_models, "images", volumes)
-    monkeypatch.setattr(test_tricks, "images", volumes)
     monkeypatch.setitem(test_tricks.CLASSES, "gan3d", partial(GAN3D, **OWN))
     test_tricks.test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(
         "gan3d", "generator_ema:decay=0.5", tmp_path
