@@ -262,7 +262,9 @@ def test_only_the_metrics_that_are_asked_for_are_computed(case, monkeypatch):
 def test_unknown_metrics_are_refused_with_near_names_before_anything_is_computed(case, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="unknown metric 'fid_infinty': did you mean 'fid_infinity'"):
         evaluate_features(*case, only=["fid", "fid_infinty"])
-    with pytest.raises(InputError, match="unknown metric 'recall': known: cmmd, fid, fid_infinity, is, kid, memorisation, m"):
+    with pytest.raises(
+        InputError, match="unknown metric 'recall': known: cmmd, fid, fid_infinity, is, kid, memorisation, m"
+    ):
         evaluate_images(torch.zeros(4, 3, 16, 16), None, case[1], only=["recall"])  # no extractor was asked
 
 
