@@ -38,7 +38,7 @@ base:
   {dataset: shapes, size: 16, channels: 3, width: 4, batch_size: 8, steps: 30, precision: fp32,
    evaluation: {extractor: classifier, samples: 64, points: 2}}
 models: [dcgan]
-arms: [label_smoothing, {arm: long, steps: 120}]
+arms: [label_smoothing, {arm: long, steps: 600}] # long enough to be warned in the middle of one
 seeds: 4
 """
 # what two carryings-out of one run may differ in; "seconds" stands in the curve too
