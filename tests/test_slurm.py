@@ -179,7 +179,8 @@ def real_runs(root: Path) -> None:
     def middle() -> Path | None:
         begun = (p.parents[1] for p in root.glob("runs/*/checkpoints/last.ckpt"))
         mine = set(json.loads(next((root / "slurm").glob("*.json")).read_text())["tasks"][0]["run_ids"])
-        return next((p for p in begun if p.name in mine and not (p / "result.json").exists()), None)
+        long = (p for p in begun if json.loads((p / "recipe.json").read_text())["recipe"]["arm"] == "long")
+        return next((p for p in long if p.name in mine and not (p / "result.json").exists()), None)
 
     def warn() -> None:
         until(lambda: list((root / "slurm").glob("*.json")) and middle(), 300)
