@@ -138,4 +138,6 @@ class StepBar(RichProgressBar):
             self._show(self._beside.share)
 
     def _show(self, share: float) -> None:
-        self._update(self._beside_id, round(100 * share), visible=share < 1, hard=True)
+        self._update(self._beside_id, round(100 * share), visible=share < 1)
+        if share >= 1:  # nothing is left to show, and a process that was killed never says so
+            self._beside = None
