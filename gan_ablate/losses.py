@@ -13,8 +13,10 @@ from torch.nn.functional import softplus
 from gan_ablate.trick import Targets
 
 
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy(logits: Tensor, target: Tensor | float) -> Tensor:
     """-t log D - (1 - t) log(1 - D), averaged over the batch; t may lie outside [0, 1]."""
+    if not isinstance(target, Tensor) and target in {0, 1}:  # one term: the other weighs nothing
+        return softplus(-logits if target else logits).mean()
     return (target * softplus(-logits) + (1 - target) * softplus(logits)).mean()
 
 
@@ -58,17 +60,17 @@ class FlippedLabels(NonSaturating):
     """G is trained with real = fake swapped: cross entropy of its images against `real` (Chintala et al., tip 2)."""
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return cross_entropy(fake, fake.new_ones(fake.shape))
+        return cross_entropy(fake, 1.0)
 
 
 class InvertedGenerator(NonSaturating):
     """G minimises the cross entropy of its images against `fake`, and so helps D: a negative control."""
 
     def generator(self, fake: Tensor, real: Tensor | None = None) -> Tensor:
-        return cross_entropy(fake, fake.new_zeros(fake.shape))
+        return cross_entropy(fake, 0.0)
 
     def encoder(self, real: Tensor) -> Tensor:
-        return cross_entropy(real, real.new_ones(real.shape))
+        return cross_entropy(real, 1.0)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ the other samples' answers: what is penalised is no longer D's slope at one imag
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +18,20 @@ from gan_ablate.trick import Step
 Critic = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> logits (N,)
 
 
+def sides_of(penalty: Any) -> frozenset[str]:
+    """Images that D answers in the game too and whose slope a penalty takes: `real`, `fake`, or none of the two."""
+    at = {f"{__name__}:r1": {"real"}, f"{__name__}:r2": {"fake"}}
+    return frozenset(at.get(getattr(penalty, "target", ""), set()))
+
+
 def gradients(critic: Critic, x: Tensor) -> Tensor:
     """(N, C H W) the gradient of the logits' sum by each sample's pixels, itself differentiable.
 
     That is each sample's own logit by its own pixels, unless D mixes samples, as batch norm does.
     """
     with torch.autocast(x.device.type, enabled=False):
-        x = x.detach().float().requires_grad_()
+        if not (x.is_leaf and x.requires_grad):  # one that is given so has D's answer already
+            x = x.detach().float().requires_grad_()
         (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
         return gradient.flatten(1)
 

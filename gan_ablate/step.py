@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gan_ablate.blueprint import Blueprint
 from gan_ablate.nets import Critique, Seen
+from gan_ablate.penalties import sides_of
 from gan_ablate.rules import Plain
 from gan_ablate.trick import Chain, FakeBatch, States, Step, Targets
 
@@ -47,9 +48,21 @@ class Game:
         """D's parameters by name."""
         return dict(self.discriminator.named_parameters())
 
+    @cached_property
+    def sloped(self) -> frozenset[str]:
+        """The sides, `real` or `fake`, whose answer in the game serves D's penalties too."""
+        bp = self.blueprint
+        apart = bp.joint or bp.penalty_every > 1  # the penalties' answers are others
+        return frozenset() if apart else frozenset[str]().union(*map(sides_of, bp.penalties))
+
+    @cached_property
+    def hooks(self) -> frozenset[str]:
+        """The hooks that the blueprint consults and some trick changes."""
+        return self.blueprint.consulted & self.chain.overridden
+
     def uses(self, hook: str) -> bool:
         """Whether the blueprint consults a hook and some trick changes it."""
-        return hook in self.blueprint.consulted and hook in self.chain.overridden
+        return hook in self.hooks
 
     def values(self, critique: Critique) -> Tensor:
         """What the objective reads of D's answer: logits (N,), or the head (N, ..) that it names."""
@@ -67,7 +80,7 @@ class Game:
         def generate(z: Tensor) -> Tensor:
             return self.generator(self.latents(z, now, states), now.labels)
 
-        now = replace(step, **found, critique=critique, generate=generate)
+        now = step.updated(**found, critique=critique, generate=generate)
         return now
 
     def latents(self, z: Tensor, step: Step, states: States) -> Tensor:
@@ -110,25 +123,37 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, throug
     batches = game.chain.fakes((FakeBatch(fake.x, 1.0),), step, states)
     real_inputs = game.inputs(real_seen, step, states)
     fake_inputs = [game.inputs(fake._replace(x=batch.images), step, states) for batch in batches]
+    if game.sloped and not through_g:
+        real_inputs = _differentiable(game, "real", real_inputs)
+        fake_inputs[0] = _differentiable(game, "fake", fake_inputs[0])
     real, newest = _answers(game, real_inputs, fake_inputs[0], step)
     answers = [newest, *(game.answer(seen, step) for seen in fake_inputs[1:])]
     step = game.with_found(step, states, real_critique=real, fake_critique=newest, d_fake_critique=newest.detach())
     fakes = [game.values(answer) for answer in answers]
-    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat([answer.logits for answer in answers])))
-    if game.uses("targets"):
-        targets = game.chain.targets(targets, step, states)
-    loss = real.logits.new_zeros(())
-    for batch, values, target in zip(batches, fakes, targets.fake.split([len(x) for x in fakes]), strict=True):
-        weighted = game.objective.discriminator(game.values(real), values, Targets(targets.real, target))
-        loss = loss + batch.weight * weighted
+    losses = [
+        game.objective.discriminator(game.values(real), values, target)
+        for values, target in zip(fakes, _targets(game, real, answers, step, states), strict=True)
+    ]
+    # the only batch weighs 1
+    loss = losses[0] if len(losses) == 1 else sum(b.weight * x for b, x in zip(batches, losses, strict=True))
     if game.blueprint.penalty_every == 1:
-        loss = _penalised(loss, game, real_inputs, fake_inputs[0], step)
+        loss = _penalised(loss, game, real_inputs, fake_inputs[0], step, (real, newest))
     for term in game.blueprint.d_terms:
         loss = loss + term(game, step)
     if game.uses("d_loss"):
         with untracked(game.generator):  # what tricks send through G is not what is sampled
             loss = game.chain.d_loss(loss, step, states)
     return Played(loss, step)
+
+
+def _targets(game: Game, real: Critique, fakes: list[Critique], step: Step, states: States) -> list[Targets]:
+    """What D should answer to the real images and to each batch of fakes."""
+    if not game.uses("targets"):
+        return [Targets()] * len(fakes)
+    logits = [fake.logits for fake in fakes]
+    targets = Targets(torch.ones_like(real.logits), torch.zeros_like(torch.cat(logits)))
+    targets = game.chain.targets(targets, step, states)
+    return [Targets(targets.real, part) for part in targets.fake.split([len(x) for x in logits])]
 
 
 def lazy_penalties(game: Game, z: Tensor, step: Step, states: States) -> Played:
@@ -143,10 +168,31 @@ def lazy_penalties(game: Game, z: Tensor, step: Step, states: States) -> Played:
     return Played(game.blueprint.penalty_every * loss, step)
 
 
-def _penalised(loss: Tensor, game: Game, real: Seen, fake: Seen, step: Step) -> Tensor:
+def _differentiable(game: Game, side: str, seen: Seen) -> Seen:
+    """What D sees of a side, as a leaf that has gradients where D's one answer serves the game and a penalty.
+
+    So it is in the code of Mescheder et al. 2018 and Huang et al. 2024. Penalties are in fp32: in bf16 D answers anew.
+    """
+    x = seen.x
+    alike = x.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+    if side not in game.sloped or seen.beside is not None or x.requires_grad or not alike:
+        return seen
+    return Seen(x.detach().requires_grad_())
+
+
+def _penalised(  # noqa: PLR0917
+    loss: Tensor, game: Game, real: Seen, fake: Seen, step: Step, answers: tuple[Critique, ...] = ()
+) -> Tensor:
+    """The loss with D's penalties. answers: what D said of real and of fake in the game, where it did."""
+
+    def critic(x: Tensor) -> Tensor:
+        for seen, answer in zip((real, fake), answers, strict=False):
+            if x is seen.x and x.requires_grad:
+                return answer.mean_logits
+        return game.answer(real.like(x), step).mean_logits
+
     for penalty in game.blueprint.penalties:
-        seen = real.whole(), fake.whole()
-        loss = loss + penalty(lambda x: game.answer(real.like(x), step).mean_logits, *seen, step)
+        loss = loss + penalty(critic, real.whole(), fake.whole(), step)
     return loss
 
 
@@ -193,7 +239,7 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
     if not game.blueprint.joint:
         return game.answer(real, step), game.answer(fake, step)
     labels = None if step.labels is None else torch.cat((step.labels, step.labels))
-    return game.answer(real.joined(fake), replace(step, labels=labels)).split(len(real.x))
+    return game.answer(real.joined(fake), step.updated(labels=labels)).split(len(real.x))
 
 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:

@@ -77,6 +77,17 @@ def test_non_saturating_loss_is_binary_cross_entropy():
     assert torch.allclose(NonSaturating().generator(fake), bce(fake, torch.ones(9)))
 
 
+def test_targets_that_no_trick_changes_are_ones_and_zeros_to_the_bit():
+    real, fake = (torch.randn(9, requires_grad=True) for _ in range(2))
+    losses = [
+        NonSaturating().discriminator(real, fake, targets)
+        for targets in (Targets(), Targets(torch.ones(9), torch.zeros(9)))
+    ]
+    assert torch.equal(*losses)
+    plain, tensors = (torch.cat(torch.autograd.grad(loss, (real, fake))) for loss in losses)
+    assert torch.equal(plain, tensors)
+
+
 def test_wasserstein_loss_ignores_targets():
     real, fake = torch.randn(9), torch.randn(9)
     ours = Wasserstein().discriminator(real, fake, Targets(torch.rand(9), torch.rand(9)))

@@ -11,7 +11,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from trick_tools import step, trick
 
-from gan_ablate import DCGAN, NSGAN, WGANGP, GANDataModule
+from gan_ablate import DCGAN, NSGAN, R3GAN, WGANGP, GANDataModule
 from gan_ablate.blueprint import Factory
 from gan_ablate.optim import linear_to_zero, make_capturable
 from gan_ablate.presets import preset
@@ -87,6 +87,46 @@ def test_the_check_finds_a_hook_that_writes_the_same_numbers_again():
 def test_no_field_of_a_step_can_be_set(name):
     with pytest.raises(FrozenInstanceError):
         setattr(step(), name, None)
+
+
+def test_a_step_with_other_values_is_what_replace_makes_of_it():
+    now, x = step(), torch.randn(2, 3)
+    ours, theirs = now.updated(z=x, labels=None), replace(now, z=x, labels=None)
+    assert [getattr(ours, f.name) for f in fields(Step)] == [getattr(theirs, f.name) for f in fields(Step)]
+    assert now.z is not x
+
+
+@pytest.mark.parametrize(
+    ("cls", "tricks", "answers"),
+    [(R3GAN, (), 2), (NSGAN, ("r1",), 2), (NSGAN, ("r2",), 2), (WGANGP, ("r1",), 3)],
+)
+def test_d_answers_an_image_once_for_the_game_and_for_the_penalty_on_its_slope(cls, tricks, answers):
+    """The same loss and gradients as where each penalty asks anew, which needs an answer more for each."""
+    module, now, states = at_rest(small(cls, tricks=tricks, precision="fp32"))
+    z, found = torch.randn(8, module.latent_dim), []
+    anew = tuple(lambda *given, own=own: own(*given) for own in module.blueprint.penalties)
+    for penalties in (module.blueprint.penalties, anew):
+        game = replace(module.game, blueprint=replace(module.blueprint, penalties=penalties))
+        asked = []
+        handle = module.discriminator.register_forward_hook(lambda *_, asked=asked: asked.append(1))
+        now.noise.manual_seed(0)
+        loss = discriminator_loss(game, z, now, states).loss
+        handle.remove()
+        found.append((loss, torch.autograd.grad(loss, list(module.discriminator.parameters())), len(asked)))
+    (one, ours, few), (other, theirs, many) = found
+    assert torch.allclose(one, other)
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(ours, theirs, strict=True))
+    assert (few, many) == (answers, 2 + len(anew))
+    assert not now.real.requires_grad
+
+
+def test_in_bf16_a_penalty_asks_anew_in_fp32():
+    module, now, states = at_rest(small(NSGAN, tricks=("r1",), precision="bf16"))
+    kinds = []
+    module.discriminator.register_forward_hook(lambda _, __, answer: kinds.append(answer.hidden[0].dtype))
+    with module._precision():
+        discriminator_loss(module.game, torch.randn(8, module.latent_dim), now, states)
+    assert kinds == [torch.bfloat16, torch.bfloat16, torch.float32]
 
 
 def test_hooks_that_d_is_asked_behind_see_what_the_turn_has_found():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -147,7 +148,7 @@ class Training(Sampler):
             with torch.no_grad():
                 self.chain.settle(player_parameters(found), found, states)
         self._advance(found, states)
-        self.g_count += 1
+        self.g_count.add_(1)
         return _generator_record(played.loss, found, norm) if recorded else {}
 
     def _play(  # noqa: PLR0917
@@ -158,7 +159,9 @@ class Training(Sampler):
             played: Played = loss_of(self.game, z, step, states)
         optimizer.zero_grad()
         backward(played.loss)
-        self.finite &= torch.isfinite(played.loss.detach())
+        self.finite.logical_and_(
+            played.loss.detach().abs() < math.inf
+        )  # in place: a module's attributes are slow to set
         if self.blueprint.sharpness is not None:
             sharpen(self, loss_of, optimizer, backward, z, step, states)
         return played
@@ -256,8 +259,8 @@ class Training(Sampler):
     # -- what a step is made of --------------------------------------------------------------------------------
 
     def _z(self, stream: str, n: int) -> Tensor:
-        # drawn on the generator's own device; (N, latent_dim) from N(0, 1)
-        return torch.randn(n, self.latent_dim, generator=self.streams[stream], device=self.device)
+        drawn_by = self.streams[stream]
+        return torch.randn(n, self.latent_dim, generator=drawn_by, device=drawn_by.device)  # (N, latent_dim), N(0, 1)
 
     def _step(self, real: Tensor, labels: Tensor) -> Step:
         step = Step(

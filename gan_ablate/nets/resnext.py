@@ -79,6 +79,17 @@ class GenerativeBasis(nn.Module):
         return self.basis * self.linear(z)[:, :, None, None]
 
 
+class DiscriminativeBasis(nn.Conv2d):
+    """(N, channels, side, side) -> (N, channels): each channel weighed by a learned map, and added up.
+
+    A depthwise convolution over all of its input, as the authors have it. Written out, its second derivatives, which
+    R1 and R2 need, are not taken one channel at a time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.weight[:, 0]).sum((2, 3))
+
+
 class Generator(nn.Module):
     """z (N, latent_dim) and labels (N,), where it is conditional -> images (N, C, H, W), in [-1, 1] if so trained."""
 
@@ -123,7 +134,7 @@ class Discriminator(Critic):
         self.down = nn.ModuleList(
             bp.down(a + extra * (i == last), b, False) for i, (a, b) in enumerate(itertools.pairwise(widths))
         )
-        self.basis = nn.Conv2d(widths[-1], widths[-1], bottom, groups=widths[-1], bias=False)
+        self.basis = DiscriminativeBasis(widths[-1], widths[-1], bottom, groups=widths[-1], bias=False)
         self.build_heads(bp, widths[-1])
 
     def forward(self, x: Tensor, labels: Tensor | None = None, beside: Tensor | None = None) -> Critique:
@@ -132,4 +143,4 @@ class Discriminator(Critic):
         for down, blocks in zip(self.down, self.blocks[1:], strict=True):
             x = blocks(down(self.before_last(x) if down is self.down[-1] else x), labels)
             seen.append(x)
-        return self.answer(self.basis(x).flatten(1), labels, tuple(seen), beside)
+        return self.answer(self.basis(x), labels, tuple(seen), beside)

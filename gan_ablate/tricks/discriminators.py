@@ -149,9 +149,7 @@ class UNetDiscriminator(Trick):
         assert step.real_critique is not None
         assert step.fake_critique is not None
         real, fake = step.real_critique.heads["pixels"], step.fake_critique.heads["pixels"]  # (N, H W)
-        of_pixels = step.objective.discriminator(
-            real.flatten(), fake.flatten(), Targets(real.new_ones(real.numel()), fake.new_zeros(fake.numel()))
-        )
+        of_pixels = step.objective.discriminator(real.flatten(), fake.flatten(), Targets())
         mask = augment.cutmix_mask(step.real, step)  # (N, 1, H, W)
         mixed = step.critique(mask * step.real + (1 - mask) * step.fake).heads["pixels"]
         expected = mask.flatten(1) * real + (1 - mask.flatten(1)) * fake
