@@ -268,7 +268,7 @@ def test_what_is_not_these_weights_is_refused_in_one_line(clip_file, dinov2_file
     torch.save({k: v for k, v in whole.items() if k != "norm.bias"}, tmp_path / "lacking.pth")
     torch.save({**whole, "register_tokens": torch.zeros(1, 4, WIDTH)}, tmp_path / "registers.pth")
     cases = {
-        tmp_path / "none.pth": "no such file (--weights): extractor dinov2 needs dinov2_vitl14_pretrain.pth",
+        tmp_path / "none.pth": "no such file (--weights); extractor dinov2 needs dinov2_vitl14_pretrain.pth",
         tmp_path / "cut.pth": "cannot be read as weights",
         tmp_path / "cut.safetensors": "cannot be read as weights",
         tmp_path / "dinov2_vitl14_pretrain.pth": "expected d5383ea8f4877b24... (",

@@ -83,9 +83,7 @@ class EvaluationCallback(lightning.Callback):
     @property
     def extractor(self) -> Extractor:
         """What measures; waits for one that is trained beside."""
-        if isinstance(self._extractor, ExtractorBeside):
-            self._extractor = self._extractor.get()
-        return self._extractor
+        return self._extractor.get() if isinstance(self._extractor, ExtractorBeside) else self._extractor
 
     @property
     def beside(self) -> ExtractorBeside | None:

@@ -12,7 +12,6 @@ then at the environment variable of the extractor.
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ from torch.nn import functional as F
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 from gan_ablate.evaluate.published import FOUNDATIONS, Foundation, Shape, Variant
-from gan_ablate.evaluate.weights_file import read_weights
+from gan_ablate.evaluate.weights_file import named_file, read_weights
 
 OLDEST = (1, 0, 31)  # timm that makes a network without memory for initial weights; 1.0.20 could not
 OFFSET = 0.1  # what DINOv2's code adds to the new side before it resizes the embedding of positions
@@ -88,15 +87,10 @@ def foundation_for(
     """
     plan = FOUNDATIONS[name]
     paper = next(iter(plan.published))
-    given = weights or os.environ.get(plan.variable)
-    if not given:
+    path = named_file(weights, plan.variable, paper, f"extractor {name} needs {paper}")
+    if path is None:
         where = f"give {paper} by --weights FILE or ${plan.variable}"
         raise InputError(f"extractor {name}: its weights are never downloaded: {where}")
-    path = Path(given).expanduser()
-    path = path / paper if path.is_dir() else path
-    if not path.is_file():
-        source = "--weights" if weights else f"${plan.variable}"
-        raise InputError(f"{path}: no such file ({source}): extractor {name} needs {paper}")
     extractor = FoundationExtractor(path, plan)
     if channels == 1:
         extractor.note = "; ".join(filter(None, ("grey images repeated to 3 channels", extractor.note)))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from torch.nn import functional as F
 from gan_ablate.cache import locked
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import Extractor, Features
+from gan_ablate.evaluate.weights_file import named_file, not_expected
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -99,14 +99,8 @@ def inception_for(
 ) -> InceptionExtractor:
     """The extractor from the first place that has its weights, downloading them if none has (see the module)."""
     module = _torch_fidelity()
-    given = weights or os.environ.get(VARIABLE)
-    if given:
-        path = Path(given).expanduser()
-        path = path / FILE if path.is_dir() else path
-        if not path.is_file():
-            source = "--weights" if weights else f"${VARIABLE}"
-            raise InputError(f"{path}: no such file ({source}); {WAY_OUT}")
-    else:
+    path = named_file(weights, VARIABLE, FILE, WAY_OUT)
+    if path is None:
         path = Path(torch.hub.get_dir()) / "checkpoints" / FILE
         if not path.is_file():
             _download(module.URL_INCEPTION_V3, path)
@@ -146,10 +140,8 @@ def _read(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
         raise InputError(f"{path}: {error.strerror or error}; {WAY_OUT}") from error
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256:
-        raise InputError(
-            f"{path}: SHA-256 {digest[:16]}..., expected {sha256[:16]}... ({len(content):,} bytes): damaged, cut short "
-            f"or another file; remove it and run again to download it, or {WAY_OUT}"
-        )
+        way_out = f"remove it and run again to download it, or {WAY_OUT}"
+        raise not_expected(path, digest, sha256, len(content), way_out)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:

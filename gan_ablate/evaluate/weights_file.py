@@ -8,6 +8,7 @@ SHA-256.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 import zipfile
 from collections.abc import Collection, Mapping
@@ -27,6 +28,29 @@ class Weights(NamedTuple):
     published: bool  # whether it is, byte for byte, one of the files that were looked for
 
 
+def named_file(given: str | Path | None, variable: str, file: str, way_out: str) -> Path | None:
+    """The file at `given`, else the one that the environment variable names; None where neither does.
+
+    A folder stands for `file` in it. `InputError`, which ends with `way_out`, where there is no such file.
+    """
+    place = given or os.environ.get(variable)
+    if not place:
+        return None
+    path = Path(place).expanduser()
+    path = path / file if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"{path}: no such file ({'--weights' if given else f'${variable}'}); {way_out}")
+    return path
+
+
+def not_expected(path: Path, found: str, expected: str, size: int, way_out: str) -> InputError:
+    """That the file at `path`, of so many bytes, has another SHA-256 than the one that its name says."""
+    return InputError(
+        f"{path}: SHA-256 {found[:16]}..., expected {expected[:16]}... ({size:,} bytes): damaged, cut short or "
+        f"another file; {way_out}"
+    )
+
+
 def read_weights(path: Path, published: Mapping[str, str]) -> Weights:
     """The floating-point tensors in `path`.
 
@@ -41,10 +65,7 @@ def read_weights(path: Path, published: Mapping[str, str]) -> Weights:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     if digest != (expected := published.get(path.name, digest)):
-        raise InputError(
-            f"{path}: SHA-256 {digest[:16]}..., expected {expected[:16]}... ({size:,} bytes): damaged, cut short or "
-            f"another file: copy {path.name} there anew"
-        )
+        raise not_expected(path, digest, expected, size, f"copy {path.name} there anew")
     known = digest in published.values()
     try:
         found = _read(path, known, published)
