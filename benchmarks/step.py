@@ -30,6 +30,7 @@ from gan_ablate.data.images import ImageSet, to_float
 from gan_ablate.data.module import Batches
 
 WARMUP = 5
+STUDY_STEPS = 1600  # of a run of sweeps/ablation.yaml: training health is recorded as often as there
 
 
 class Setting(NamedTuple):
@@ -70,6 +71,7 @@ def suite(setting: Setting, precision: str, step: str, steps: int) -> float:
         size=size, channels=channels, width=width, batch_size=batch, precision=precision, steps=steps + WARMUP
     )
     module.step, module.pauses = step, frozenset([WARMUP])
+    module.total_steps = STUDY_STEPS
     trainer = lightning.Trainer(
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, callbacks=[Clock()],

@@ -75,7 +75,7 @@ MAY_IMPORT = {
     "rejection": set(),
     "interpolation": set(),
     "rules": {"nets", "trick"},
-    "step": {"blueprint", "nets", "trick", "rules"},
+    "step": {"blueprint", "nets", "trick", "rules", "penalties"},
     "cache": {"errors", "publishing", "untrusted"},
     "data": PLAIN | {"cache", "publishing", "layout", "untrusted"},
     "models": MODELS,
