@@ -110,3 +110,27 @@ def plant_factorial(root, seeds=2, main=(-0.5, 0.3), together=0.6, sd=0.03):
     }  # fmt: skip
     (root / "study.yaml").write_text(yaml.safe_dump(study))
     return root
+
+
+def plant_points(root, models=("dcgan", "nsgan"), count=40, slope=1.6):
+    """A root of random points: log FID falls with the logarithm of lr on dcgan alone, norm `none` fails on both."""
+    rng, cells, factors = np.random.default_rng(5), [], {}
+    for k in range(count):
+        arm = f"point-{k + 1}"
+        lr, beta1, norm = float(10 ** rng.uniform(-4, -2)), float(rng.uniform(0, 0.9)), ("batch", "none")[k % 2]
+        factors[arm] = {"lr": lr, "beta1": beta1, "norm": norm}
+        for model in models:
+            run_id = run(model, arm, 0)
+            cells.append({"run_id": run_id, "model": model, "dataset": "shapes", "arm": arm, "seed": 0})
+            failed = norm == "none" and k % 3 == 0
+            log = rng.normal(0, 0.1) - slope * np.log10(lr) * (model == "dcgan") + 1.6 * (norm == "none")
+            fid = None if failed else float(10 * np.exp(log))
+            folder = root / "runs" / run_id
+            folder.mkdir(parents=True)
+            (folder / "result.json").write_text(json.dumps(result(model, arm, 0, fid, "diverged" if failed else "ok")))
+    design = {"name": "random", "points": count, "seed": 0, "factors": {"lr": [1e-4, 1e-2]}, "models": {}}
+    study = {
+        "schema": SCHEMA, "name": "points", "version": "0", "cells": cells, "not_applicable": [], "design": design, "factors": factors,
+    }  # fmt: skip
+    (root / "study.yaml").write_text(yaml.safe_dump(study))
+    return root

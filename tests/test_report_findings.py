@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
-from planted_runs import VERDICTS, plant, plant_factorial, result, run
+from planted_runs import VERDICTS, plant, plant_factorial, plant_points, result, run
 from scipy import stats as oracle
 
 from gan_ablate.findings import effects as designs
-from gan_ablate.findings import tasks
-from gan_ablate.findings.sentences import sentences, what_was_found
+from gan_ablate.findings import points, tasks
+from gan_ablate.findings.sentences import what_was_found
 from gan_ablate.formatting import number, percent
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
 from gan_ablate.report.figures import curves, forest, ratios
+from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval, quotient
 from gan_ablate.stats.two_part import Runs, decide, weigh
@@ -334,15 +335,65 @@ def test_an_earlier_reports_tables_do_not_stay(tmp_path):
     assert (out / "tables" / "mine.txt").is_file()
 
 
-def test_a_random_design_says_how_fid_is_spread_over_its_points(tmp_path):
-    root = plant(tmp_path, models=("dcgan",), seeds=1)
-    (table,) = tables(load(root))
-    points = replace(table, verdicts=None, arms=tuple(replace(a, judged=None) for a in table.arms if a.arm != "base"))
-    done = [a for a in points.arms if a.runs]
-    good = [a.fid.point for a in done if not a.failures]
-    (said,) = sentences([points])
-    assert said.startswith(
-        f"dcgan: {len(done) - len(good)} of {len(done)} points fail; the FID of the others has a median of "
-    )
-    assert said.endswith(f"a standard deviation of {number(float(np.log(good).std(ddof=1)), 2)} in its logarithm.")
+@pytest.fixture(scope="module")
+def random_points(tmp_path_factory):
+    loaded = load(plant_points(tmp_path_factory.mktemp("points")))
+    return loaded, tables(loaded)
+
+
+def test_a_random_design_says_how_fid_is_spread_and_which_settings_move_it(random_points):
+    loaded, (dcgan, nsgan) = random_points
+    good = [a.fid.point for a in dcgan.arms if not a.failures]
+    failed = len(dcgan.arms) - len(good)
+    said, other, beside = what_was_found(loaded, [dcgan, nsgan])
+    assert said.startswith(f"dcgan: {failed} of 40 points fail. The FID of the others has a median of ")
     assert f"from {number(min(good))} to {number(max(good))}" in said
+    assert f"a standard deviation of {number(float(np.log(good).std(ddof=1)), 2)} in its logarithm." in said
+    assert "lr (higher is better, rank correlation −" in said
+    none = [a.fid.point for a in dcgan.arms if loaded.factors[a.arm]["norm"] == "none" and not a.failures]
+    assert f"none {number(float(np.median(none)))} and 7 of 20 fail" in said
+    assert re.search(r"not known to with .*lr", other)
+    assert beside.startswith("At the same points the better one is dcgan in ")
+
+
+def test_a_settings_influence_is_that_of_scipys_tests_with_failed_points_last(random_points):
+    loaded, held = random_points
+    found = points.points(loaded, held)
+    rows = {row.factor: row for row in points.influences(found, "dcgan")}
+    own = [p for p in found if "dcgan" in p.fids]
+    fids = [1e9 if p.fids["dcgan"] is None else p.fids["dcgan"] for p in own]
+    expected = oracle.spearmanr([p.settings["lr"] for p in own], fids)
+    assert (rows["lr"].correlation, rows["lr"].p) == pytest.approx((expected.statistic, expected.pvalue))
+    groups = [[fid for p, fid in zip(own, fids, strict=True) if p.settings["norm"] == n] for n in ("batch", "none")]
+    assert rows["norm"].p == pytest.approx(oracle.kruskal(*groups).pvalue)
+    assert [(level.name, level.points, level.failed) for level in rows["norm"].levels] == [
+        ("batch", 20, 0),
+        ("none", 20, 7),
+    ]
+    assert [row.p_holm for row in rows.values()] == pytest.approx(list(holm([row.p for row in rows.values()])))
+    assert (rows["lr"].acts, rows["beta1"].acts) == (True, False)
+
+
+def test_models_are_compared_at_the_same_points(random_points):
+    loaded, held = random_points
+    (pair,) = points.beside(points.points(loaded, held), ["dcgan", "nsgan"])
+    fids = [{a.arm: a.fid.point for a in t.arms if not a.failures} for t in held]
+    won, lost = (sum(a[k] < b[k] for k in a if k in b) for a, b in (fids, fids[::-1]))
+    assert (pair.won, pair.lost) == (won, lost)  # the same points fail on both: nobody wins them
+    assert won + lost == 33
+    assert pair.p == pytest.approx(oracle.binomtest(won, won + lost).pvalue)
+
+
+def test_the_page_of_a_random_design_has_its_settings_and_no_empty_columns(random_points, tmp_path):
+    loaded, _ = random_points
+    text = (report([loaded.root], tmp_path / "out").parent / "report.md").read_text()
+    assert text.startswith("# points: how much rests on the settings?")
+    assert "## What the settings do" in text
+    numbers = text.partition("## Every arm in numbers")[2].partition("## Stability")[0]
+    assert "| point-1 |" in numbers
+    assert not re.search(r"not tested|× base|P\(better\)", numbers)
+    rows = [line for line in text.splitlines() if line.startswith("| point-")]
+    assert sum("| failed | failed |" in line for line in rows) == 7
+    frame = pd.read_csv(tmp_path / "out" / "tables" / "points.csv")
+    assert set(frame["norm"]) == {"batch", "none"}
+    assert frame["fid of dcgan"].isna().sum() == 7

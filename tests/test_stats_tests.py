@@ -15,7 +15,7 @@ from gan_ablate.stats import t_test
 from gan_ablate.stats.corrections import benjamini_hochberg, holm
 from gan_ablate.stats.failures import boschloo_p, rate_difference
 from gan_ablate.stats.paired import compare, margin_p
-from gan_ablate.stats.ranks import improvement, least_rank_p
+from gan_ablate.stats.ranks import FEWEST, association, groups_p, improvement, least_rank_p, sign_p
 from gan_ablate.stats.t_test import detectable, t_power
 
 RNG = np.random.default_rng(7)
@@ -184,3 +184,17 @@ def test_boschloo_by_enumeration(counts):
     rates = np.linspace(0, 1, 2001)
     chance = sum(stats.binom.pmf(a, n, rates) * stats.binom.pmf(b, m, rates) for a, b in tables)
     assert boschloo_p(*counts) == pytest.approx(min(1, 2 * chance.max()), rel=1e-3)
+
+
+def test_rank_tests_of_settings_at_their_limits():
+    x = np.arange(8.0)
+    assert association(x, -(x**3))[0] == -1
+    assert association(x, [0, 1, 2, 3, 4, 5, math.inf, math.inf])[0] == pytest.approx(
+        stats.spearmanr(x, [0, 1, 2, 3, 4, 5, 6, 6])[0]
+    )
+    assert math.isnan(association(x, np.ones(8))[1])
+    assert math.isnan(association(x[: FEWEST - 1], x[: FEWEST - 1])[1])
+    assert math.isnan(groups_p([x]))
+    assert groups_p([x[:4], x[4:]]) == pytest.approx(stats.kruskal(x[:4], x[4:]).pvalue)
+    assert sign_p(8, 0) == pytest.approx(2 / 2**8)
+    assert math.isnan(sign_p(0, 0))

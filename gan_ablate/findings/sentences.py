@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from gan_ablate.findings.effects import effects, said_of
+from gan_ablate.findings.points import said_of_points
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
-from gan_ablate.formatting import number, percent
+from gan_ablate.formatting import percent
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
@@ -21,8 +22,9 @@ Found = Sequence[tuple[str, ArmSummary]]  # (title of the model's table, arm)
 
 
 def what_was_found(loaded: Results, tables: Sequence[ModelTable]) -> list[str]:
-    """A study's findings in a few sentences: of a design of factors by their effects, of all others by its arms."""
-    return effects_in_words(loaded, tables) or sentences(tables)
+    """A study's findings in a few sentences: of a design of factors by their effects, of random points by how FID is
+    spread over them and what moves it, of all others by its arms."""
+    return effects_in_words(loaded, tables) or list(said_of_points(loaded, tables)) or sentences(tables)
 
 
 def effects_in_words(loaded: Results, tables: Sequence[ModelTable]) -> list[str]:
@@ -32,8 +34,7 @@ def effects_in_words(loaded: Results, tables: Sequence[ModelTable]) -> list[str]
 
 
 def sentences(tables: Sequence[ModelTable]) -> list[str]:
-    """What helps, what harms, and how many arms do neither, at the first budget; none where no arm could be tested. Of
-    a random design, which has no base: how FID is spread over its points.
+    """What helps, what harms, and how many arms do neither, at the first budget; none where no arm could be tested.
 
     An arm is named once, with all the models on which it has the verdict; first those that are so on most of them,
     certain ones before others, then by the size of the effect.
@@ -41,7 +42,7 @@ def sentences(tables: Sequence[ModelTable]) -> list[str]:
     first = [t for t in tables if not t.budget]  # a second budget has few arms, chosen by their verdict
     found = [(t.title, a) for t in first for a in t.arms if a.arm != BASE and a.judged and a.verdict != NOT_TESTED]
     if not found:
-        return [f"{t.title}: {said}" for t in first if t.base is None and (said := over_points(t))]
+        return []
     several = len(first) > 1
     better = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) < 0]
     worse = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) > 0]
@@ -50,23 +51,6 @@ def sentences(tables: Sequence[ModelTable]) -> list[str]:
         f"{_counted(len(worse), len(found), 'harms')}{_named(worse, several)}",
         " ".join(_rest(found)),
     ]
-
-
-def over_points(table: ModelTable) -> str:
-    """How FID is spread over the points of a random design, which has no base; empty where nothing has run."""
-    done = [a for a in table.arms if a.runs]
-    good = [a.fid.point for a in done if not a.failures and a.fid.point > 0]
-    if not done:
-        return ""
-    failed = f"{len(done) - len(good)} of {len(done)} points fail"
-    if len(good) < 2:
-        return f"{failed}."
-    spread = np.log(good).std(ddof=1)
-    return (
-        f"{failed}; the FID of the others has a median of {number(float(np.median(good)))} and goes from "
-        f"{number(min(good))} to {number(max(good))}, a standard deviation of {number(float(spread), 2)} in its "
-        "logarithm."
-    )
 
 
 def _counted(n: int, of: int, does: str) -> str:

@@ -17,6 +17,7 @@ BUDGET = Column("", lambda r: r.table.budget, csv=("budget",))  # in files of a 
 ALL = "all-arms"  # the CSV file of every arm
 FID = "FID"  # stands for the label of what was measured
 SHARES, FLOOR = ("precision", "recall", "density", "coverage"), 0.02  # all under it: they tell no arms apart
+AGAINST_BASE = ("verdict", "× base", "q", "p (FID)", "p (fails)", "to decide", "P(better)")
 SIGN_WORDS = {
     "d_loss_near_zero": "D loss near 0",
     "gradient_over_100": "gradient over 100",
@@ -199,9 +200,10 @@ STABILITY: tuple[Column, ...] = (
 
 
 def numbers(table: ModelTable) -> Sequence[Column]:
-    """`NUMBERS`, the FID under its label; shares that no arm raises from the floor stand in the CSV file alone."""
+    """`NUMBERS`, the FID under its label. In the CSV file alone: shares that no arm raises from the floor, and what
+    compares with base where there is none."""
+    heads = {FID: table.label} | dict.fromkeys(AGAINST_BASE if table.base is None else (), "")
     low = {(name,) for name in SHARES if all(not a.means[name] >= FLOOR for a in table.arms)}
-    heads = {FID: table.label}
     own = _measured([table])
     return [replace(c, heading="" if c.csv in low else heads.get(c.heading, c.heading)) for c in own]
 

@@ -60,7 +60,7 @@ def numbers(study: ReportedStudy) -> Section:
     def group(m: Model) -> Group:
         skipped = m.table.not_applicable
         listed = Fold(f"Not applicable on {m.table.title}: {len(skipped)} arms", (Items(skipped),))
-        caption = f"Arms of {m.table.title}, best ratio first"
+        caption = f"Arms of {m.table.title}{', best ratio first' * (m.table.base is not None)}"
         table = _arms(
             m, caption, arm_columns.numbers(m.table), "{}", lambda r: r.arm.verdict.replace(" ", "-"), m.table.protocol
         )

@@ -72,6 +72,11 @@ class ReportedStudy:
         return any(t.by_effects for t in self.tables)
 
     @property
+    def by_points(self) -> bool:
+        """Whether its design is of random points, none of them base."""
+        return self.loaded.design.get("name") == "random"
+
+    @property
     def rows(self) -> Iterator[ArmRow]:
         return (row for m in self.models for row in m.rows)
 

@@ -36,7 +36,8 @@ def verdicts(study: ReportedStudy) -> Section:
     """Three sentences of findings, a card of counts per model, the study at a glance, then every arm in one list."""
     findings = (Text(sentence) for sentence in what_was_found(study.loaded, study.tables))
     table = [found] if (found := listed(study)) else []
-    parts: tuple[Part, ...] = (*findings, cards(study), *at_a_glance(study), *table)
+    counts = () if study.by_points else (cards(study),)
+    parts: tuple[Part, ...] = (*findings, *counts, *at_a_glance(study), *table)
     anchor = study.scope.name("verdicts")
     stopped = f" {STOPPED}" if plan_of(study.loaded.source) else ""
     return Section(anchor, "Verdicts", "Verdicts", summary(study.tables) + stopped, parts, key=True, kind="verdicts")

@@ -20,6 +20,7 @@ from gan_ablate.report import (
     claims,
     html,
     markdown,
+    points,
     protocol,
     replication,
     sections,
@@ -45,6 +46,10 @@ LEAD_BY_EFFECTS = (
     "factor’s second level over FID at its first, under 1 is better, with 95 % intervals that are not corrected for "
     "the number of effects: go by the verdicts, which are."
 )
+LEAD_BY_POINTS = (
+    "Each model was trained at the same points, drawn at random from the ranges of the study’s factors. None of them "
+    "is base: what counts is how far FID moves with the settings, which of them move it, and how many points fail."
+)
 FINDINGS = (
     budgets.budgets, arm_sections.forest, arm_sections.heat_map, arm_sections.numbers, arm_sections.stability,
     sections.interactions, sections.curves, sections.profiles, sections.budget, arm_pages.arms,
@@ -52,6 +57,7 @@ FINDINGS = (
 BY_EFFECTS = (
     sections.interactions, arm_sections.numbers, arm_sections.stability, sections.curves, arm_pages.arms,
 )  # fmt: skip
+BY_POINTS = (points.settings, arm_sections.numbers, arm_sections.stability, sections.curves, arm_pages.arms)
 CLOSING = (sections.signs, protocol.protocol, protocol.failures)
 LIST = "tables/report-files.csv"  # tables and figures of the report that lies here
 OURS = re.compile(r"tables/[\w-]+\.(csv|tex)|figures/[\w-]+\.(svg|pdf|png)", re.ASCII)
@@ -114,11 +120,12 @@ def document(
     studies: Sequence[ReportedStudy], found: Sequence[Verdict], partial: bool, fresh: Replication | None = None
 ) -> Document:
     """The whole report. Of several roots the verdicts all come first: they are what the page is opened for."""
+    by_points = all(s.by_points for s in studies)
     made = [
         *(_titled(verdicts.verdicts(s), s, studies) for s in studies),
         *([replication.replication(fresh)] if fresh else []),
         *(_titled(tuning.tuning(s), s, studies) for s in studies),
-        *(_titled(make(s), s, studies) for s in studies for make in (BY_EFFECTS if s.by_effects else FINDINGS)),
+        *(_titled(make(s), s, studies) for s in studies for make in _findings(s)),
         claims.claims(found),
         *(_titled(make(s), s, studies) for s in studies for make in CLOSING),
     ]
@@ -127,8 +134,8 @@ def document(
     return Document(
         title=names,
         kicker="gan_ablate report",
-        heading=f"{names}: which tricks help?",
-        lead=LEAD_BY_EFFECTS if all(s.by_effects for s in studies) else LEAD,
+        heading=f"{names}: {'how much rests on the settings' if by_points else 'which tricks help'}?",
+        lead=LEAD_BY_POINTS if by_points else LEAD_BY_EFFECTS if all(s.by_effects for s in studies) else LEAD,
         notes=[note for s in studies for note in (verdicts.unfinished(s, partial), tuning.unfinished(s)) if note],
         sections=shown,
         data=[
@@ -136,6 +143,11 @@ def document(
             *(part for s in made if s not in shown for part in s.parts),
         ],
     )
+
+
+def _findings(study: ReportedStudy) -> Sequence[Callable[[ReportedStudy], Section]]:
+    """The sections that its design has something to say in."""
+    return BY_EFFECTS if study.by_effects else BY_POINTS if study.by_points else FINDINGS
 
 
 def _titled(section: Section, study: ReportedStudy, studies: Sequence[ReportedStudy]) -> Section:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 EXACT_UP_TO = 20_000  # splits to enumerate: 8 against 8 runs
+FEWEST = 6  # points from which on approximations of rank tests are used
 
 
 def ranks(x: ArrayLike) -> np.ndarray:
@@ -74,3 +75,40 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
         return statistics.correlation(*both)
     except statistics.StatisticsError:
         return None
+
+
+def association(x: Sequence[float], y: ArrayLike) -> tuple[float, float]:
+    """Spearman's correlation of x, y (n,) and its two-sided p by the t approximation; infinities rank last.
+
+    NaN, NaN under `FEWEST` points or where one side is constant.
+    """
+    first, second = ranks(x), ranks(y)
+    if len(first) < FEWEST or min(np.ptp(first), np.ptp(second)) == 0:
+        return math.nan, math.nan
+    from scipy import stats
+
+    found = stats.spearmanr(first, second)
+    return float(found.statistic), float(found.pvalue)
+
+
+def groups_p(groups: Sequence[ArrayLike]) -> float:
+    """Whether groups of scores (n_i,) differ (Kruskal & Wallis 1952, by its chi-squared approximation).
+
+    Infinities rank last. NaN under `FEWEST` scores, with one group, or where all are equal.
+    """
+    sides = [np.asarray(g, dtype=float) for g in groups]
+    ranked = ranks(np.concatenate(sides)) if sides else np.empty(0)
+    if len(ranked) < FEWEST or len(sides) < 2 or np.ptp(ranked) == 0:
+        return math.nan
+    from scipy import stats
+
+    return float(stats.kruskal(*np.split(ranked, np.cumsum([len(g) for g in sides])[:-1])).pvalue)
+
+
+def sign_p(won: int, lost: int) -> float:
+    """Two-sided p of the exact sign test; NaN where nothing was won or lost."""
+    if not won + lost:
+        return math.nan
+    from scipy import stats
+
+    return float(stats.binomtest(won, won + lost).pvalue)
