@@ -9,6 +9,7 @@ import pytest
 from planted_runs import plant, run
 from scipy.stats import sem
 
+from gan_ablate.claims import judge
 from gan_ablate.cli import main
 from gan_ablate.findings.settled import LIMIT, MARK
 from gan_ablate.findings.tables import tables
@@ -102,3 +103,14 @@ def test_without_curves_nothing_is_marked_and_nothing_breaks(tmp_path, capsys):
     assert all((r["fall"], r["fall_error"], r["still_improving"]) == (None, None, False) for r in rows)
     out = report([root], tmp_path / "o").parent
     assert MARK not in (out / "report.html").read_text() + (out / "report.md").read_text()
+
+
+def test_a_claim_names_the_sides_that_had_not_settled(tmp_path):
+    root = plant(tmp_path / "r", models=("dcgan",), effects={"base": 0.0, "max_pooling": -0.5}, pictures=False)
+    for arm, fall in (("base", 0.02), ("max_pooling", 0.3)):
+        for seed in range(SEEDS):
+            logs = [(0, 6.0), (50, 4.0), (75, 3 + fall), (100, 3.0)]
+            change(root, arm, seed, [{"step": s, "fid": math.exp(x)} for s, x in logs])
+    (claim,) = (v for v in judge([load(root)]) if v.id == "arch.strided")
+    assert [e.still_improving for e in claim.evidence if e.n[0]] == [("max_pooling",)]
+    assert claim.summary.endswith("; still improving: max_pooling.")

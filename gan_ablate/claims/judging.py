@@ -19,6 +19,7 @@ from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
 from gan_ablate.claims.sentence import conclude
 from gan_ablate.claims.settling import settling
 from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, fails_too_often
+from gan_ablate.findings.settled import fall_over
 from gan_ablate.results.frames import Results, run_tables
 from gan_ablate.results.runs import Run
 from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
@@ -144,6 +145,7 @@ def _evidence(test: PlannedTest, finding: Finding | None, families: Families) ->
         failures=failures,
         coverage=_means(a, b, MEASURES["modes"].read),
         volatility=_means(a, b, MEASURES["volatility"].read),
+        still_improving=_still_improving(test, a, b) if measure.quality and finding.scale == "ratio" else (),
         told=finding.told,
         note=_joined(finding.note, note, test.progress),
         **settling(test, finding, families.apart.threshold, note) if says == "open" else {},
@@ -173,6 +175,13 @@ def _says(test: PlannedTest, finding: Finding, passes: bool, failures: tuple[Int
     if fails_too_often(mine, other, finding.counts_failures):
         return "open", f"passes the test, but of {favoured}, the better side, more runs failed, or all did: no verdict"
     return says, ""
+
+
+def _still_improving(test: PlannedTest, *sides: Sequence[Run]) -> tuple[str, ...]:
+    """The sides whose FID still fell over the last quarter of training: models where two are compared, else arms."""
+    names = (test.model, test.control_model) if test.model != test.control_model else (test.treatment, test.control)
+    falls = (fall_over([run.last_quarter_fall for run in side if not run.failed]) for side in sides)
+    return tuple(name for name, fall in zip(names, falls, strict=True) if fall.still_improving)
 
 
 def _rate(runs: Sequence[Run]) -> Interval:

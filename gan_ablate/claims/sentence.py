@@ -114,7 +114,7 @@ def phrase(e: Evidence, with_dataset: bool = False) -> str:
     if e.says == "open":
         why = missed(e) if not math.isnan(e.smallest_missed) else e.note if e.note not in text else ""
         text += f"; {why}" * bool(why)
-    return text
+    return text + f"; still improving: {' and '.join(e.still_improving)}" * bool(e.still_improving)
 
 
 def missed(e: Evidence) -> str:

@@ -75,6 +75,7 @@ class Evidence:
     failures: tuple[Interval, Interval] = (NONE, NONE)  # rates with Wilson's intervals
     coverage: Pair = (math.nan, math.nan)  # mean modes reached; NaN where they are not known
     volatility: Pair = (math.nan, math.nan)  # mean over the runs
+    still_improving: tuple[str, ...] = ()  # sides of a test of quality that had not settled when they were judged
     told: str = ""  # what the sentence says beside the effect
     note: str = ""
     settles: str = ""  # what would decide an open test: `about 6 more seeds of max_pooling on dcgan`

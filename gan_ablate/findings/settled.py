@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gan_ablate.findings.rows import Rows, known, where
 
@@ -31,7 +32,12 @@ UNKNOWN = Fall(math.nan, math.nan, 0)
 
 def fall_of(rows: Rows) -> Fall:
     """The fall of an arm's runs (`Run.last_quarter_fall`)."""
-    falls = known(where(rows, rows["outcome"] == "ok")["last_quarter_fall"])
+    return fall_over(where(rows, rows["outcome"] == "ok")["last_quarter_fall"])
+
+
+def fall_over(values: ArrayLike) -> Fall:
+    """The fall of runs that did not fail, from that of each (n,); NaN where a run has too few evaluations."""
+    falls = known(np.asarray(values, dtype=float))
     n = len(falls)
     if not n:
         return UNKNOWN

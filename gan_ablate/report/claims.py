@@ -60,6 +60,12 @@ EVIDENCE = (
         "failed", lambda e: _pair(*(NOTHING if math.isnan(r.point) else f"{r.point * 100:.0f} %" for r in e.failures))
     ),
     Column("modes", lambda e: _pair(*map(number, e.coverage))),
+    Column(
+        "still improving",
+        lambda e: ", ".join(e.still_improving),
+        optional=True,
+        key=lambda e: 1.0 if e.still_improving else math.nan,
+    ),
     Column("volatility", lambda e: _pair(*(number(x, 2) for x in e.volatility))),
     Column("note", lambda e: "; ".join(filter(None, (e.told, e.note)))),
 )
