@@ -18,9 +18,11 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", KEPT)
 def test_a_kept_report_is_what_its_archive_gives(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(REPORTS.parent)
-    with opened([REPORTS / name / "results.zip"]) as roots:
-        report(roots, tmp_path / name)
+    fresh = [path for path in [REPORTS / name / "fresh_seeds.zip"] if path.exists()]  # of a study that was replicated
+    with opened([REPORTS / name / "results.zip"]) as roots, opened(fresh) as replication:
+        report(roots, tmp_path / name, fresh_seeds=next(iter(replication), None))
     built, kept = files(tmp_path / name), files(REPORTS / name)
-    kept.pop("results.zip")
+    for archive in ("results.zip", *(path.name for path in fresh)):
+        kept.pop(archive)
     assert built.keys() == kept.keys()
     assert [path for path in kept if built[path] != kept[path]] == []
