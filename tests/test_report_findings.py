@@ -1,6 +1,7 @@
 """What the sections say, against planted truths and closed forms."""
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from gan_ablate.findings import points, tasks
 from gan_ablate.findings.sentences import what_was_found
 from gan_ablate.formatting import number, percent
 from gan_ablate.report import comparison, load, markdown, protocol, report, tables, verdicts
-from gan_ablate.report.figures import curves, forest, ratios
+from gan_ablate.report.figures import curves, forest, ratios, scatter
 from gan_ablate.stats.corrections import holm
 from gan_ablate.stats.factorial import factorial
 from gan_ablate.stats.intervals import Interval, quotient
@@ -397,3 +398,21 @@ def test_the_page_of_a_random_design_has_its_settings_and_no_empty_columns(rando
     frame = pd.read_csv(tmp_path / "out" / "tables" / "points.csv")
     assert set(frame["norm"]) == {"batch", "none"}
     assert frame["fid of dcgan"].isna().sum() == 7
+
+
+def test_every_point_is_drawn_once_on_each_setting_of_each_model(random_points):
+    loaded, held = random_points
+    found = points.points(loaded, held)
+    drawn = scatter.scatter(found, ["dcgan", "nsgan"], "FID")
+    body = "".join(drawn.body)
+    failed = sum(fid is None for p in found for fid in p.fids.values())
+    assert body.count('class="hurts open"') == 3 * failed  # lr, beta1 and norm
+    assert body.count('class="base dot"') == 3 * (2 * len(found) - failed)
+    place, ends = scatter._axis([p.settings["lr"] for p in found])  # drawn by its logarithm
+    low, high = (min(p.settings["lr"] for p in found), max(p.settings["lr"] for p in found))
+    assert place(math.sqrt(low * high)) == pytest.approx((place(low) + place(high)) / 2, abs=0.1)
+    assert [words for _, words, _ in ends] == [number(low, 2), number(high, 2)]
+    place, _ = scatter._axis([p.settings["beta1"] for p in found])
+    low, high = (min(p.settings["beta1"] for p in found), max(p.settings["beta1"] for p in found))
+    assert place((low + high) / 2) == pytest.approx((place(low) + place(high)) / 2)
+    assert scatter.scatter([p for p in found if None in p.fids.values()], ["dcgan"], "FID") is None

@@ -42,7 +42,7 @@ def effects(loaded: Results, table: ModelTable) -> Effects | None:
         return None
     design, scored, blocks = zip(*rows)
     found = factorial(np.array(design), scored, list(levels), blocks)
-    names = {f: (_name(a), _name(b)) for f, (a, b) in levels.items()}
+    names = {f: (level_name(a), level_name(b)) for f, (a, b) in levels.items()}
     return Effects(table.title, table.label, names, found, left_out)
 
 
@@ -120,7 +120,8 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
 
-def _name(value: Any) -> str:
+def level_name(value: Any) -> str:
+    """A factor's level in words: on and off of one that is put on."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 

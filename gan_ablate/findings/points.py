@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gan_ablate.findings.effects import level_name
 from gan_ablate.findings.settled import LIMIT
 from gan_ablate.findings.summaries import ModelTable
 from gan_ablate.formatting import number, p_value, some
@@ -78,18 +79,23 @@ def points(loaded: Results, tables: Sequence[ModelTable]) -> list[Point]:
     return sorted((p for p in found if p.fids), key=lambda p: p.rank)
 
 
+def is_number(value: Any) -> bool:
+    """Whether a setting has an order: true and false are names."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def influences(found: Sequence[Point], title: str) -> list[Influence]:
     """What each setting does on one model, the surest first."""
     own = [p for p in found if title in p.fids]
     scores = scored([p.fids[title] for p in own])
     rows = []
     for factor in dict.fromkeys(name for p in own for name in p.settings):
-        values = [p.settings.get(factor) for p in own]
-        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            correlation, p = association(values, scores)  # type: ignore[arg-type]
+        values: list[Any] = [p.settings.get(factor) for p in own]
+        if all(map(is_number, values)):
+            correlation, p = association(values, scores)
             rows.append(Influence(title, factor, correlation, (), p, math.nan))
         else:
-            names = [_name(v) for v in values]
+            names = [level_name(v) for v in values]
             groups = [scores[np.array(names) == name] for name in dict.fromkeys(names)]
             rows.append(Influence(title, factor, math.nan, _levels(names, scores), groups_p(groups), math.nan))
     adjusted = holm([row.p for row in rows])
@@ -175,7 +181,3 @@ def _levels(names: Sequence[str], scores: np.ndarray) -> tuple[Level, ...]:
         median = float(np.median(good)) if len(good) else math.nan
         rows.append((float(np.median(own)), Level(name, len(own), len(own) - len(good), median)))
     return tuple(level for _, level in sorted(rows, key=lambda row: row[0]))
-
-
-def _name(value: Any) -> str:
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

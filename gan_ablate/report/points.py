@@ -6,15 +6,21 @@ import math
 from functools import partial
 from typing import Any
 
-from gan_ablate.findings.points import Point, beside, influences, points, said_of_correlation, said_of_level
+from gan_ablate.findings.effects import level_name
+from gan_ablate.findings.points import Point, beside, influences, is_number, points, said_of_correlation, said_of_level
 from gan_ablate.formatting import NOTHING, number, p_value
-from gan_ablate.report.section import Column, Group, Part, Section, Table, Text
+from gan_ablate.report.figures.scatter import scatter
+from gan_ablate.report.section import Column, Figure, Group, Part, Section, Table, Text
 from gan_ablate.report.study import ReportedStudy
 
 SAID = (
     "A setting is judged over all points, whatever the others are there, by ranks: failed points rank worst. Settings "
     "were drawn independently of each other, so what one does is not what another does; how two of them act together "
     "is not asked."
+)
+SCATTER = (
+    "Each point's FID against each of its settings, on one logarithmic scale for all models; rings on top are points "
+    "that failed. Look for panels in which the points lie along a slope, or lower in one column than in another."
 )
 POINTS = "Each point on each model, the best ones first. A setting is what the point has in place of the model's own."
 
@@ -27,6 +33,8 @@ def settings(study: ReportedStudy) -> Section:
         return Section(anchor, "Settings", "What the settings do", SAID, ())
     rows = [row for title in titles for row in influences(found, title)]
     parts: list[Part] = [Table("Settings and FID", INFLUENCE, rows, study.scope.name("settings"))]
+    if drawn := scatter(found, titles, study.tables[0].label):
+        parts.append(Figure((drawn,), SCATTER, study.scope.name("settings")))
     if len(titles) > 1:
         table = Table("Models at the same points", BESIDE, beside(found, titles), study.scope.name("models"))
         said = "A point that fails on one model alone is won by the other; one that fails on both, by neither."
@@ -68,12 +76,12 @@ BESIDE = (
 
 def _setting(name: str, point: Point) -> Any:
     value = point.settings.get(name)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return value if is_number(value) else level_name(value)
 
 
 def _shown(name: str, point: Point) -> str:
     value = _setting(name, point)
-    return number(value) if isinstance(value, int | float) else value
+    return number(value) if is_number(value) else value
 
 
 def _fid(title: str, point: Point) -> float:
