@@ -32,7 +32,7 @@ WARMUP = {"cpu": 3, "cuda": 52}  # G steps before the clock starts; on a GPU all
 STUDY = {"size": 16, "channels": 1, "width": 16, "batch_size": 16, "precision": "fp32"}
 BESIDE = 4  # tricks that share a run of base in each round
 # a parameter that is the model's own changes nothing: time another one, the cost is the same
-LEVELS = {"adam_beta1": "adam_beta1:beta1=0.3", "adam_lr": "adam_lr:lr=0.002"}
+LEVELS = {"adam_beta1": "adam_beta1:beta1=0.3", "adam_lr": "adam_lr:lr=0.002", "batch_size": "batch_size:size=8"}
 
 
 def images() -> ImageSet:
@@ -85,7 +85,7 @@ def main() -> None:
     while group := list(islice(waiting, BESIDE)):
         cells = {level: [""] * len(models) for level in group}
         for place, model in enumerate(models):
-            own = [level for level in group if not not_applicable(Recipe(model=model, tricks=(level,)))]
+            own = [level for level in group if not not_applicable(Recipe(model=model, tricks=(level,), **STUDY))]
             ratios: dict[str, list[float]] = {level: [] for level in own}
             for _ in range(args.rounds if own else 0):
                 base = seconds(model, (), args.steps, data, args.device)
