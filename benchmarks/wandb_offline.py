@@ -78,7 +78,7 @@ def read_by_wandb(folders: list[Path], home: Path) -> int:
             capture_output=True,
         )
         rows = Counter(number for number, _ in {(r["number"], r["step"]) for r in standin.history() if "number" in r})
-        tables = sum(name.startswith("/put/media/table/evaluations") for name, _ in standin.asked)
+        tables = sum("/media/table/evaluations" in name and name.startswith("/put/") for name, _ in standin.asked)
         ends = sum(body.get("complete") is True for body in standin.of("file_stream"))
     return min(sum(count == ROWS for count in rows.values()), tables, ends)
 
