@@ -161,9 +161,16 @@ def test_status_counts_by_model_dataset_and_arm_and_tells_the_pace(tmp_path: Pat
 
 
 def test_throughput_is_that_of_the_recent_runs() -> None:
-    assert throughput([]) is throughput([5.0]) is throughput([5.0, 5.0]) is None
+    assert throughput([]) is throughput([(5.0, None)]) is throughput([(5.0, None), (5.0, None)]) is None
     slow_then_fast = [100.0 * k for k in range(50)] + [5000.0 + k for k in range(50)]
-    assert throughput(slow_then_fast) == pytest.approx(3600)
+    assert throughput([(when, None) for when in slow_then_fast]) == pytest.approx(3600)
+
+
+def test_a_pause_of_the_sweep_is_not_counted_and_workers_side_by_side_are() -> None:
+    two_workers = [(10.0 * k, 10.0 * k - 20) for k in range(1, 11)]  # each run takes 20 s, one is published every 10 s
+    later = [(when + 50_000, begun + 50_000) for when, begun in two_workers]
+    assert throughput(two_workers) == pytest.approx(360)
+    assert throughput([*two_workers, *later]) == pytest.approx(19 / (90 + 110) * 3600)  # its first run took 20 s anew
 
 
 def test_watch_ends_when_nothing_is_left_and_waits_between_looks(tmp_path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from gan_ablate.results.files import json_lines, number, read_recipe
 from gan_ablate.results.runs import Run, mapping
 from gan_ablate.results.study_file import Cell
-from gan_ablate.store.attempts import read_attempts
+from gan_ablate.store.attempts import began, read_attempts
 from gan_ablate.study.budgets import at
 
 LONGEST = 16_000_000  # bytes of a log; a longer one is not read every few seconds
@@ -39,19 +38,10 @@ def read_going(folder: Path, cell: Cell) -> Going:
         steps = number(read_recipe(folder).get("steps"))
     except (OSError, ValueError, RecursionError):
         steps = None
-    tried = _attempts(folder)
-    return Going(cell, step, float("nan") if steps is None else steps, curve, *tried)
-
-
-def _attempts(folder: Path) -> tuple[float, int]:
-    """When the last attempt began, and how many there were."""
     tried = read_attempts(folder)
-    try:
-        when = datetime.fromisoformat(str(tried[-1].get("started"))) if tried else None
-    except ValueError:
-        when = None
-    began = when.replace(tzinfo=when.tzinfo or UTC).timestamp() if when else float("nan")
-    return began, len(tried)
+    started = began(tried)
+    nan = float("nan")
+    return Going(cell, step, nan if steps is None else steps, curve, nan if started is None else started, len(tried))
 
 
 def called(run: Cell | Run, most: int = 200) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -50,6 +50,15 @@ def read_attempts(folder: Path) -> list[dict[str, Any]]:
         elif (open_ := [a for a in attempts if a["attempt"] == record["attempt"] and "ended" not in a]) != []:
             open_[-1].update(record)
     return attempts
+
+
+def began(tried: Sequence[Mapping[str, Any]]) -> float | None:
+    """When the last of some attempts began, in seconds since 1970; None where there is none or it does not say."""
+    try:
+        when = datetime.fromisoformat(str(tried[-1].get("started"))) if tried else None
+    except ValueError:
+        when = None
+    return when.replace(tzinfo=when.tzinfo or UTC).timestamp() if when else None
 
 
 def _now() -> str:

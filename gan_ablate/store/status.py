@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from gan_ablate.formatting import clock
+from gan_ablate.store.attempts import began, read_attempts
 from gan_ablate.store.store import Store
 
 RECENT = 50  # published runs that the throughput comes from
@@ -34,7 +37,8 @@ class Status:
 class Overview:
     """Where a root stands at one moment.
 
-    per_hour: runs published per hour over the last `RECENT` ones, None where fewer than two were or all at once.
+    per_hour: runs published per hour of work over the last `RECENT` ones, None where fewer than two were or all at
+        once.
     seconds_left: what running and left runs need at that rate; 0 where none is left.
     idle: seconds since a run was last published, None where none was, or if the clock was set back.
     """
@@ -80,30 +84,41 @@ def overview(store: Store, now: float | None = None, seen: Glances | None = None
         row = counts.setdefault((cell.model, cell.dataset, arm, cell.budget), {})
         row[state] = row.get(state, 0) + 1
         if when is not None:
-            published.append(when)
+            published.append((when, cell.run_id))
     rows = tuple(
         Status(model, dataset, arm, **{count: row.get(count, 0) for count in COUNTS}, budget=budget)
         for (model, dataset, arm, budget), row in counts.items()
     )
-    rate = throughput(published)
+    recent = sorted(published)[-RECENT:]
+    rate = throughput([(when, began(read_attempts(store.folder(run_id)))) for when, run_id in recent])
     ahead = sum(row.running + row.left for row in rows)
     seconds_left = 0.0 if not ahead else (ahead / rate * 3600 if rate else None)
-    idle = (time.time() if now is None else now) - max(published) if published else -1.0
+    idle = (time.time() if now is None else now) - recent[-1][0] if recent else -1.0
     return Overview(store.name, rows, rate, seconds_left, idle if idle >= 0 else None)
 
 
-def throughput(published: Sequence[float]) -> float | None:
-    """Runs per hour, from the times (s) at which the last of them were published, in any order.
+def throughput(runs: Sequence[tuple[float, float | None]]) -> float | None:
+    """Runs per hour of the time in which at least one was at work, from when each was published and when it began (s).
 
-    The first only opens the interval: n times span n - 1 runs.
+    So a pause counts for nothing, such as from Ctrl-C to the same command again. A run whose beginning is not known
+    fills the time since the one before. The first only opens the interval: n times span n - 1 runs.
 
-    >>> throughput([0.0, 1800.0, 3600.0])
+    >>> throughput([(0.0, None), (1800.0, None), (3600.0, None)])
+    2.0
+    >>> throughput([(0.0, None), (1800.0, 0.0), (90_000.0, 88_200.0)])  # a day's pause
     2.0
     """
-    recent = sorted(published)[-RECENT:]
-    if len(recent) < 2 or recent[-1] <= recent[0]:
-        return None
-    return (len(recent) - 1) / (recent[-1] - recent[0]) * 3600
+    recent = sorted(runs, key=lambda run: run[0])[-RECENT:]
+    spans: list[tuple[float, float]] = []
+    for (before, _), (published, begun) in pairwise(recent):
+        if begun is None or begun > published:
+            begun = before
+        spans.append((max(begun, recent[0][0]), published))
+    worked, until = 0.0, -math.inf
+    for start, published in sorted(spans):
+        worked += max(0.0, published - max(start, until))
+        until = max(until, published)
+    return len(spans) / worked * 3600 if worked else None
 
 
 def table(seen: Overview) -> str:
