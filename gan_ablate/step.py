@@ -80,7 +80,7 @@ class Game:
         def generate(z: Tensor) -> Tensor:
             return self.generator(self.latents(z, now, states), now.labels)
 
-        now = step.updated(**found, critique=critique, generate=generate)
+        now = replace(step, **found, critique=critique, generate=generate)
         return now
 
     def latents(self, z: Tensor, step: Step, states: States) -> Tensor:
@@ -134,8 +134,9 @@ def discriminator_loss(game: Game, z: Tensor, step: Step, states: States, throug
         game.objective.discriminator(game.values(real), values, target)
         for values, target in zip(fakes, _targets(game, real, answers, step, states), strict=True)
     ]
-    # the only batch weighs 1
-    loss = losses[0] if len(losses) == 1 else sum(b.weight * x for b, x in zip(batches, losses, strict=True))
+    # most steps have one batch, which weighs 1: no product and no sum then
+    weighted = [x if b.weight == 1 else b.weight * x for b, x in zip(batches, losses, strict=True)]
+    loss = sum(weighted[1:], start=weighted[0])
     if game.blueprint.penalty_every == 1:
         loss = _penalised(loss, game, real_inputs, fake_inputs[0], step, (real, newest))
     for term in game.blueprint.d_terms:
@@ -239,7 +240,7 @@ def _answers(game: Game, real: Seen, fake: Seen, step: Step) -> tuple[Critique, 
     if not game.blueprint.joint:
         return game.answer(real, step), game.answer(fake, step)
     labels = None if step.labels is None else torch.cat((step.labels, step.labels))
-    return game.answer(real.joined(fake), step.updated(labels=labels)).split(len(real.x))
+    return game.answer(real.joined(fake), replace(step, labels=labels)).split(len(real.x))
 
 
 def generator_loss(game: Game, z: Tensor, step: Step, states: States) -> Played:
