@@ -357,6 +357,12 @@ def test_a_random_design_says_how_fid_is_spread_and_which_settings_move_it(rando
     assert beside.startswith("At the same points the better one is dcgan in ")
 
 
+def test_without_a_base_in_any_other_design_the_spread_is_said_too(random_points):
+    loaded, (dcgan, _) = random_points
+    (said,) = what_was_found(replace(loaded, design={"name": "grid"}), [dcgan])
+    assert said.startswith("dcgan: 7 of 40 points fail. The FID of the others has a median of ")
+
+
 def test_a_settings_influence_is_that_of_scipys_tests_with_failed_points_last(random_points):
     loaded, held = random_points
     found = points.points(loaded, held)

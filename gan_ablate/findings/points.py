@@ -11,7 +11,7 @@ import numpy as np
 
 from gan_ablate.findings.effects import level_name
 from gan_ablate.findings.settled import LIMIT
-from gan_ablate.findings.summaries import ModelTable
+from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.formatting import number, p_value, some
 from gan_ablate.results.frames import Results
 from gan_ablate.stats.corrections import ALPHA, holm
@@ -71,12 +71,18 @@ def points(loaded: Results, tables: Sequence[ModelTable]) -> list[Point]:
     """The points of a random design in the order of `Point.rank`; none of another design."""
     if loaded.design.get("name") != "random":
         return []
-    found = []
-    for name, settings in loaded.factors.items():
-        arms = {t.title: a for t in tables for a in t.arms if a.arm == name and a.runs}
-        fids = {title: a.fid.point if not a.failures and a.fid.point > 0 else None for title, a in arms.items()}
-        found.append(Point(name, settings, fids))
-    return sorted((p for p in found if p.fids), key=lambda p: p.rank)
+    fids: dict[str, dict[str, float | None]] = {name: {} for name in loaded.factors}
+    for table in tables:
+        for a in table.arms:
+            if a.runs and a.arm in fids:
+                fids[a.arm][table.title] = a.fid.point if _is_good(a) else None
+    found = (Point(name, loaded.factors[name], own) for name, own in fids.items() if own)
+    return sorted(found, key=lambda p: p.rank)
+
+
+def _is_good(a: ArmSummary) -> bool:
+    """Whether no run of a point failed."""
+    return not a.failures and a.fid.point > 0
 
 
 def is_number(value: Any) -> bool:
@@ -122,16 +128,18 @@ def said_of_points(loaded: Results, tables: Sequence[ModelTable]) -> Iterator[st
     found = points(loaded, tables)
     held = [t for t in tables if any(t.title in p.fids for p in found)]
     for table in held:
-        yield f"{table.title}: {' '.join((*_spread(table), _moved(influences(found, table.title))))}"
+        yield f"{table.title}: {' '.join((*over_points(table), _moved(influences(found, table.title))))}"
     if pairs := beside(found, [t.title for t in held]):
         each = [f"{b.first} in {b.won}, {b.second} in {b.lost} (p {p_value(b.p)})" for b in pairs]
         yield f"At the same points the better one is {'; '.join(each)}."
 
 
-def _spread(table: ModelTable) -> Iterator[str]:
-    """How many points fail, how far FID goes over the others, and whether they have settled."""
+def over_points(table: ModelTable) -> Iterator[str]:
+    """How many points fail, how far FID goes over the others, and whether they have settled; nothing before any ran."""
     done = [a for a in table.arms if a.runs]
-    good = [a for a in done if not a.failures and a.fid.point > 0]
+    good = [a for a in done if _is_good(a)]
+    if not done:
+        return
     yield f"{len(done) - len(good)} of {len(done)} points fail."
     if len(good) < 2:
         return

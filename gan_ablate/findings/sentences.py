@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from gan_ablate.findings.effects import effects, said_of
-from gan_ablate.findings.points import said_of_points
+from gan_ablate.findings.points import over_points, said_of_points
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.formatting import percent
@@ -35,6 +35,7 @@ def effects_in_words(loaded: Results, tables: Sequence[ModelTable]) -> list[str]
 
 def sentences(tables: Sequence[ModelTable]) -> list[str]:
     """What helps, what harms, and how many arms do neither, at the first budget; none where no arm could be tested.
+    Where there is no base: how FID is spread over the arms.
 
     An arm is named once, with all the models on which it has the verdict; first those that are so on most of them,
     certain ones before others, then by the size of the effect.
@@ -42,7 +43,7 @@ def sentences(tables: Sequence[ModelTable]) -> list[str]:
     first = [t for t in tables if not t.budget]  # a second budget has few arms, chosen by their verdict
     found = [(t.title, a) for t in first for a in t.arms if a.arm != BASE and a.judged and a.verdict != NOT_TESTED]
     if not found:
-        return []
+        return [f"{t.title}: {' '.join(said)}" for t in first if t.base is None and (said := list(over_points(t)))]
     several = len(first) > 1
     better = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) < 0]
     worse = [(title, a) for title, a in found if FAVOURS.get(a.verdict, 0) > 0]
