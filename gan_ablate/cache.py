@@ -9,16 +9,19 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from gan_ablate.errors import InputError
 from gan_ablate.publishing import put
 from gan_ablate.untrusted import exclusive
 
 T = TypeVar("T")
+
+_HELD: dict[tuple[str, str], Any] = {}  # by kind and key
+_holding = False
 
 
 class NotKept(LookupError):
@@ -66,6 +69,20 @@ def unseal(path: Path, key: str) -> bytes | None:
     return content if found == {"key": key, "sha256": hashlib.sha256(content).hexdigest()} else None
 
 
+@contextmanager
+def holding() -> Iterator[None]:
+    """What `read_or_make` reads in here stays in memory, and forks of this process find it there: do not change it.
+
+    Nothing is made in here: what is not kept on the disk yet is `NotKept`.
+    """
+    global _holding
+    before, _holding = _holding, True
+    try:
+        yield
+    finally:
+        _holding = before
+
+
 def read_or_make(
     kind: str,
     key: str,
@@ -81,6 +98,22 @@ def read_or_make(
     key: everything that the result depends on. The file's name is its hash, and the file holds it whole.
     Those who wait for the lock read what its holder wrote.
     """
+    if (kind, key) in _HELD:
+        return _HELD[kind, key]
+    found = _read_or_make(kind, key, suffix, read, None if _holding else make, write)
+    if _holding:
+        _HELD[kind, key] = found
+    return found
+
+
+def _read_or_make(  # noqa: PLR0917
+    kind: str,
+    key: str,
+    suffix: str,
+    read: Callable[[IO[bytes]], T | None],
+    make: Callable[[], T] | None,
+    write: Callable[[T, IO[bytes]], object],
+) -> T:
     path = cache_folder(kind) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}{suffix}"
 
     def known() -> T | None:

@@ -84,7 +84,7 @@ MAY_IMPORT = {
     "study": EXPAND,
     "results": READ,
     "store": READ | {"formatting"},
-    "run": MODELS | FILES | {"models", "evaluate", "results", "store", "uplink"},
+    "run": MODELS | FILES | {"cache", "models", "evaluate", "results", "store", "uplink"},
     "uplink": READ | {"store"},
     "sweep": JUDGE | {"store", "findings"},
     "findings": JUDGE,

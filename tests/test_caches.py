@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -175,3 +176,22 @@ def test_a_generated_set_needs_no_cache(tmp_path, monkeypatch):
     assert len(generated.load_generated("digits", 8, 1, "test", 12)) == 12
     with pytest.raises(InputError, match="needs size >= 8"):
         generated.load_generated("digits", 4, 1, "test", 12)
+
+
+def test_what_is_read_while_holding_is_in_memory_then_and_nothing_else_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_HELD", {})
+    made = []
+
+    def get(key):
+        how = {"read": lambda file: file.read().decode(), "write": lambda text, file: file.write(text.encode())}
+        return cache.read_or_make("words", key, suffix=".txt", make=lambda: made.append(key) or key.upper(), **how)
+
+    assert [get("before"), get("inside")] == ["BEFORE", "INSIDE"]
+    with cache.holding():
+        with pytest.raises(cache.NotKept), cache.holding():
+            get("never made")
+        assert get("inside") == "INSIDE"
+    assert get("after") == "AFTER"
+    shutil.rmtree(cache.cache_folder("words"))
+    assert [get(key) for key in ("before", "inside", "after")] == ["BEFORE", "INSIDE", "AFTER"]
+    assert made == ["before", "inside", "after", "before", "after"]  # those that were not held, once more

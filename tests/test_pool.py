@@ -104,6 +104,18 @@ def test_all_runs_end_once_and_a_second_sweep_does_nothing(tmp_path: Path) -> No
     assert tally(tmp_path, "starts") == [1] * 9
 
 
+@pytest.mark.parametrize(("run", "first"), [("carry_out", 0), ("first_fails", 1)])
+def test_the_server_reads_what_runs_share_once_a_run_has_given_a_result(tmp_path: Path, run: str, first: int) -> None:
+    cells = tuple(Recipe(dataset=d, seed=s, steps=1) for d in ("digits", "shapes") for s in range(3))
+    sweep(tmp_path, f"holding_runs:{run}", expansion=Expansion(cells, ()), workers=1)
+    held = {(r["recipe"]["dataset"], r["recipe"]["seed"]): r.get("held") for r in Store.open(tmp_path).results()}
+    digits, shapes = (f"{name} after seed {first}" for name in ("digits", "shapes"))
+    assert held["digits", first] == []
+    assert held["digits", 2] == [digits]  # once, in the fork that had it from the server
+    assert held["shapes", first] == [digits]
+    assert held["shapes", 2] == [digits, shapes]  # that raised: tried once, and no run's concern
+
+
 def test_only_runs_what_the_pattern_names(tmp_path: Path) -> None:
     assert sweep(tmp_path, only="a").done == 3
     assert len(Store.open(tmp_path).cells) == 6

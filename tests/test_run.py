@@ -14,11 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_ablate import cache, data
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.outcomes import MEANINGS
 from gan_ablate.recipe import Evaluation, Recipe
+from gan_ablate.run import carry_out as carrying_out
 from gan_ablate.run.carry_out import Stopped, carry_out, judge
 from gan_ablate.run.measure import open_checkpoint
 
@@ -70,6 +72,30 @@ def test_evaluation_does_not_disturb_training(tmp_path, monkeypatch):
     monkeypatch.setattr(EvaluationCallback, "evaluate", lambda self, module: None)
     assert carry_out(recipe, tmp_path / "b", threads=1)["curve"] == []
     assert same(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_a_server_holds_is_all_that_a_run_reads_and_changes_nothing(tmp_path, monkeypatch, split):
+    monkeypatch.setattr(cache, "_HELD", {})
+    monkeypatch.setattr(carrying_out, "_EXTRACTORS", {})
+    recipe = tiny(evaluation=Evaluation(samples=64, points=2, split=split))
+    read = carry_out(recipe, tmp_path / "a", threads=1)
+    carrying_out.hold(recipe, threads=1, accelerator="auto")
+
+    def refuse(*args, **options):
+        raise AssertionError(f"reads {args}")
+
+    for module, name in ((cache, "_read_or_make"), (carrying_out, "load_extractor"), (data, "load_generated")):
+        monkeypatch.setattr(module, name, refuse)
+    held = carry_out(recipe, tmp_path / "b", threads=1)
+    assert held["metrics"] == read["metrics"]
+    assert held["metrics"]["nn_ratio"] is not None
+    assert held["curve"][0]["fid"] == read["curve"][0]["fid"]
+
+
+def test_a_server_holds_no_extractor_of_the_users(tmp_path, monkeypatch):
+    monkeypatch.setattr(carrying_out, "load", lambda *args, **options: pytest.fail("reads data"))
+    carrying_out.hold(tiny(evaluation=Evaluation(extractor="mine:network")))
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys):

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import torch
 
+from gan_ablate.cache import holding
 from gan_ablate.data import NAMES, ImageSet, load
 from gan_ablate.data.module import GANDataModule
 from gan_ablate.errors import InputError
@@ -21,6 +22,7 @@ from gan_ablate.evaluate import Extractor, health, load_extractor
 from gan_ablate.evaluate.beside import ExtractorBeside, extractor_beside
 from gan_ablate.evaluate.callback import EvaluationCallback
 from gan_ablate.evaluate.memorisation import held_out_of, neighbours_of
+from gan_ablate.evaluate.real_statistics import real_statistics
 from gan_ablate.models import GANModule, module_class
 from gan_ablate.recipe import SCHEMA, Recipe
 from gan_ablate.run.checkpoints import Checkpoints, SealedCheckpoints, Untrained
@@ -89,6 +91,25 @@ def carry_out(
     result = _result(run, seconds, fit_seconds)
     conclude(run.loggers, result)
     return result
+
+
+def hold(recipe: Recipe, *, data_root: str | None = None, weights: str | None = None, **_: Any) -> None:
+    """Read into this process what runs like `recipe` read before they train, so that forks have it in memory.
+
+    That is the images, the extractor, and what the real images look like to it. For the server of a sweep, once such a
+    run has ended: by then nothing has to be downloaded, decoded or trained. On the CPU and in one thread, since a fork
+    inherits neither CUDA nor threads. Takes `carry_out`'s options.
+    """
+    recipe = recipe.resolved()
+    if ":" in recipe.evaluation.extractor:  # code of the user's: it may start what no fork inherits
+        return
+    torch.set_num_threads(1)
+    images = load(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
+    held_out = held_out_of(recipe.dataset, size=recipe.size, channels=recipe.channels, data_root=data_root)
+    with holding():
+        extractor = _extractor(recipe.evaluation.extractor, images, "cpu", weights)
+        real_statistics(_real(recipe, images, data_root), extractor)
+        neighbours_of(images, held_out, extractor)
 
 
 @dataclass
@@ -180,14 +201,19 @@ def _measure(  # noqa: PLR0917
     recipe: Recipe, images: ImageSet, data_root: str | None, weights: str | None, device: torch.device, beside: bool
 ) -> tuple[Extractor | ExtractorBeside, ImageSet]:
     """The extractor and the real images that a recipe's evaluation plan asks for."""
-    plan = recipe.evaluation
-    real = images
-    if plan.split != "train":
-        real = load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=plan.split, data_root=data_root)
+    name, real = recipe.evaluation.extractor, _real(recipe, images, data_root)
     # the classifier is always of the training split: a measuring rod must not depend on what is measured
     if beside and device.type == "cpu":
-        return extractor_beside(plan.extractor, images, real, weights), real
-    return _extractor(plan.extractor, images, str(device), weights), real
+        return extractor_beside(name, images, real, weights), real
+    return _extractor(name, images, str(device), weights), real
+
+
+def _real(recipe: Recipe, images: ImageSet, data_root: str | None) -> ImageSet:
+    """The real images that a recipe's samples are measured against. images: those of the training split."""
+    split = recipe.evaluation.split
+    if split == "train":
+        return images
+    return load(recipe.dataset, size=recipe.size, channels=recipe.channels, split=split, data_root=data_root)
 
 
 def _source(dataset: str) -> dict[str, Any]:
@@ -198,14 +224,14 @@ def _source(dataset: str) -> dict[str, Any]:
     return {}
 
 
-_EXTRACTORS: dict[tuple[str, str, str, str | None], Extractor] = {}
+_EXTRACTORS: dict[tuple[str, str, str | None], Extractor] = {}
 
 
 def _extractor(name: str, images: ImageSet, device: str, weights: str | None) -> Extractor:
-    key = (name, images.fingerprint, device, weights)
+    key = (name, images.fingerprint, weights)
     if key not in _EXTRACTORS:
         _EXTRACTORS[key] = load_extractor(name, dataset=images, device=device, weights=weights)
-    return _EXTRACTORS[key]
+    return _EXTRACTORS[key].to(device)
 
 
 def _result(run: _Run, seconds: float, fit_seconds: float) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The warm server of a pool: it imports torch and the run function once, then forks one process per run.
 
 It talks over one socket pair with the sweeper, listens nowhere, and starts no thread and no CUDA context of its
-own, so its forks are safe. When the sweeper is gone (end of file), it kills its workers and leaves.
+own, so its forks are safe. Once a run has given a result, it reads what such runs read before they train, so that later
+forks have it in memory. When the sweeper is gone (end of file), it kills its workers and leaves.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gan_ablate.store.store import Store
 from gan_ablate.trust import trust
 
 MAX_MESSAGE = 150_000  # bytes; a packet of a Linux socket pair holds about 200,000
+NO_RESULT = 3  # exit code of a worker that has said why it gives none
 STOP_SIGNAL = signal.SIGUSR2  # SIGTERM is Lightning's too: it would tear the trainer down before its checkpoint
 
 
@@ -104,7 +106,8 @@ def serve(descriptor: int) -> None:
     gc.disable()  # imports make a million objects and hardly any garbage: looking for it takes a fifth of their time
     try:
         module, _, name = setup.run.partition(":")
-        function = getattr(import_module(module), name)
+        loaded = import_module(module)
+        function, hold = getattr(loaded, name), getattr(loaded, "hold", None)
     except BaseException as error:
         send(sock, Message("broken", error=in_one_line(error), traceback=traceback.format_exc()[-20_000:]))
         return
@@ -112,7 +115,7 @@ def serve(descriptor: int) -> None:
     gc.collect()
     gc.freeze()  # keeps the collector from touching, and so copying, the pages shared with the workers
     gc.enable()
-    workers = _Workers(sock, setup, function)
+    workers = _Workers(sock, setup, function, hold)
     send(sock, Message("ready"))
     while True:
         told = workers.wait(1.0)
@@ -131,9 +134,12 @@ def serve(descriptor: int) -> None:
 class _Workers:
     """The forked processes, one per run. SIGCHLD writes to a pipe, which wakes the server when one of them ends."""
 
-    def __init__(self, sock: socket.socket, setup: Setup, function: Callable[..., Any]) -> None:
-        self.sock, self.setup, self.function = sock, setup, function
-        self.run_ids: dict[int, str] = {}  # by process id
+    def __init__(
+        self, sock: socket.socket, setup: Setup, function: Callable[..., Any], hold: Callable[..., object] | None
+    ) -> None:
+        self.sock, self.setup, self.function, self.hold = sock, setup, function, hold
+        self.tasks: dict[int, Task] = {}  # by process id
+        self.held: set[tuple[object, ...]] = set()  # what runs read, of which the server has read, or cannot
         self.alarm, self.wake = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(self.alarm, False)
@@ -151,12 +157,25 @@ class _Workers:
 
     def reap(self) -> None:
         """Reports to the sweeper which workers have ended."""
-        for pid, run_id in list(self.run_ids.items()):
+        for pid, task in list(self.tasks.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                del self.run_ids[pid]
+                del self.tasks[pid]
                 _signal_group(pid, signal.SIGKILL)  # whatever the run itself had started
-                send(self.sock, Message("exit", run_id, status=os.waitstatus_to_exitcode(status)))
+                send(self.sock, Message("exit", task.run_id, status=os.waitstatus_to_exitcode(status)))
+                if status == 0:
+                    self._hold(task.recipe)
+
+    def _hold(self, recipe: Recipe) -> None:
+        """Reads what the runs after this one find in memory then: its data, extractor and statistics."""
+        plan = recipe.evaluation
+        read = (recipe.dataset, recipe.size, recipe.channels, plan.extractor, plan.split)
+        if self.hold is None or read in self.held:
+            return
+        self.held.add(read)
+        with suppress(Exception):  # a run that needs it says what is wrong
+            self.hold(recipe, **self.setup.options)
+        gc.freeze()
 
     def start(self, task: Task) -> None:
         """Forks the process of one run."""
@@ -174,14 +193,14 @@ class _Workers:
             _worker(self.sock, self.setup, task, self.function, parent)
         with suppress(OSError):
             os.setpgid(pid, pid)  # the worker does the same: whoever is first
-        self.run_ids[pid] = task.run_id
+        self.tasks[pid] = task
 
     def stop(self, order: Order | None) -> None:
         """Asks one run, or all, to write a checkpoint and leave, or kills them. Kills all if the sweeper is gone."""
-        for pid, run_id in self.run_ids.items():
-            if order is None or (order.what == "kill" and order.run_id in ("", run_id)):
+        for pid, task in self.tasks.items():
+            if order is None or (order.what == "kill" and order.run_id in ("", task.run_id)):
                 _signal_group(pid, signal.SIGKILL)
-            elif order.run_id in ("", run_id):
+            elif order.run_id in ("", task.run_id):
                 with suppress(ProcessLookupError):
                     os.kill(pid, STOP_SIGNAL)
 
@@ -219,7 +238,7 @@ def _worker(sock: socket.socket, setup: Setup, task: Task, function: Callable[..
         except InputError as error:  # the disk refuses the claim or the record
             message = Message("said", task.run_id, "refused", error=in_one_line(error))
         send(sock, message)
-        code = 0
+        code = 0 if message.outcome == "ok" else NO_RESULT
     except BaseException:
         traceback.print_exc()
     finally:

@@ -26,7 +26,8 @@ class Way:
     workers: runs at a time (None: `per_gpu` on each GPU or, without GPUs, one per `threads` cores).
     threads: of each run (None: its part of the cores beside a GPU, else 1).
     time_limit: seconds of one attempt; a run over it writes a checkpoint and leaves, or is killed `grace` s later.
-    run: names a function `(recipe, folder, *, should_stop, **options) -> result`.
+    run: names a function `(recipe, folder, *, should_stop, **options) -> result`. Where its module has a function
+        `hold(recipe, **options)`, the runs' server calls it to read once what all of them read.
     """
 
     workers: int | None = None
