@@ -363,7 +363,7 @@ def test_killed_with_kill_9_each_resumes_to_the_end_of_an_unbroken_run(tmp_path)
         "precision": "fp32",
         "evaluation": {"samples": 64, "points": 2},
     }
-    models = [*SYSTEMS, "gan3d"]
+    models = [*SYSTEMS, "gan3d", "r3gan", "sngan"]
     study = from_dict({"name": "killed", "models": models, "base": base, "arms": ["generator_ema"], "seeds": 1})
     done = sweep(
         study, tmp_path / "killed", only="*/base/*", run="killed_runs:killed_once", workers=1, display=Display()
