@@ -143,6 +143,32 @@ def test_swapped_sides_are_one_test(root):
     assert [*one.effect] == pytest.approx([1 / two.effect[k] for k in (0, 2, 1)])
 
 
+def test_no_run_is_evidence_twice(tmp_path):
+    """A study that repeats a part of another's runs adds nothing, whichever is named first; one more seed does."""
+
+    def study(name, seeds):
+        root = Root(tmp_path / name, name)
+        for arm, effect in ((BASE, 0.0), ("max_pooling", 0.2), ("soft_labels", -0.5), ("residual", 0.1)):
+            root.arm("dcgan", arm, effect, 7, 0.1)
+        root.rows = [row for row in root.rows if row[4] < seeds]
+        return root
+
+    def told(*roots):
+        made = [(v, [e for e in v.evidence if e.says != "not tested"]) for v in judge(roots)]
+        return [(v.id, v.verdict, v.tests, [(e.study, e.n, str(e.p), str(e.q)) for e in each]) for v, each in made]
+
+    whole, part, more = study("whole", 6), study("part", 4), study("more", 7)
+    alone = told(whole)
+    assert any(n == (6, 6) for *_, evidence in alone for _, n, *_ in evidence)
+    assert told(whole, part) == told(part, whole) == alone
+    assert told(whole, study("again", 6)) == alone
+    other = study("other", 6)
+    other.rows = [(f"{key}more", *rest) for key, *rest in other.rows]
+    other.records = {f"{key}more": record for key, record in other.records.items()}
+    assert told(whole, other) != alone
+    assert {study for *_, each in told(whole, more) for study, *_ in each} == {"more"}
+
+
 def test_two_runs_a_side_have_an_interval_without_end_and_no_error(tmp_path):
     root = Root(tmp_path)
     for seed, (one, other) in enumerate([(1e-90, 30.0), (1e90, 30.1)]):

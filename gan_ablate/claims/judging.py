@@ -59,7 +59,7 @@ class Families(NamedTuple):
 def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     """A verdict per claim of the registry, in its order, from what `results.frames.load` read of some roots."""
     found, claims = run_tables(roots), registry().values()
-    rows = [[test for c in claim.contrasts for test in planned_tests(c, MEASURES, found)] for claim in claims]
+    rows = [_once([t for c in claim.contrasts for t in planned_tests(c, MEASURES, found)]) for claim in claims]
     asked = {t.key for row in rows for t in row if not t.contrast.fallback and (t.awaited or not t.missing)}
     share = alpha / max(1, len(asked))  # of one test, after the stricter correction
     findings = {t: _find(t, share) for row in rows for t in row if not t.missing}
@@ -76,6 +76,24 @@ def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
 def _find(test: PlannedTest, share: float) -> Finding:
     ask = test.measure.test
     return at_each_look(test, share, ask) if test.measure.by_look else ask(test, share)
+
+
+def _once(row: Sequence[PlannedTest]) -> list[PlannedTest]:
+    """Without a test whose runs all stand in the same test on another table: no run is evidence twice.
+
+    One recipe that was trained twice, on two machines, and ended at two FIDs makes two runs.
+    """
+    held: dict[tuple[object, ...], list[tuple[PlannedTest, set[tuple[str, str]]]]] = {}
+    for t in row:
+        arms = [] if t.missing else [pair for side in t.measure.sides(t) for pair in side]
+        if runs := {(run.run_id, str(run.fid)) for arm in arms for run in t.table.side(*arm).values()}:
+            asked = t.contrast, t.measure.label, t.table.dataset, t.model, t.control_model, t.treatment, t.control
+            held.setdefault(asked, []).append((t, runs))
+    repeats = {
+        t for same in held.values() for i, (t, runs) in enumerate(same)
+        if any(runs < other or (runs == other and j < i) for j, (_, other) in enumerate(same))
+    }  # fmt: skip
+    return [t for t in row if t not in repeats]
 
 
 def _where_it_is_asked(row: Sequence[PlannedTest]) -> list[PlannedTest]:
