@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -22,9 +24,12 @@ from gan_ablate.claims.claim import Claim, Contrast
 from gan_ablate.claims.looks import compared
 from gan_ablate.claims.measures import MEASURES
 from gan_ablate.claims.planned_tests import planned_tests
+from gan_ablate.claims.sentence import conclude
+from gan_ablate.claims.verdict import Evidence
 from gan_ablate.cli import main
 from gan_ablate.findings.looks import GOES_ON, open_root
 from gan_ablate.findings.replication import decided
+from gan_ablate.formatting import percent
 from gan_ablate.recipe import BASE, Recipe
 from gan_ablate.report import report
 from gan_ablate.report.comparison import moves, read_arms
@@ -195,6 +200,15 @@ def test_status_next_and_verdicts_tell_the_budgets_apart(tmp_path, undisturbed, 
     assert out.endswith("2 runs; the sweep's own command trains them\n")
 
 
+def _first_told(changed: pd.DataFrame) -> tuple[tuple[str, str], pd.Series]:
+    """Of changed arms: one that turns round where there is one, of these the one whose ratio moves most."""
+    better, worse = {"helps", "rescues"}, {"hurts", "fails more"}
+    turned = changed["first_verdict"].isin(better) & changed["second_verdict"].isin(worse)
+    turned |= changed["first_verdict"].isin(worse) & changed["second_verdict"].isin(better)
+    moved = np.log(changed["second_ratio"] / changed["first_ratio"]).abs()
+    return next(changed.assign(turned=turned, moved=moved).sort_values(["turned", "moved"]).iloc[::-1].iterrows())
+
+
 def test_the_report_shows_in_one_table_where_a_verdict_changes(undisturbed, tmp_path) -> None:
     out = report([undisturbed], tmp_path / "o").parent
     frame = pd.read_csv(out / "tables" / "more-steps.csv").set_index(["model", "arm"])
@@ -213,6 +227,14 @@ def test_the_report_shows_in_one_table_where_a_verdict_changes(undisturbed, tmp_
     yes, no = ((frame["changed"] == word).sum() for word in ("yes", "no"))
     assert yes >= len(MODELS) * len(SECOND)
     assert f"{yes} of {yes + no} arms that both budgets decide have another verdict at 4x the steps." in page
+    said = next(line for line in text.splitlines() if line.startswith("At 4x the steps "))
+    assert said.startswith(f"At 4x the steps {yes} of {yes + no} verdicts change: ")
+    assert said in unescape(page)
+    changed = frame[frame["changed"] == "yes"]
+    (model, arm), line = _first_told(changed)
+    told = f"{arm} on {model} ({line.first_verdict}, "
+    assert said.partition(": ")[2].startswith(told)
+    assert f"; then {line.second_verdict}, {percent(line.second_ratio)})" in said
     assert "Verdicts at 1x and at 4x the steps" in text
     assert "dcgan at 4x the steps" in text
     assert f" of {len(MODELS) * (len(PLANTED) - 1)} tests of a trick on a model" in page  # each arm counts once
@@ -252,6 +274,22 @@ def test_a_claim_is_judged_at_each_budget_as_the_arms_own_verdict_there(undistur
     assert [e.p for e in found.evidence] == [own["dcgan", b].arms["better"].evidence.p for b in ("", "4x")]
     assert [e.model for e in found.evidence] == ["dcgan", "dcgan at 4x the steps"]
     assert (found.verdict, [e.says for e in found.evidence]) == ("mixed", ["supports", "contradicts"])
+    assert "; but " not in found.summary  # it tells both already
+
+
+def test_the_sentence_says_where_a_second_budget_disagrees() -> None:
+    claim = Claim("x", "better is better", "S0", "nobody", (Contrast("D", "better", BASE, "lower"),))
+    place = {"dataset": "digits", "contrast": "better v base", "measure": "FID", "expects": "lower"}
+    first = Evidence(model="dcgan", says="supports", p=0.001, q=0.002, **place)
+    longer = Evidence(model="dcgan at 4x the steps", says="same", budget="4x", p=0.5, q=0.5, q_same=0.01, **place)
+    others = [
+        Evidence(model="nsgan", says="same", p=0.5, q=0.5, **place),
+        Evidence(model="dcgan at 4x the steps", says="open", budget="4x", **{**place, "contrast": "other v base"}),
+    ]
+    said = conclude(claim, (first, longer, first, *others), 9, ["digits"]).summary
+    assert said.endswith("; but better v base, dcgan at 4x the steps, makes no difference.")
+    assert said.count("; but ") == 1
+    assert "; but " not in conclude(claim, (first, replace(longer, says="supports"), *others), 9, ["digits"]).summary
 
 
 # -- the study's file -------------------------------------------------------------------------------------------------

@@ -144,7 +144,7 @@ def test_swapped_sides_are_one_test(root):
 
 
 def test_no_run_is_evidence_twice(tmp_path):
-    """A study that repeats a part of another's runs adds nothing, whichever is named first; one more seed does."""
+    """A study that repeats runs of another adds nothing, whichever is named first: the one with the most is asked."""
 
     def study(name, seeds):
         root = Root(tmp_path / name, name)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from gan_ablate.claims.catalogue import registry
 from gan_ablate.claims.looks import at_each_look
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
+from gan_ablate.claims.planned_tests import Arms, PlannedTest, planned_tests
 from gan_ablate.claims.sentence import conclude
 from gan_ablate.claims.settling import settling
 from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, fails_too_often
@@ -26,6 +26,7 @@ from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
 from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.study.budgets import at
 
+Sides = tuple[set[tuple[str, str]], ...]  # the runs of treatment and control: (run id, FID)
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
 
 
@@ -79,21 +80,26 @@ def _find(test: PlannedTest, share: float) -> Finding:
 
 
 def _once(row: Sequence[PlannedTest]) -> list[PlannedTest]:
-    """Without a test whose runs all stand in the same test on another table: no run is evidence twice.
-
-    One recipe that was trained twice, on two machines, and ended at two FIDs makes two runs.
-    """
-    held: dict[tuple[object, ...], list[tuple[PlannedTest, set[tuple[str, str]]]]] = {}
+    """No run is evidence twice: of the same test on tables that share at least half of each side's runs, that with
+    most runs stays. One recipe that was trained twice, on two machines, and ended at two FIDs makes two runs."""
+    held: dict[tuple[object, ...], list[tuple[PlannedTest, Sides]]] = {}
     for t in row:
-        arms = [] if t.missing else [pair for side in t.measure.sides(t) for pair in side]
-        if runs := {(run.run_id, str(run.fid)) for arm in arms for run in t.table.side(*arm).values()}:
+        if not t.missing:
             asked = t.contrast, t.measure.label, t.table.dataset, t.model, t.control_model, t.treatment, t.control
-            held.setdefault(asked, []).append((t, runs))
-    repeats = {
-        t for same in held.values() for i, (t, runs) in enumerate(same)
-        if any(runs < other or (runs == other and j < i) for j, (_, other) in enumerate(same))
-    }  # fmt: skip
+            held.setdefault(asked, []).append((t, tuple(_runs(t, side) for side in t.measure.sides(t))))
+    repeats: set[PlannedTest] = set()
+    for same in held.values():
+        kept: list[Sides] = []
+        for t, sides in sorted(same, key=lambda each: -sum(map(len, each[1]))):
+            if any(all(2 * len(a & b) >= len(a) for a, b in zip(sides, other)) for other in kept):
+                repeats.add(t)
+            else:
+                kept.append(sides)
     return [t for t in row if t not in repeats]
+
+
+def _runs(test: PlannedTest, arms: Arms) -> set[tuple[str, str]]:
+    return {(run.run_id, str(run.fid)) for arm in arms for run in test.table.side(*arm).values()}
 
 
 def _where_it_is_asked(row: Sequence[PlannedTest]) -> list[PlannedTest]:
@@ -148,6 +154,7 @@ def _evidence(test: PlannedTest, finding: Finding | None, families: Families) ->
         *place,
         says=says,
         study=table.study,
+        budget=table.budget,
         n=finding.n if any(finding.n) else (len(a), len(b)),
         scale=finding.scale,
         effect=finding.effect,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from gan_ablate.claims.claim import Claim
 from gan_ablate.claims.settling import settles
 from gan_ablate.claims.verdict import VERDICTS, Decision, Evidence, OnDataset, Says, Verdict, decide
 from gan_ablate.formatting import interval, number, p_value
 from gan_ablate.stats.parts import MARGIN
+from gan_ablate.study.budgets import at
 
 WORDS = {d: "not decided" if d == "inconclusive" else d for d in VERDICTS}
 SIDES: dict[Decision, tuple[Says, ...]] = {
@@ -69,7 +70,18 @@ def _sentence(
     decided = [f"{e.measure} on {e.model} {VERBS[e.says]}" for e in evidence if e.says in VERBS]
     if decision == "inconclusive" and decided:
         head += f" as a whole ({', '.join(dict.fromkeys(decided))})"
-    return f"{head}: {'; '.join(phrase(e, several) for e in told)}."
+    other = dict.fromkeys(_with_more_steps(evidence, told))
+    return f"{head}: {'; '.join([*(phrase(e, several) for e in told), *other])}."
+
+
+def _with_more_steps(evidence: Sequence[Evidence], told: Sequence[Evidence]) -> Iterator[str]:
+    """Where a second budget, not told yet, says otherwise than the first: a verdict on speed, not on the end."""
+    decided = [e for e in evidence if e.says in VERBS]
+    for longer in (e for e in decided if e.budget and e not in told):
+        for e in decided:
+            asked = e.dataset, e.contrast, e.measure, e.model + at(longer.budget)
+            if asked == (longer.dataset, longer.contrast, longer.measure, longer.model) and e.says != longer.says:
+                yield f"but {longer.contrast}, {longer.model}, {VERBS[longer.says]}"
 
 
 def _head(decision: Decision, evidence: Sequence[Evidence]) -> str:

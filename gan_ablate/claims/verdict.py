@@ -60,6 +60,7 @@ class Evidence:
     expects: str  # what the claim says of the treatment's figure: lower, higher, not worse, ..
     says: Says
     study: str = ""
+    budget: str = ""  # as `4x`: at that many times the study's steps
     n: tuple[int, int] = (0, 0)  # runs of treatment and control, or arms and 0
     scale: Scale = "ratio"  # of `effect` and `smallest_missed`
     effect: Interval = NONE  # 95 % interval

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gan_ablate.findings.summaries import IS_BASE, ArmSummary, ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
 from gan_ablate.recipe import BASE
+from gan_ablate.stats.two_part import FAVOURS
 
 OPEN = ("undecided", NOT_TESTED, IS_BASE, "")  # an arm of which one budget says no more than that
 
@@ -27,6 +28,11 @@ class AtBoth(NamedTuple):
         if self.first.verdict in OPEN or self.second.verdict in OPEN:
             return None
         return self.first.verdict != self.second.verdict
+
+    @property
+    def turns_round(self) -> bool:
+        """Whether one budget says that the arm is better than base, and the other that it is worse."""
+        return FAVOURS.get(self.first.verdict, 0) * FAVOURS.get(self.second.verdict, 0) < 0
 
 
 def at_both(tables: Sequence[ModelTable]) -> list[AtBoth]:
