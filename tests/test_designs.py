@@ -584,7 +584,8 @@ def test_the_designs_that_ship(name: str, runs: int, cells: int) -> None:
             ablation.dataset,
             ablation.evaluation,
         )
-        assert recipe.steps == steps[recipe.model]
+        times = 4 if name == "robustness" else 1  # its points had not settled at the steps of ablation.yaml
+        assert recipe.steps == times * steps[recipe.model]
 
 
 def test_the_examples_of_the_documentation_expand() -> None:
