@@ -10,7 +10,6 @@ of 2015 have: what is timed is reading, not what is in it. With --data-root MNIS
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import statistics
 import tempfile
@@ -22,25 +21,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from evaluation import random_inception
 
 from gan_ablate.data import ImageSet, load
 from gan_ablate.evaluate import inception, memorisation, real_statistics
 from gan_ablate.evaluate.extractors import Extractor, Features
 from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run import carry_out
-
-
-def random_inception(path: Path) -> str:
-    """Writes weights of torch-fidelity's form."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with patch.object(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None):
-        network = FeatureExtractorInceptionV3("random", ["2048"], empty)
-    torch.save(network.state_dict(), path)
-    return str(path)
 
 
 def random_features(extractor: Extractor, images: torch.Tensor) -> Features:
@@ -101,13 +88,14 @@ def main() -> None:
         if args.data_root:
             mnist = replace(digits, dataset="mnist", size=28)
             print(row("MNIST of 28 px, classifier", mnist, args.rounds, data_root=args.data_root), flush=True)
-        weights = random_inception(Path(folder) / "inception.pth")
+        weights = Path(folder) / "inception.pth"
+        random_inception(weights)
         with (
             patch.object(real_statistics, "extract", random_features),
             patch.object(memorisation, "extract", random_features),
             patch.object(carry_out, "load_extractor", any_weights),
         ):
-            print(row("shapes of 32 px, Inception", shapes, args.rounds, weights=weights))
+            print(row("shapes of 32 px, Inception", shapes, args.rounds, weights=str(weights)))
 
 
 if __name__ == "__main__":

@@ -100,20 +100,6 @@ def read_or_make(
     """
     if (kind, key) in _HELD:
         return _HELD[kind, key]
-    found = _read_or_make(kind, key, suffix, read, None if _holding else make, write)
-    if _holding:
-        _HELD[kind, key] = found
-    return found
-
-
-def _read_or_make(  # noqa: PLR0917
-    kind: str,
-    key: str,
-    suffix: str,
-    read: Callable[[IO[bytes]], T | None],
-    make: Callable[[], T] | None,
-    write: Callable[[T, IO[bytes]], object],
-) -> T:
     path = cache_folder(kind) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}{suffix}"
 
     def known() -> T | None:
@@ -121,16 +107,18 @@ def _read_or_make(  # noqa: PLR0917
         return None if content is None else read(io.BytesIO(content))
 
     found = known()
-    if found is not None:
-        return found
-    if make is None:
-        raise NotKept(path)
-    with locked(path):
-        found = known()
-        if found is not None:
-            return found
-        made = make()
-        content = io.BytesIO()
-        write(made, content)
-        put(path, seal(content.getvalue(), key))
-        return made
+    if found is None:
+        if make is None or _holding:
+            raise NotKept(path)
+        with locked(path):
+            found = known()
+            if found is not None:
+                return found
+            made = make()
+            content = io.BytesIO()
+            write(made, content)
+            put(path, seal(content.getvalue(), key))
+            return made
+    if _holding:
+        _HELD[kind, key] = found
+    return found

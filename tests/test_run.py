@@ -85,7 +85,7 @@ def test_what_a_server_holds_is_all_that_a_run_reads_and_changes_nothing(tmp_pat
     def refuse(*args, **options):
         raise AssertionError(f"reads {args}")
 
-    for module, name in ((cache, "_read_or_make"), (carrying_out, "load_extractor"), (data, "load_generated")):
+    for module, name in ((cache, "unseal"), (carrying_out, "load_extractor"), (data, "load_generated")):
         monkeypatch.setattr(module, name, refuse)
     held = carry_out(recipe, tmp_path / "b", threads=1)
     assert held["metrics"] == read["metrics"]

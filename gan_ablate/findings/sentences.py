@@ -12,7 +12,7 @@ from gan_ablate.findings.effects import effects, said_of
 from gan_ablate.findings.points import over_points, said_of_points
 from gan_ablate.findings.summaries import ArmSummary, ModelTable
 from gan_ablate.findings.verdicts import NOT_TESTED
-from gan_ablate.formatting import percent
+from gan_ablate.formatting import percent, some
 from gan_ablate.outcomes import TINY
 from gan_ablate.recipe import BASE
 from gan_ablate.results.frames import Results
@@ -67,11 +67,8 @@ def _named(found: Found, several: bool) -> str:
     for title, a in found:
         groups[a.arm].append((title, a))
     ordered = sorted(groups.items(), key=lambda item: _rank(a for _, a in item[1]))
-    named = [f"{arm} ({', '.join(_effect(title, a, several) for title, a in rows)})" for arm, rows in ordered[:MOST]]
-    if not named:
-        return "."
-    more = f" and {len(ordered) - MOST} more" if len(ordered) > MOST else ""
-    return f": {', '.join(named)}{more}."
+    named = [f"{arm} ({', '.join(_effect(title, a, several) for title, a in rows)})" for arm, rows in ordered]
+    return f": {some(named, MOST)}." if named else "."
 
 
 def _rank(arms: Iterable[ArmSummary]) -> tuple[float, ...]:
@@ -119,9 +116,8 @@ def _with_more_steps(rows: Sequence[AtBoth], several: bool) -> Iterator[str]:
         if not changed:
             yield f"At {budget} the steps none of {len(decided)} verdicts changes."
             continue
-        named = ", ".join(_then(row, several) for row in changed[:MOST])
-        more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
-        yield f"At {budget} the steps {len(changed)} of {len(decided)} verdicts change: {named}{more}."
+        named = some([_then(row, several) for row in changed], MOST)
+        yield f"At {budget} the steps {len(changed)} of {len(decided)} verdicts change: {named}."
 
 
 def _moved(row: AtBoth) -> float:
