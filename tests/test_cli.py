@@ -118,6 +118,13 @@ def test_a_root_of_another_study(capsys, tmp_path):
     assert "belongs to study 'one'" in refused(capsys, "train", "--root", str(tmp_path / "r"), *TINY)
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_single_runs_of_an_adaptive_study(more, capsys, tmp_path):
+    chosen = ("--root", str(tmp_path / "r"), "--only", "dcgan/base/0", *more)
+    assert "choose by --arms and --models" in refused(capsys, "sweep", "sweeps/ablation.yaml", *chosen)
+    assert not (tmp_path / "r").exists()
+
+
 def test_dry_run_prints_the_matrix_and_trains_nothing(capsys, tmp_path):
     assert main(["sweep", "sweeps/ablation.yaml", "--dry-run", "--root", str(tmp_path / "r")]) == 0
     out = capsys.readouterr().out

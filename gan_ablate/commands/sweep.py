@@ -107,6 +107,7 @@ def _slurm_options(args: Namespace) -> Any:
 def _sweep(args: Namespace) -> int:
     from gan_ablate.study.study import expand, load_study, override, select_runs
     from gan_ablate.sweep.pool import sweep
+    from gan_ablate.sweep.prepare import refuse_part
     from gan_ablate.sweep.slurm import sweep_on_slurm
 
     check_way(args)
@@ -123,6 +124,8 @@ def _sweep(args: Namespace) -> int:
     root = args.root or f"runs/{study.name}"
     expansion = expand(study)
     only = args.only or None
+    if only:
+        refuse_part(study)
     way = read_way(args, study.name, time_limit=duration(args.time_limit) if args.time_limit else None)
     if args.dry_run:
         chosen = select_runs(expansion.recipes, only) if only else None

@@ -15,6 +15,19 @@ from gan_ablate.sweep.releases import Releases, refuse_other_plan
 from gan_ablate.sweep.tuning import TunedReleases, refuse_other_tune
 
 
+def refuse_part(study: Study) -> None:
+    """Raises `InputError` for a study of which no single runs can be chosen by `--only`."""
+    if study.tune:
+        what = "the choice of settings of a tuned study"
+    elif study.seed_plan:
+        what = "a look of an adaptive study"
+    elif study.budgets:
+        what = "the second budget"
+    else:
+        return
+    raise InputError(f"--only: {what} needs every arm: choose by --arms and --models")
+
+
 def releases_of(
     study: Study, root: str | Path, only: str | Sequence[str] | None, expansion: Expansion
 ) -> Releases | TunedReleases | None:
@@ -23,9 +36,7 @@ def releases_of(
     if study.seed_plan is None and study.tune is None and study.budgets is None:
         return None
     if only is not None:
-        what = "the choice of settings of a tuned study" if study.tune else "the second budget"
-        what = "a look of an adaptive study" if study.seed_plan and not study.tune else what
-        raise InputError(f"--only: {what} needs every arm: choose by --arms and --models")
+        refuse_part(study)
     if study.seed_plan:
         refuse_other_plan(Path(root), study.seed_plan)
     if study.tune:
