@@ -169,6 +169,35 @@ def test_no_run_is_evidence_twice(tmp_path):
     assert {study for *_, each in told(whole, more) for study, *_ in each} == {"more"}
 
 
+@pytest.mark.parametrize(
+    ("own", "verdict", "counts"),
+    [
+        ({"effect": 0.0, "seeds": 12}, "no difference", False),  # it harms at base's rate alone
+        ({"effect": 0.5, "seeds": 2, "noise": 0.4}, "contradicted", True),  # too few to say, and nothing against it
+        ({"effect": 0.0, "seeds": 3, "noise": 0.3}, "inconclusive", False),  # too few to say, but not the same
+        ({"effect": 0.0, "seeds": 12, "recipe": {"steps": 400}}, "contradicted", True),  # another question
+        ({"effect": 0.0, "seeds": 12, "recipe": {"lr": 0.001}}, "contradicted", True),  # not said to have chosen
+    ],
+)
+def test_settings_of_each_sides_own_count_before_those_of_base(own, verdict, counts, tmp_path):
+    """A dropout that harms at base's learning rate, in a study where each arm picks its rate, or beside one."""
+    plain, tuned = Root(tmp_path / "plain", "plain"), Root(tmp_path / "tuned", "tuned")
+    for arm, effect in ((BASE, 0.0), ("discriminator_dropout", 0.5)):
+        plain.arm("nsgan", arm, effect, 12, recipe={"lr": 0.004})
+    recipe = {"lr": 0.002, **own.get("recipe", {})}
+    tuned.source = {"tune": {"lr": [0.25, 0.5, 1]}} if recipe["lr"] == 0.002 else None
+    tuned.arm("nsgan", BASE, 0.0, 12, own.get("noise", 0.03), recipe=recipe)
+    tuned.arm("nsgan", "discriminator_dropout", own["effect"], own["seeds"], own.get("noise", 0.03), recipe=recipe)
+    for roots in ((plain, tuned), (tuned, plain)):
+        (found,) = [v for v in judge(roots) if v.id == "noise.dropout_d"]
+        by_study = {e.study: e for e in found.evidence if e.says != "not tested"}
+        assert by_study["plain"].says == "contradicts"
+        assert by_study["plain"].counts == counts
+        assert by_study["plain"].in_its_place == ("" if counts else "tuned")
+        assert by_study["tuned"].counts
+        assert found.verdict == verdict, found.summary
+
+
 def test_two_runs_a_side_have_an_interval_without_end_and_no_error(tmp_path):
     root = Root(tmp_path)
     for seed, (one, other) in enumerate([(1e-90, 30.0), (1e90, 30.1)]):

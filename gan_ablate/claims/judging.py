@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from gan_ablate.claims.catalogue import registry
+from gan_ablate.claims.counted import at_own_settings, once
 from gan_ablate.claims.looks import at_each_look
 from gan_ablate.claims.measures import MEASURES
-from gan_ablate.claims.planned_tests import Arms, PlannedTest, planned_tests
+from gan_ablate.claims.planned_tests import PlannedTest, planned_tests
 from gan_ablate.claims.sentence import conclude
 from gan_ablate.claims.settling import settling
 from gan_ablate.claims.verdict import Evidence, Finding, Pair, Says, Verdict, fails_too_often
@@ -26,7 +27,6 @@ from gan_ablate.stats.corrections import ALPHA, benjamini_hochberg, holm
 from gan_ablate.stats.intervals import Interval, wilson
 from gan_ablate.study.budgets import at
 
-Sides = tuple[set[tuple[str, str]], ...]  # the runs of treatment and control: (run id, FID)
 Findings = Mapping[PlannedTest, Finding]  # of all tests for which nothing is missing
 
 
@@ -60,16 +60,18 @@ class Families(NamedTuple):
 def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
     """A verdict per claim of the registry, in its order, from what `results.frames.load` read of some roots."""
     found, claims = run_tables(roots), registry().values()
-    rows = [_once([t for c in claim.contrasts for t in planned_tests(c, MEASURES, found)]) for claim in claims]
+    rows = [once([t for c in claim.contrasts for t in planned_tests(c, MEASURES, found)]) for claim in claims]
     asked = {t.key for row in rows for t in row if not t.contrast.fallback and (t.awaited or not t.missing)}
     share = alpha / max(1, len(asked))  # of one test, after the stricter correction
     findings = {t: _find(t, share) for row in rows for t in row if not t.missing}
     rows = [_where_it_is_asked(_without_fallbacks(row, findings)) for row in rows]
     whole = [t for row in rows for t in row]
     families = Families(*(_corrected(whole, findings, alpha, kind) for kind in ("p", "p_same")))  # type: ignore[arg-type]
-    datasets = [*dict.fromkeys(table.dataset for table in found)]
+    tests, datasets = families.apart.tests, [*dict.fromkeys(table.dataset for table in found)]
     return [
-        conclude(claim, tuple(_evidence(t, findings.get(t), families) for t in row), families.apart.tests, datasets)
+        conclude(
+            claim, tuple(at_own_settings(row, [_evidence(t, findings.get(t), families) for t in row])), tests, datasets
+        )
         for claim, row in zip(claims, rows)
     ]
 
@@ -77,29 +79,6 @@ def judge(roots: Sequence[Results], alpha: float = ALPHA) -> list[Verdict]:
 def _find(test: PlannedTest, share: float) -> Finding:
     ask = test.measure.test
     return at_each_look(test, share, ask) if test.measure.by_look else ask(test, share)
-
-
-def _once(row: Sequence[PlannedTest]) -> list[PlannedTest]:
-    """No run is evidence twice: of the same test on tables that share at least half of each side's runs, that with
-    most runs stays. One recipe that was trained twice, on two machines, and ended at two FIDs makes two runs."""
-    held: dict[tuple[object, ...], list[tuple[PlannedTest, Sides]]] = {}
-    for t in row:
-        if not t.missing:
-            asked = t.contrast, t.measure.label, t.table.dataset, t.model, t.control_model, t.treatment, t.control
-            held.setdefault(asked, []).append((t, tuple(_runs(t, side) for side in t.measure.sides(t))))
-    repeats: set[PlannedTest] = set()
-    for same in held.values():
-        kept: list[Sides] = []
-        for t, sides in sorted(same, key=lambda each: -sum(map(len, each[1]))):
-            if any(all(2 * len(a & b) >= len(a) for a, b in zip(sides, other)) for other in kept):
-                repeats.add(t)
-            else:
-                kept.append(sides)
-    return [t for t in row if t not in repeats]
-
-
-def _runs(test: PlannedTest, arms: Arms) -> set[tuple[str, str]]:
-    return {(run.run_id, str(run.fid)) for arm in arms for run in test.table.side(*arm).values()}
 
 
 def _where_it_is_asked(row: Sequence[PlannedTest]) -> list[PlannedTest]:

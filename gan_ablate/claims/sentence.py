@@ -24,22 +24,23 @@ VERBS: dict[Says, str] = {"supports": "supports it", "contradicts": "contradicts
 
 def conclude(claim: Claim, evidence: tuple[Evidence, ...], tests: int, datasets: Sequence[str]) -> Verdict:
     """The claim's verdict from its tests, already corrected over all `tests` of the registry."""
-    decision, certain, each = decide(claim, evidence, datasets)
-    told = _told(decision, [e for e in evidence if any(e.dataset == d.dataset and d.verdict == decision for d in each)])
-    told = told or _told(decision, evidence)
+    counted = tuple(e for e in evidence if e.counts)
+    decision, certain, each = decide(claim, counted, datasets)
+    told = _told(decision, [e for e in counted if any(e.dataset == d.dataset and d.verdict == decision for d in each)])
+    told = told or _told(decision, counted)
     open_ = decision == "inconclusive" and told[0].says == "open"
     return Verdict(
         id=claim.id,
         statement=claim.statement,
         source=claim.cited,
         verdict=decision,
-        summary=_sentence(claim, decision, evidence, told, each),
+        summary=_sentence(claim, decision, counted, told, each),
         evidence=evidence,
         smallest_missed=told[0].smallest_missed if open_ else math.nan,
         tests=tests,
         certain=certain,
         datasets=each,
-        settles=settles(claim, decision, evidence),
+        settles=settles(claim, decision, counted),
     )
 
 

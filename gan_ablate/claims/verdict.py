@@ -81,6 +81,14 @@ class Evidence:
     note: str = ""
     settles: str = ""  # what would decide an open test: `about 6 more seeds of max_pooling on dcgan`
     seeds_to_settle: float = math.nan  # of both sides together; NaN where no number that can be afforded would do
+    in_its_place: str = (
+        ""  # the study whose answer counts instead: the same test, where both sides chose their settings
+    )
+
+    @property
+    def counts(self) -> bool:
+        """Whether the claim's verdict rests on it."""
+        return not self.in_its_place
 
 
 def fails_too_often(mine: float, other: float, counts_failures: bool) -> bool:

@@ -151,6 +151,8 @@ def _evidence(e: Evidence) -> Iterator[str]:
         failures = " v ".join(map(rate, e.failures[:sides]))
         modes, volatility = (" v ".join(map(number, pair[:sides])) for pair in (e.coverage, e.volatility))
         yield f"    failures {failures}, modes {modes}, volatility {volatility}"
+    if not e.counts:
+        yield f"    does not count: {e.in_its_place} has the same test where both sides chose their settings"
     if e.told or e.note:
         yield f"    note: {'; '.join(filter(None, (e.told, e.note)))}"
 

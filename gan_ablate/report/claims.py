@@ -67,6 +67,12 @@ EVIDENCE = (
         key=lambda e: 1.0 if e.still_improving else math.nan,
     ),
     Column("volatility", lambda e: _pair(*(number(x, 2) for x in e.volatility))),
+    Column(
+        "what counts instead",
+        lambda e: e.in_its_place and f"{e.in_its_place}, where both sides chose their settings",
+        optional=True,
+        key=lambda e: math.nan if e.counts else 1.0,
+    ),
     Column("note", lambda e: "; ".join(filter(None, (e.told, e.note)))),
 )
 
@@ -93,7 +99,8 @@ def document(found: Sequence[Verdict], studies: Sequence[str]) -> Document:
     tests = found[0].tests if found else 0
     lead = (
         f"{counts(found)}; {tests} tests, corrected together. A claim is supported over all datasets where at least "
-        "one supports it and none contradicts it; mixed where they disagree."
+        "one supports it and none contradicts it; mixed where they disagree. Where each side of a test chose its own "
+        "settings in one study, that test counts in place of the same one at base's settings in another."
     )
     facts = [("studies", ", ".join(studies)), ("datasets", ", ".join(names))]
     section = Section(Name("claims"), "", "The claims", CLAIMS, (table,))

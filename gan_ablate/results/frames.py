@@ -23,6 +23,7 @@ from gan_ablate.results.runs import LONGEST, MISSING, Reader, Run, read_run, set
 from gan_ablate.results.study_file import NAME, SINGLE_RUNS, StudyFile, read_study
 from gan_ablate.study.cells import Tie
 from gan_ablate.study.seed_plan import SeedPlan, plan_of
+from gan_ablate.study.tuning import tune_of
 
 KEYS = ("run_id", "model", "dataset", "arm", "seed")
 
@@ -185,6 +186,7 @@ class RunTable:
     same: frozenset[tuple[str, str]] = frozenset()  # of these, those that sample as base too: base by construction
     plan: SeedPlan | None = None  # of an adaptive study
     budget: str = ""  # as `4x`; empty at the first
+    tuned: frozenset[str] = frozenset()  # recipe fields that every arm, base too, has chosen for itself
 
     def side(self, model: str, arm: str) -> dict[int, Run]:
         """The runs carried out, by seed."""
@@ -223,8 +225,12 @@ def run_tables(loaded: Iterable[Results]) -> list[RunTable]:
             }
             tied = frozenset((m, arm) for (m, d, arm) in one.ties if d == dataset)
             same = frozenset((m, arm) for (m, d, arm), tie in one.ties.items() if d == dataset and tie.same_as_base)
-            plan, name = plan_of(one.source), one.name
-            found += [RunTable(name, dataset, p, arms, skipped, tied, same, plan, budget) for p, arms in split.items()]
+            plan, tune = plan_of(one.source), tune_of(one.source)
+            tuned = frozenset(tune.grid if tune else ())
+            found += [
+                RunTable(one.name, dataset, p, arms, skipped, tied, same, plan, budget, tuned)
+                for p, arms in split.items()
+            ]
     return found
 
 
