@@ -118,13 +118,14 @@ def bigan(recipe: Recipe) -> Blueprint:
 def infogan(recipe: Recipe) -> Blueprint:
     """Chen et al. 2016, appendix C.1, on DCGAN's networks: a category of ten and two continuous codes.
 
-    As in the authors' code G learns five times as fast as D, at 1e-3 and 2e-4, and each network has a hidden dense
-    layer, 16 units for each of width (their 1,024 for 64): without it categories are strokes that digits share, with it
-    they are digits (docs/systems.md).
+    As in the authors' code G learns five times as fast as D, at 1e-3 and 2e-4, D and Q leak by 0.01, and each network
+    has a hidden dense layer, 16 units for each of width (their 1,024 for 64): without it categories are strokes that
+    digits share, with it they are digits (docs/systems.md).
     """
     bp = systems.informed(dcgan(recipe), categories=10, continuous=2)
     g_optimizer = _adam(replace(recipe, lr=5 * float(recipe.lr or 0)))
-    return replace(bp, dense=16 * recipe.width, g_optimizer=g_optimizer)
+    d_activation = LEAKY_RELU.but(negative_slope=0.01)
+    return replace(bp, dense=16 * recipe.width, d_activation=d_activation, g_optimizer=g_optimizer)
 
 
 def aae(recipe: Recipe) -> Blueprint:

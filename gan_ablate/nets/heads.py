@@ -116,7 +116,7 @@ class JointFeatures(nn.Module):
 def q_head(features: int, classes: int | None, *, out: int, units: int) -> nn.Module:
     """(N, features) -> (N, out): InfoGAN's Q behind D's body, by Chen et al. 2016, code (fc, batch norm, leaky, fc)."""
     hidden_layer = nn.Linear(features, units, bias=False)
-    return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.2), nn.Linear(units, out))
+    return nn.Sequential(hidden_layer, nn.BatchNorm1d(units), nn.LeakyReLU(0.01), nn.Linear(units, out))
 
 
 class MinibatchDiscrimination(nn.Module):
