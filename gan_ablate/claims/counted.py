@@ -36,20 +36,21 @@ def _asked(test: PlannedTest) -> tuple[object, ...]:
 
 def at_own_settings(row: Sequence[PlannedTest], evidence: Sequence[Evidence]) -> Iterator[Evidence]:
     """The evidence of a claim's tests, where that at base's settings does not count beside the same test of a study in
-    which either side chose its own (`tune:`): a setting that was chosen for base alone favours base.
+    which each side chose its own (`tune:`): a setting that was chosen for base alone favours base.
 
-    It counts on where the other is open and its interval holds this one's effect: then nothing speaks against it. Their
-    recipes are the same but for what was chosen. A figure of all arms of a model has no sides to favour.
+    It counts on where the other is open and its interval does not leave out this one's effect: then nothing speaks
+    against it. Their recipes are the same but for what was chosen. A figure of all arms of a model has no sides.
     """
     chosen = [(t, e) for t, e in zip(row, evidence) if t.table.tuned and t.control_runs and e.says != "not tested"]
     for t, e in zip(row, evidence):
         same = ((own, found) for own, found in chosen if not t.table.tuned and _same_but_for_settings(t, own))
-        study = next((found.study for _, found in same if found.says != "open" or not _holds(found, e)), "")
+        study = next((found.study for _, found in same if found.says != "open" or _leaves_out(found, e)), "")
         yield replace(e, in_its_place=study)
 
 
-def _holds(found: Evidence, other: Evidence) -> bool:
-    return found.scale == other.scale and found.effect.low <= other.effect.point <= found.effect.high
+def _leaves_out(found: Evidence, other: Evidence) -> bool:
+    low, high, told = found.effect.low, found.effect.high, other.effect.point
+    return found.scale == other.scale and (told < low or told > high)
 
 
 def _same_but_for_settings(test: PlannedTest, chosen: PlannedTest) -> bool:

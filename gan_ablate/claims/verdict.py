@@ -81,9 +81,7 @@ class Evidence:
     note: str = ""
     settles: str = ""  # what would decide an open test: `about 6 more seeds of max_pooling on dcgan`
     seeds_to_settle: float = math.nan  # of both sides together; NaN where no number that can be afforded would do
-    in_its_place: str = (
-        ""  # the study whose answer counts instead: the same test, where both sides chose their settings
-    )
+    in_its_place: str = ""  # the study whose answer counts instead: there both sides chose their settings
 
     @property
     def counts(self) -> bool:
