@@ -149,9 +149,17 @@ def settings(loaded: Results) -> list[str]:
             lines[one_line(r["model"])] = one_line(
                 f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
                 f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']}, {r['beta1']}, {r['beta2']}), "
-                f"{r['precision']}"
+                f"{r['precision']}{_with_tricks(r['tricks'])}"
             )[:400]
     return [lines[m] for m in sorted(lines)]
+
+
+def _with_tricks(listed: object) -> str:
+    """The tricks that base itself has."""
+    names = (
+        [str(t["name"]) for t in listed if isinstance(t, Mapping) and "name" in t] if isinstance(listed, list) else []
+    )
+    return f", with {' and '.join(names)}" * bool(names)
 
 
 def failed_runs(loaded: Results) -> list[tuple[str, str]]:
