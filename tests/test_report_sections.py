@@ -4,8 +4,11 @@ import re
 
 import pandas as pd
 from planted_runs import plant
+from test_claims import Root
 
+from gan_ablate.recipe import TrickSpec
 from gan_ablate.report import arm_columns, report, write
+from gan_ablate.report.protocol import settings
 from gan_ablate.report.section import Column, Fold, Group, Section, Table
 
 TWO = {"base": 0.0, "helped": -0.8}
@@ -15,6 +18,15 @@ def formats(tmp_path):
     """The report of one model: page, text, and its tables by file name."""
     out = report([plant(tmp_path / "r", models=("dcgan",), effects=TWO, pictures=False)], tmp_path / "o").parent
     return (out / "report.html").read_text(), (out / "report.md").read_text(), out / "tables"
+
+
+def test_a_page_says_which_tricks_base_itself_has(tmp_path):
+    spec = TrickSpec.parse
+    root = Root(tmp_path).add("r3gan", "base", 0, 10.0, tricks=[spec("generator_ema"), spec("r1:gamma=1")])
+    root.add("dcgan", "base", 0, 10.0).add("dcgan", "r1", 0, 10.0, recipe={"arm": "r1"})
+    dcgan, r3gan = settings(root)
+    assert r3gan.endswith(", with generator_ema and r1")
+    assert ", with" not in dcgan
 
 
 def test_a_new_column_appears_in_all_four_formats(tmp_path, monkeypatch):
