@@ -25,7 +25,7 @@ def test_a_page_says_which_tricks_base_itself_has(tmp_path):
     root = Root(tmp_path).add("r3gan", "base", 0, 10.0, tricks=[spec("generator_ema"), spec("r1:gamma=1")])
     root.add("dcgan", "base", 0, 10.0).add("dcgan", "r1", 0, 10.0, recipe={"arm": "r1"})
     dcgan, r3gan = settings(root)
-    assert r3gan.endswith(", with generator_ema and r1")
+    assert r3gan.endswith(", with generator_ema and r1:gamma=1")
     assert ", with" not in dcgan
 
 

@@ -15,12 +15,13 @@ from gan_ablate.findings.replication import REPLICATES
 from gan_ablate.findings.summaries import IS_BASE, ModelTable
 from gan_ablate.formatting import one_line, place, slug
 from gan_ablate.outcomes import explained
-from gan_ablate.recipe import BASE, Recipe
+from gan_ablate.recipe import BASE, Recipe, TrickSpec
 from gan_ablate.report.figures.svg import short
 from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part, Section, Text
 from gan_ablate.report.study import ReportedStudy
 from gan_ablate.results.files import UNREADABLE, number
 from gan_ablate.results.frames import Results
+from gan_ablate.results.runs import mapping
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.study.budgets import at
@@ -155,11 +156,10 @@ def settings(loaded: Results) -> list[str]:
 
 
 def _with_tricks(listed: object) -> str:
-    """The tricks that base itself has."""
-    names = (
-        [str(t["name"]) for t in listed if isinstance(t, Mapping) and "name" in t] if isinstance(listed, list) else []
-    )
-    return f", with {' and '.join(names)}" * bool(names)
+    """The tricks that base itself has, as a study writes them."""
+    found = [t for t in listed if isinstance(t, Mapping)] if isinstance(listed, list) else []
+    specs = [TrickSpec(str(t.get("name")), mapping(t.get("params"))) for t in found]
+    return f", with {' and '.join(map(str, specs))}" * bool(specs)
 
 
 def failed_runs(loaded: Results) -> list[tuple[str, str]]:
