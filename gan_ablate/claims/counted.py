@@ -29,8 +29,7 @@ def once(row: Sequence[PlannedTest]) -> list[PlannedTest]:
     return [t for t in row if t not in repeats]
 
 
-def _asked(test: PlannedTest) -> tuple[object, ...]:
-    t = test
+def _asked(t: PlannedTest) -> tuple[object, ...]:
     return t.contrast, t.measure.label, t.table.dataset, t.model, t.control_model, t.treatment, t.control
 
 
@@ -41,7 +40,7 @@ def at_own_settings(row: Sequence[PlannedTest], evidence: Sequence[Evidence]) ->
     It counts on where the other is open and its interval does not leave out this one's effect: then nothing speaks
     against it. Their recipes are the same but for what was chosen. A figure of all arms of a model has no sides.
     """
-    chosen = [(t, e) for t, e in zip(row, evidence) if t.table.tuned and t.control_runs and e.says != "not tested"]
+    chosen = [(t, e) for t, e in zip(row, evidence) if t.table.tuned and e.says != "not tested"]
     for t, e in zip(row, evidence):
         same = ((own, found) for own, found in chosen if not t.table.tuned and _same_but_for_settings(t, own))
         study = next((found.study for _, found in same if found.says != "open" or _leaves_out(found, e)), "")
@@ -56,7 +55,8 @@ def _leaves_out(found: Evidence, other: Evidence) -> bool:
 def _same_but_for_settings(test: PlannedTest, chosen: PlannedTest) -> bool:
     if _asked(test) != _asked(chosen) or test.table.budget != chosen.table.budget:
         return False
-    return bool(test.treatment_runs and test.control_runs) and _settings(test, chosen) == _settings(chosen, chosen)
+    sides = [side for t in (test, chosen) for side in (t.treatment_runs, t.control_runs)]
+    return all(sides) and _settings(test, chosen) == _settings(chosen, chosen)
 
 
 def _settings(test: PlannedTest, chosen: PlannedTest) -> list[dict[str, object]]:

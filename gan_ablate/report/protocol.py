@@ -21,7 +21,6 @@ from gan_ablate.report.section import Code, Data, Fold, Group, Items, Only, Part
 from gan_ablate.report.study import ReportedStudy
 from gan_ablate.results.files import UNREADABLE, number
 from gan_ablate.results.frames import Results
-from gan_ablate.results.runs import mapping
 from gan_ablate.results.study_file import SINGLE_RUNS
 from gan_ablate.stats.corrections import ALPHA
 from gan_ablate.study.budgets import at
@@ -143,23 +142,16 @@ def _most(values: Iterable[str]) -> str:
 
 def settings(loaded: Results) -> list[str]:
     """One line per model: the numbers of its base recipe, at the first budget."""
-    lines, longer = {}, {run.run_id for run in loaded.each if run.budget}
-    for record in (record for run_id, record in loaded.records.items() if run_id not in longer):
-        r: defaultdict[str, Any] = defaultdict(lambda: "?", record["recipe"])
-        if record["recipe"] and r.get("arm", BASE) == BASE:
-            lines[one_line(r["model"])] = one_line(
-                f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
-                f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']}, {r['beta1']}, {r['beta2']}), "
-                f"{r['precision']}{_with_tricks(r['tricks'])}"
-            )[:400]
+    lines = {}
+    for run in (run for run in loaded.each if run.recipe and run.arm == BASE and not run.budget):
+        r: defaultdict[str, Any] = defaultdict(lambda: "?", run.recipe)
+        own = " and ".join(str(TrickSpec(name, params)) for name, params in run.tricks.items())
+        lines[one_line(r["model"])] = one_line(
+            f"{r['model']}: {r['architecture']}, {r['size']} px, {r['channels']} channel(s), width {r['width']}, "
+            f"{r['steps']} G steps, batch {r['batch_size']}, Adam(lr {r['lr']}, {r['beta1']}, {r['beta2']}), "
+            f"{r['precision']}" + f", with {own}" * bool(own)
+        )[:400]
     return [lines[m] for m in sorted(lines)]
-
-
-def _with_tricks(listed: object) -> str:
-    """The tricks that base itself has, as a study writes them."""
-    found = [t for t in listed if isinstance(t, Mapping)] if isinstance(listed, list) else []
-    specs = [TrickSpec(str(t.get("name")), mapping(t.get("params"))) for t in found]
-    return f", with {' and '.join(map(str, specs))}" * bool(specs)
 
 
 def failed_runs(loaded: Results) -> list[tuple[str, str]]:

@@ -33,10 +33,10 @@ def releases_of(
 ) -> Releases | TunedReleases | None:
     """The releases of a study that is adaptive, tuned or has a second budget, `None` for another. Raises `InputError`
     for other looks, or another grid, than it began with."""
-    if study.seed_plan is None and study.tune is None and study.budgets is None:
-        return None
     if only is not None:
         refuse_part(study)
+    if study.seed_plan is None and study.tune is None and study.budgets is None:
+        return None
     if study.seed_plan:
         refuse_other_plan(Path(root), study.seed_plan)
     if study.tune:
