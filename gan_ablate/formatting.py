@@ -11,6 +11,7 @@ from pathlib import Path
 from gan_ablate.stats.intervals import Interval
 
 NOTHING = "–"
+DIGITS = 9  # of a figure that was computed
 LONGEST_SLUG = 80  # characters: a file name holds a root's, a model's and the kind of file
 
 
@@ -24,6 +25,11 @@ def number(x: float, digits: int = 3) -> str:
         return f"{x:.{digits - 1}e}"
     places = max(0, digits - 1 - (math.floor(math.log10(abs(x))) if x else 0))
     return f"{x:.{places}f}"
+
+
+def computed(x: float) -> float:
+    """A computed figure as files have it: processors differ in the sixteenth digit, and the same runs give one file."""
+    return x if float(x).is_integer() else float(f"{x:.{DIGITS}g}")
 
 
 def whole(x: float) -> str:

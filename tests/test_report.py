@@ -1,5 +1,6 @@
 """Reports on synthetic roots with planted truths."""
 
+import csv
 import json
 import os
 import re
@@ -95,6 +96,19 @@ def test_tables_hold_every_run(tmp_path):
     arms = pd.read_csv(out / "tables" / "dcgan.csv")
     ok = runs[(runs["model"] == "dcgan") & (runs["arm"] == "helped")]
     assert arms.set_index("arm").loc["helped", "fid"] == pytest.approx(np.exp(np.log(ok["fid"]).mean()))
+
+
+def test_files_have_the_digits_that_every_processor_agrees_on(tmp_path):
+    root = plant(tmp_path)
+    out = report([root], tmp_path / "out").parent / "tables"
+    exact = {str(json.loads(p.read_bytes())["metrics"].get("fid")) for p in root.glob("runs/*/result.json")}
+    measured = pd.read_csv(out / "runs.csv", dtype=str)["fid"].dropna()
+    assert set(measured) <= exact
+    assert measured.str.replace(".", "").str.len().max() > 12  # as measured, in full
+    with open(out / "all-arms.csv") as file:
+        cells = [cell for row in csv.reader(file) for cell in row if re.fullmatch(r"-?\d+\.\d+(e-\d+)?", cell)]
+    assert len(cells) > 100
+    assert all(repr(float(f"{float(cell):.9g}")) == cell or float(cell).is_integer() for cell in cells)
 
 
 def test_extractors_are_never_mixed_in_one_table(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 from gan_ablate.findings.compared import compare
 from gan_ablate.findings.rows import Rows, by_seed, mean
 from gan_ablate.findings.settled import UNKNOWN, Fall, fall_of
-from gan_ablate.formatting import duration
+from gan_ablate.formatting import computed, duration
 from gan_ablate.recipe import BASE
 from gan_ablate.stats.moderated import fit_prior, squeeze
 from gan_ablate.stats.parts import moments
@@ -147,4 +147,4 @@ def _dofs(arms: Mapping[str, Runs], base: Runs) -> dict[str, float]:
 
 
 def _known(x: float) -> float | None:
-    return x if math.isfinite(x) else None
+    return computed(x) if math.isfinite(x) else None

@@ -11,7 +11,7 @@ from typing import Any
 from gan_ablate.errors import InputError
 from gan_ablate.findings.summaries import ArmSummary
 from gan_ablate.formatting import number, one_line
-from gan_ablate.recipe import BASE, Recipe
+from gan_ablate.recipe import BASE, Recipe, TrickSpec
 from gan_ablate.report.figures.curves import PANEL
 from gan_ablate.report.protocol import repeat_arm
 from gan_ablate.report.section import (
@@ -138,7 +138,7 @@ def _fields(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _tricks(value: Any) -> str:
     try:
-        specs = [f"{t['name']}" + "".join(f", {k}={v}" for k, v in (t.get("params") or {}).items()) for t in value]
+        specs = [str(TrickSpec(str(t["name"]), t.get("params") or {})) for t in value]
     except UNREADABLE:
         return one_line(value)[:200]
     return "; ".join(map(one_line, specs)) or "none"

@@ -56,7 +56,7 @@ def protocol(study: ReportedStudy) -> Section:
 def failures(study: ReportedStudy) -> Section:
     """The commonest reasons, then the runs in short: the table of runs has the whole of every reason."""
     failed = failed_runs(study.loaded)
-    anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), _runs(study.loaded))
+    anchor, whole = study.scope.name("failures"), Data(study.scope.name("runs"), _runs(study.loaded), measured=True)
     if not failed:
         return Section(anchor, "Failures", "What failed and why", "", (whole, Text("Nothing failed.")))
     shown = sorted(failed, key=lambda f: f[0] != "file")[:LISTED]  # files first: no table names them

@@ -107,6 +107,7 @@ class Data(NamedTuple):
 
     csv: Name
     frame: pd.DataFrame
+    measured: bool = False  # its figures were read from runs, not computed from them: written to the last digit
 
 
 class Figure(NamedTuple):

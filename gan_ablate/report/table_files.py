@@ -1,4 +1,4 @@
-"""The tables of a report as files: CSV with every value, LaTeX with booktabs."""
+"""The tables of a report as files: CSV with every value, measured ones to the last digit; LaTeX with booktabs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from gan_ablate.formatting import computed
 from gan_ablate.report.section import Data, Document, Name, Table
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a text that a spreadsheet would carry out, were it not quoted
@@ -21,12 +22,12 @@ WIDE = r">{\raggedright\arraybackslash}p{40mm}"  # a column of several words
 
 def csv_files(document: Document) -> dict[Name, str]:
     """The texts of the CSV files, by name."""
-    found = {part.csv: part.frame for part in document.walk() if isinstance(part, Data)}
+    found = {p.csv: p.frame if p.measured else rounded(p.frame) for p in document.walk() if isinstance(p, Data)}
     tables: dict[Name, list[Table]] = {}
     for part in document.walk():
         if isinstance(part, Table) and part.csv:
             tables.setdefault(part.csv, []).append(part)
-    found |= {name: frame(*own) for name, own in tables.items()}
+    found |= {name: rounded(frame(*own)) for name, own in tables.items()}
     return {name: csv(own) for name, own in found.items()}
 
 
@@ -35,6 +36,11 @@ def frame(*tables: Table) -> pd.DataFrame:
     columns = list({c.csv: c for t in tables for c in t.columns if c.csv}.values())
     records = [dict(pair for c in columns for pair in c.values(row)) for row in tables[0].rows]
     return pd.DataFrame(records, columns=[name for c in columns for name in c.csv])
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """With as many digits as computed figures have in files."""
+    return frame.map(lambda x: computed(x) if isinstance(x, float) else x)
 
 
 def csv(frame: pd.DataFrame) -> str:

@@ -50,7 +50,7 @@ def tuning(study: ReportedStudy) -> Section:
         arms = [BASE, *(a for a in dict.fromkeys((*tried, *judged)) if a != BASE)]
         rows = [_Row(arm, found.get((model, dataset, arm))) for arm in arms]
         groups.append(Group(title, (_table(title, rows, scope, tune),)))
-    groups.append(Data(study.scope.name("tuning-runs"), _runs(study.loaded.tuning)))
+    groups.append(Data(study.scope.name("tuning-runs"), _runs(study.loaded.tuning), measured=True))
     return Section(anchor, "Settings", "Which setting each arm picked", SEEN, groups)
 
 
