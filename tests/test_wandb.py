@@ -501,6 +501,18 @@ def test_nothing_is_left_of_a_run_that_was_killed(outside, tmp_path):
         assert not speaking_with(url)
 
 
+def test_a_monitor_whose_service_died_ends_with_the_link(outside, tmp_path):
+    """It has another parent by then and a session of its own; what it has of the link is the environment."""
+    link = client.Link(tmp_path, {"project": "p"}, mode="offline")
+    orphan = "import subprocess as s; print(s.Popen(['sleep', '60'], stdout=s.DEVNULL, start_new_session=True).pid)"
+    given = os.environ | {"TMPDIR": link._temporary}
+    found = subprocess.run([sys.executable, "-c", orphan], env=given, stdout=subprocess.PIPE, check=True)
+    process = Path("/proc") / found.stdout.decode().strip()
+    assert state(process) in "RS"
+    link._kill()
+    assert not process.exists() or state(process) == "Z"
+
+
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "inf"])
 def test_a_time_limit_that_is_none(outside, tmp_path, value):
     outside.setenv("GAN_ABLATE_WANDB_INIT_SECONDS", value)

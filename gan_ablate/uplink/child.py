@@ -41,9 +41,7 @@ def main() -> None:
         state["id"] = run.id
         file = Path(run.settings.sync_file) if state["mode"] == "offline" else None
         _carry(run, messages)
-        service = services(
-            os.getpid()
-        )  # what the service started, its monitor, may outlive it, and is no child of ours then
+        service = services(os.getpid())  # its monitor may outlive it, and is no child of ours then
         _end_politely()
         _end_service(service)
         if file is not None:

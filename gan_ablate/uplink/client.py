@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError
-from gan_ablate.uplink.child import services
 
 INIT_SECONDS = 30.0  # for the server to answer, while the run trains; then the run is kept offline
 FINISH_SECONDS = 30.0  # for what is left to be uploaded once the run is over
 GRACE = 15.0  # for the child's own work: importing wandb, writing an offline run
+KILL_SECONDS = 5.0  # for killed processes to be gone
 CHILD = Path(__file__).with_name("child.py")
 OF_AN_AGENT = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
@@ -130,14 +130,30 @@ class Link:
         return self._ended
 
     def _kill(self) -> None:
-        """The child and wandb's service, which has a session of its own and might try on for long."""
-        for pid in [*services(self._child.pid), self._child.pid]:
-            if pid != self._child.pid or self._child.poll() is None:
+        """The child, wandb's service and its monitor: each has a session of its own and might try on for long."""
+        limit = time.monotonic() + KILL_SECONDS
+        while (found := _with_temporary(self._temporary)) and time.monotonic() < limit:
+            for pid in found:  # one that is just being started is found the next time
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        self._child.kill()
         self._child.wait()
         shutil.rmtree(self._temporary, ignore_errors=True)
         for pipe in (self._child.stdin, self._child.stdout):
             with suppress(OSError, ValueError):
                 if pipe is not None:
                     pipe.close()
+
+
+def _with_temporary(folder: str) -> list[int]:
+    """Processes that have this folder for temporary files, by /proc (Linux): a Link's child and whoever it started.
+
+    A monitor whose service died is nobody's child any more, but keeps its environment.
+    """
+    mark, found = b"TMPDIR=" + os.fsencode(folder), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # gone, or another user's
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return found
