@@ -551,6 +551,19 @@ def test_plan_and_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert clock(None) == "?"
 
 
+def test_time_left_follows_this_machine_once_it_has_run_something() -> None:
+    """A root that is gone on with elsewhere, such as an unpacked archive, has the seconds of another machine."""
+    left = TimeLeft([("dcgan", "base", 10.0, 4), ("dcgan", "a", 30.0, 4), ("nsgan", "base", 50.0, 4)])
+    left.add("dcgan", "new", 8.0, 4)  # an arm that the other never ran says nothing of the pace
+    assert left.expect("dcgan", "a", 4) == 30.0
+    left.add("dcgan", "base", 30.0, 4)  # three times as slow here
+    assert [left.expect("dcgan", arm, 4) for arm in ("base", "a", "new")] == [30.0, 90.0, 8.0]
+    assert left.expect("nsgan", "base", 8) == 300.0
+    left.add("dcgan", "a", 50.0, 4)
+    assert left.pace == 2.0
+    assert left.expect("dcgan", "a", 4) == 50.0  # its own run counts for more than the pace
+
+
 @pytest.mark.gpu
 def test_a_sweep_on_a_gpu_trains_several_runs_at_a_time_on_it(tmp_path: Path) -> None:
     if not workers.gpus():

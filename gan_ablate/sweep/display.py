@@ -104,31 +104,56 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-class TimeLeft:
-    """Estimates from finished runs: the mean of a step of the same model and arm, else of the model, else of all."""
+Durations = dict[tuple[str, ...], list[float]]  # key -> [sum of seconds, sum of steps]
 
-    def __init__(self, durations: Iterable[tuple[str, str, float, int]] = ()) -> None:
-        self.known: dict[tuple[str, ...], list[float]] = {}  # key -> [sum of seconds, sum of steps]
-        for duration in durations:
-            self.add(*duration)
+
+class TimeLeft:
+    """Estimates from finished runs: the mean of a step of the same model and arm, else of the model, else of all.
+
+    Runs of this sweep come first. Earlier ones may be another machine's: they are taken times the `pace` of this one.
+    """
+
+    def __init__(self, earlier: Iterable[tuple[str, str, float, int]] = ()) -> None:
+        self.earlier: Durations = {}
+        self.own: Durations = {}
+        self.taken = self.foretold = 0.0  # seconds of own runs, and what earlier ones of the same arms took for as much
+        for duration in earlier:
+            _count(self.earlier, *duration)
+
+    @property
+    def pace(self) -> float:
+        """Seconds here per second of earlier runs; 1 where no arm has both."""
+        return self.taken / self.foretold if self.foretold and self.taken else 1.0
 
     def add(self, model: str, arm: str, seconds: float, steps: int) -> None:
-        for key in ((model, arm), (model,), ()):
-            total, made = self.known.get(key, [0.0, 0.0])
-            self.known[key] = [total + seconds, made + steps]
+        """A run of this sweep has ended."""
+        _count(self.own, model, arm, seconds, steps)
+        if (model, arm) in self.earlier:
+            total, made = self.earlier[model, arm]
+            self.taken, self.foretold = self.taken + seconds, self.foretold + total / made * steps
 
     def expect(self, model: str, arm: str, steps: int) -> float | None:
         """The seconds that a run of so many steps takes; None before any run has finished."""
-        found = (self.known[key] for key in ((model, arm), (model,), ()) if key in self.known)
-        return next((total / made * steps for total, made in found), None)
+        for key in ((model, arm), (model,), ()):
+            for known, pace in ((self.own, 1.0), (self.earlier, self.pace)):
+                if key in known:
+                    total, made = known[key]
+                    return total / made * steps * pace
+        return None
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
         """Seconds until all is done. `running`: recipes with the seconds they have run for."""
-        if not self.known:
+        if not self.own and not self.earlier:
             return None
         rest = [max((self.expect(r.model, r.arm, r.steps) or 0) - seconds, 0) for r, seconds in running]
         ahead = sum(self.expect(r.model, r.arm, r.steps) or 0 for r in waiting)
         return max([(ahead + sum(rest)) / max(workers, 1), *rest])
+
+
+def _count(known: Durations, model: str, arm: str, seconds: float, steps: int) -> None:
+    for key in ((model, arm), (model,), ()):
+        total, made = known.get(key, [0.0, 0.0])
+        known[key] = [total + seconds, made + steps]
 
 
 WIDEST = 80  # letters of an arm in the plan

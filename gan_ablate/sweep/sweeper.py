@@ -151,7 +151,8 @@ class Sweeper:
         seconds = time.monotonic() - job.since
         if said.outcome == "ok":
             self.done += 1
-            self.estimate.add(job.recipe.model, job.recipe.arm, seconds, job.recipe.steps)
+            whole = said.facts.get("seconds") or seconds  # those of earlier attempts too, whose steps it did not repeat
+            self.estimate.add(job.recipe.model, job.recipe.arm, whole, job.recipe.steps)
             self._tell(job, {**said.facts, "seconds": seconds})
         elif said.outcome == "already":
             self.queue.skipped += 1
