@@ -37,7 +37,7 @@ report: install
 	$(BIN)/gan-ablate report $(ROOT)
 
 test: install
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -3,12 +3,22 @@
 import io
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+SLOW = 200  # usual tests that one marked slow takes as long as
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("WANDB_MODE", "disabled")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no worker ends alone with one of them (`make test` gives each worker whole files)."""
+    weights = Counter[Path]()
+    for item in items:
+        weights[item.path] += SLOW if item.get_closest_marker("slow") else 1
+    items.sort(key=lambda item: (-weights[item.path], item.path))  # stable: the order within a file stays
 
 
 @pytest.fixture(autouse=True)

@@ -159,9 +159,9 @@ def test_squeeze_is_the_weighted_mean():
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (1.0, 0.3), (0.3, 1.0), (1.0, 0.05)])
 def test_p_is_that_of_the_exact_distribution(d, e, a, b):
     for p in (0.5, 0.05, 1e-3, 1e-5, 1e-8):
-        low, high = 0.0, 1e6
-        for _ in range(100):
-            x = (low + high) / 2
+        low, high = 1e-3, 1e6
+        for _ in range(30):
+            x = math.sqrt(low * high)
             low, high = (x, high) if one(x, a, d, b, e).p()[0] > p else (low, x)
         assert one(x, a, d, b, e).p()[0] == pytest.approx(2 * exact_tail(x, a, d, b, e), rel=1e-6)
 

@@ -19,10 +19,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from trick_tools import PROVED, step, trick
 
 from gan_ablate import DCGAN, NSGAN, WGANGP, trust
+from gan_ablate.blueprint import replace
 from gan_ablate.errors import InputError
 from gan_ablate.models.base import STREAMS, GANModule
 from gan_ablate.nets import Critique
-from gan_ablate.presets import preset
+from gan_ablate.presets import PRESETS, preset, wgan_gp
 from gan_ablate.recipe import CATALOGUED, Recipe, TrickSpec
 from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models
 from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
@@ -172,11 +173,18 @@ def test_bad_parameters_are_refused_by_name(name):
 # -- the same checks for all ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def three_critic_steps(monkeypatch):
+    """WGAN-GP with three critic steps a round in place of five: the other two are no others."""
+    monkeypatch.setitem(PRESETS, "wgan_gp", lambda recipe: replace(wgan_gp(recipe), n_critic=3))
+
+
 @lru_cache
 def base(model, channels, precision):
     return fit(small(CLASSES[model], channels=channels, precision=precision))[0]
 
 
+@pytest.mark.usefixtures("three_critic_steps")
 @named()
 @pytest.mark.parametrize(("channels", "precision"), [(1, "fp32"), (3, "bf16")])
 def test_trains_finite_and_changes_the_outcome(model, name, channels, precision):
@@ -189,6 +197,7 @@ def test_trains_finite_and_changes_the_outcome(model, name, channels, precision)
     assert same == ((model, bare(name)) in EQUALS_BASE)
 
 
+@pytest.mark.usefixtures("three_critic_steps")
 @named()
 def test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(model, name, tmp_path):
     rounds = preset(Recipe(model=model)).n_critic
@@ -259,6 +268,7 @@ def test_does_not_move_data_latents_or_shared_initial_weights(model, name):
     assert moved == []
 
 
+@pytest.mark.usefixtures("three_critic_steps")
 @named()
 def test_a_step_neither_reads_a_tensor_nor_branches_on_one(model, name, monkeypatch):
     """Under fake tensors `.item()` and `if tensor:` raise, so what passes can be captured in a CUDA graph.
