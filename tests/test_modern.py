@@ -271,7 +271,7 @@ def test_rounds_many_at_a_time_train_the_same(model):
 @both
 def test_resumes_bit_for_bit_and_its_step_reads_no_tensor(model, tmp_path, monkeypatch):
     monkeypatch.setitem(test_tricks.CLASSES, model, MODERN[model])
-    test_tricks.test_is_deterministic_in_fp32_and_survives_a_checkpoint_bit_for_bit(
+    test_tricks.test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(
         model, "generator_ema:decay=0.5", tmp_path
     )  # fmt: skip
     test_tricks.test_a_step_neither_reads_a_tensor_nor_branches_on_one(model, "instance_noise", monkeypatch)

@@ -180,17 +180,18 @@ def three_critic_steps(monkeypatch):
 
 
 @lru_cache
-def base(model):
-    return fit(small(CLASSES[model], channels=1, precision="bf16"))[0]
+def base(model, channels, precision):
+    return fit(small(CLASSES[model], channels=channels, precision=precision))[0]
 
 
 @pytest.mark.usefixtures("three_critic_steps")
 @named()
-def test_trains_finite_in_bf16_and_changes_the_outcome(model, name):
-    arm, _ = fit(small(CLASSES[model], channels=1, precision="bf16", tricks=[name]))
+@pytest.mark.parametrize(("channels", "precision"), [(1, "fp32"), (3, "bf16")])
+def test_trains_finite_and_changes_the_outcome(model, name, channels, precision):
+    arm, _ = fit(small(CLASSES[model], channels=channels, precision=precision, tricks=[name]))
     assert arm.finite
     assert all(torch.isfinite(v).all() for v in arm.state_dict().values())
-    control = base(model)
+    control = base(model, channels, precision)
     z = torch.randn(4, control.latent_dim, generator=torch.Generator().manual_seed(0))
     same = torch.equal(control(z), arm(z)) and torch.equal(control.generate(32, seed=1), arm.generate(32, seed=1))
     assert same == ((model, bare(name)) in EQUALS_BASE)
@@ -198,13 +199,12 @@ def test_trains_finite_in_bf16_and_changes_the_outcome(model, name):
 
 @pytest.mark.usefixtures("three_critic_steps")
 @named()
-def test_is_deterministic_in_fp32_and_survives_a_checkpoint_bit_for_bit(model, name, tmp_path):
+def test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(model, name, tmp_path):
     rounds = preset(Recipe(model=model)).n_critic
     build_ = lambda: small(CLASSES[model], tricks=[name], batch_size=24)  # noqa: E731
     unbroken, ours = unbroken_and_resumed(build_, rounds + (model == "wgan_gp"), tmp_path)
     assert unbroken.keys() == ours.keys()
     assert [k for k, v in ours.items() if not torch.equal(v, unbroken[k])] == []
-    assert [k for k, v in ours.items() if not torch.isfinite(v).all()] == []
 
 
 def kind(layer):

@@ -247,7 +247,7 @@ def test_rounds_many_at_a_time_and_resumed_train_the_same(monkeypatch, tmp_path)
     assert differing(eager, captured) == []
     monkeypatch.setattr(test_models, "images", volumes)
     monkeypatch.setitem(test_tricks.CLASSES, "gan3d", partial(GAN3D, **OWN))
-    test_tricks.test_is_deterministic_in_fp32_and_survives_a_checkpoint_bit_for_bit(
+    test_tricks.test_is_deterministic_and_survives_a_checkpoint_bit_for_bit(
         "gan3d", "generator_ema:decay=0.5", tmp_path
     )  # fmt: skip
 
