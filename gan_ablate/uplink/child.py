@@ -41,15 +41,14 @@ def main() -> None:
         state["id"] = run.id
         file = Path(run.settings.sync_file) if state["mode"] == "offline" else None
         _carry(run, messages)
-        service = services(os.getpid())  # its monitor may outlive it, and is no child of ours then
         _end_politely()
-        _end_service(service)
+        _end_service(begin["temporary"])
         if file is not None:
             check(file)
         state["complete"] = True
     except Exception as error:
         state["error"] = _line(error)
-    _end_service()
+    _end_service(begin["temporary"])
     os.write(said, json.dumps(state).encode() + b"\n")
     os._exit(0)  # wandb's own exit handler would wait for its service, without a limit
 
@@ -82,7 +81,7 @@ def _begin(begin: dict[str, Any], told: int) -> tuple[Any, str]:
             if mode == modes[-1]:
                 raise
             _tell(told, f"W&B online: {_line(error)}; the run goes on, kept offline in {begin['init']['dir']}/wandb")
-            _end_service()  # it would go on trying, and holds the run's id until it gives up
+            _end_service(begin["temporary"])  # it would go on trying, and holds the run's id until it gives up
             with suppress(Exception):
                 wandb.teardown()  # forgets the service
             os.environ.pop("WANDB_SERVICE", None)
@@ -180,23 +179,23 @@ def _payloads(data: bytes) -> Iterator[bytes]:
         raise ValueError("cut short in the middle of a record")
 
 
-def services(pid: int) -> list[int]:
-    """Processes that process `pid` started, and theirs, by /proc (Linux): wandb's service and its monitor.
+def services(temporary: str) -> list[int]:
+    """Processes that have this folder for temporary files, by /proc (Linux), but for this one: wandb's service and its
+    monitor, and to the run this child.
 
-    Each has a session of its own, so the process group does not have them.
+    Each has a session of its own, so the process group does not have them. A monitor whose service died is nobody's
+    child any more, but keeps its environment.
     """
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, IndexError):
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:  # grows as it goes
-        found += [child for child, its in parents.items() if its == parent]
-    return found[1:]
+    mark, found = b"TMPDIR=" + os.fsencode(temporary), []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # gone, or another user's
+            if mark in path.read_bytes().split(b"\0"):
+                found.append(int(path.parent.name))
+    return [pid for pid in found if pid != os.getpid()]
 
 
-def _end_service(pids: list[int] | None = None) -> None:
-    for pid in services(os.getpid()) if pids is None else pids:
+def _end_service(temporary: str) -> None:
+    for pid in services(temporary):
         with suppress(OSError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gan_ablate.errors import InputError
+from gan_ablate.uplink.child import services
 
 INIT_SECONDS = 30.0  # for the server to answer, while the run trains; then the run is kept offline
 FINISH_SECONDS = 30.0  # for what is left to be uploaded once the run is over
@@ -132,7 +133,7 @@ class Link:
     def _kill(self) -> None:
         """The child, wandb's service and its monitor: each has a session of its own and might try on for long."""
         limit = time.monotonic() + KILL_SECONDS
-        while (found := _with_temporary(self._temporary)) and time.monotonic() < limit:
+        while (found := services(self._temporary)) and time.monotonic() < limit:
             for pid in found:  # one that is just being started is found the next time
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
@@ -144,16 +145,3 @@ class Link:
             with suppress(OSError, ValueError):
                 if pipe is not None:
                     pipe.close()
-
-
-def _with_temporary(folder: str) -> list[int]:
-    """Processes that have this folder for temporary files, by /proc (Linux): a Link's child and whoever it started.
-
-    A monitor whose service died is nobody's child any more, but keeps its environment.
-    """
-    mark, found = b"TMPDIR=" + os.fsencode(folder), []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):  # gone, or another user's
-            if mark in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-    return found
