@@ -564,6 +564,13 @@ def test_time_left_follows_this_machine_once_it_has_run_something() -> None:
     assert left.expect("dcgan", "a", 4) == 50.0  # its own run counts for more than the pace
 
 
+def test_time_left_of_a_root_that_two_machines_have_worked_on() -> None:
+    """What ran on a machine four times as slow as the first is the minority, and does not count four times over."""
+    left = TimeLeft([("dcgan", "a", seconds, 4) for seconds in (20.0, 80.0, 20.0, 20.0)] + [("dcgan", "b", 20.0, 4)])
+    left.add("dcgan", "a", 80.0, 4)  # on the slow one again
+    assert (left.pace, left.expect("dcgan", "b", 4)) == (4.0, 80.0)
+
+
 @pytest.mark.gpu
 def test_a_sweep_on_a_gpu_trains_several_runs_at_a_time_on_it(tmp_path: Path) -> None:
     if not workers.gpus():

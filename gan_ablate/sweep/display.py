@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -104,13 +105,14 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-Durations = dict[tuple[str, ...], list[float]]  # key -> [sum of seconds, sum of steps]
+Durations = dict[tuple[str, ...], list[float]]  # key -> seconds of a step in each run, ascending
 
 
 class TimeLeft:
-    """Estimates from finished runs: the mean of a step of the same model and arm, else of the model, else of all.
+    """Estimates from finished runs: the median of a step of the same model and arm, else of the model, else of all.
 
     Runs of this sweep come first. Earlier ones may be another machine's: they are taken times the `pace` of this one.
+    It is the median, since an arm's earlier runs may come from two machines of which one is four times as slow.
     """
 
     def __init__(self, earlier: Iterable[tuple[str, str, float, int]] = ()) -> None:
@@ -129,16 +131,15 @@ class TimeLeft:
         """A run of this sweep has ended."""
         _count(self.own, model, arm, seconds, steps)
         if (model, arm) in self.earlier:
-            total, made = self.earlier[model, arm]
-            self.taken, self.foretold = self.taken + seconds, self.foretold + total / made * steps
+            self.taken += seconds
+            self.foretold += _median(self.earlier[model, arm]) * steps
 
     def expect(self, model: str, arm: str, steps: int) -> float | None:
         """The seconds that a run of so many steps takes; None before any run has finished."""
         for key in ((model, arm), (model,), ()):
             for known, pace in ((self.own, 1.0), (self.earlier, self.pace)):
                 if key in known:
-                    total, made = known[key]
-                    return total / made * steps * pace
+                    return _median(known[key]) * steps * pace
         return None
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
@@ -152,8 +153,13 @@ class TimeLeft:
 
 def _count(known: Durations, model: str, arm: str, seconds: float, steps: int) -> None:
     for key in ((model, arm), (model,), ()):
-        total, made = known.get(key, [0.0, 0.0])
-        known[key] = [total + seconds, made + steps]
+        insort(known.setdefault(key, []), seconds / steps)
+
+
+def _median(values: Sequence[float]) -> float:
+    """The median of values in ascending order, without sorting them again for each of 10,000 waiting runs."""
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
 WIDEST = 80  # letters of an arm in the plan
