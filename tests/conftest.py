@@ -1,7 +1,5 @@
 """One thread per test process: two on two cores run many times slower."""
 
-import io
-import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -34,19 +32,10 @@ def _own_permissions():
 def random_weights(tmp_path_factory) -> Path:
     """A file of torch-fidelity's form for its Inception, with random weights that keep the activations' variance."""
     import torch
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng():
-        torch.manual_seed(0)
-        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        network = FeatureExtractorInceptionV3("random", ["2048"], empty)
-        for module in network.modules():
-            if isinstance(module, torch.nn.Conv2d):
-                torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        torch.nn.init.normal_(network.fc.weight, std=2 / math.sqrt(2048))
+    from benchmarks.evaluation import random_inception
+
     path = tmp_path_factory.mktemp("inception") / "random.pth"
-    torch.save(network.state_dict(), path)
+    with torch.random.fork_rng():
+        random_inception(path)
     return path

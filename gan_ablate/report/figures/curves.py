@@ -171,7 +171,8 @@ def _kind(k: int, arm: str) -> str:
 def _key(k: int, arm: str, aside: str) -> list[str]:
     y = TOP + 8 + k * KEY * (1.6 if aside else 1)
     left = WIDTH - RIGHT + 14
-    found = [line(_kind(k, arm), left, y, left + 26, y), text(left + 34, y + 4, short(arm, 24), "nm")]
+    name = text(left + 34, y + 4, short(arm, 24), "nm" if len(arm) <= 20 else "nm sm")
+    found = [line(_kind(k, arm), left, y, left + 26, y), name]
     return [*found, text(left + 34, y + 18, aside, "sm")] if aside else found
 
 
