@@ -571,6 +571,14 @@ def test_time_left_of_a_root_that_two_machines_have_worked_on() -> None:
     assert (left.pace, left.expect("dcgan", "b", 4)) == (4.0, 80.0)
 
 
+def test_time_left_of_arms_that_never_ran_is_the_mean_of_those_that_did() -> None:
+    """The sum over many of them is right only so: here one arm in three takes five times as long."""
+    left = TimeLeft()
+    for arm, seconds in (("a", 10.0), ("b", 10.0), ("c", 50.0)):
+        left.add("dcgan", arm, seconds, 4)
+    assert left.expect("dcgan", "new", 4) == pytest.approx(70 / 3)
+
+
 @pytest.mark.gpu
 def test_a_sweep_on_a_gpu_trains_several_runs_at_a_time_on_it(tmp_path: Path) -> None:
     if not workers.gpus():

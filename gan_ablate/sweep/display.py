@@ -105,22 +105,43 @@ def run_line(recipe: Recipe, facts: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
-Durations = dict[tuple[str, ...], list[float]]  # key -> seconds of a step in each run, ascending
+class Durations:
+    """Seconds of a step: the median of an arm's runs, the mean of a model's or of all.
+
+    Of an arm it is the median, since its runs may come from two machines of which one is four times as slow. A model's
+    arms differ, and a sum over arms that are not known yet wants their mean.
+    """
+
+    def __init__(self) -> None:
+        self.arms: dict[tuple[str, ...], list[float]] = {}  # seconds of a step in each run, ascending
+        self.sums: dict[tuple[str, ...], tuple[float, int]] = {}  # (model,) or () -> seconds, steps
+
+    def add(self, model: str, arm: str, seconds: float, steps: int) -> None:
+        insort(self.arms.setdefault((model, arm), []), seconds / steps)
+        for key in ((model,), ()):
+            total, made = self.sums.get(key, (0.0, 0))
+            self.sums[key] = total + seconds, made + steps
+
+    def of_a_step(self, *key: str) -> float | None:
+        """Of (model, arm), (model,) or (); None where nothing of it has run."""
+        if runs := self.arms.get(key):
+            middle = len(runs) // 2
+            return runs[middle] if len(runs) % 2 else (runs[middle - 1] + runs[middle]) / 2
+        total, made = self.sums.get(key, (0.0, 0))
+        return total / made if made else None
 
 
 class TimeLeft:
-    """Estimates from finished runs: the median of a step of the same model and arm, else of the model, else of all.
+    """Estimates from finished runs of the same model and arm, else of the model, else of all.
 
     Runs of this sweep come first. Earlier ones may be another machine's: they are taken times the `pace` of this one.
-    It is the median, since an arm's earlier runs may come from two machines of which one is four times as slow.
     """
 
     def __init__(self, earlier: Iterable[tuple[str, str, float, int]] = ()) -> None:
-        self.earlier: Durations = {}
-        self.own: Durations = {}
+        self.earlier, self.own = Durations(), Durations()
         self.taken = self.foretold = 0.0  # seconds of own runs, and what earlier ones of the same arms took for as much
         for duration in earlier:
-            _count(self.earlier, *duration)
+            self.earlier.add(*duration)
 
     @property
     def pace(self) -> float:
@@ -129,37 +150,25 @@ class TimeLeft:
 
     def add(self, model: str, arm: str, seconds: float, steps: int) -> None:
         """A run of this sweep has ended."""
-        _count(self.own, model, arm, seconds, steps)
-        if (model, arm) in self.earlier:
-            self.taken += seconds
-            self.foretold += _median(self.earlier[model, arm]) * steps
+        self.own.add(model, arm, seconds, steps)
+        if (before := self.earlier.of_a_step(model, arm)) is not None:
+            self.taken, self.foretold = self.taken + seconds, self.foretold + before * steps
 
     def expect(self, model: str, arm: str, steps: int) -> float | None:
         """The seconds that a run of so many steps takes; None before any run has finished."""
         for key in ((model, arm), (model,), ()):
             for known, pace in ((self.own, 1.0), (self.earlier, self.pace)):
-                if key in known:
-                    return _median(known[key]) * steps * pace
+                if (seconds := known.of_a_step(*key)) is not None:
+                    return seconds * steps * pace
         return None
 
     def left(self, waiting: Iterable[Recipe], running: Iterable[tuple[Recipe, float]], workers: int) -> float | None:
         """Seconds until all is done. `running`: recipes with the seconds they have run for."""
-        if not self.own and not self.earlier:
+        if self.own.of_a_step() is None and self.earlier.of_a_step() is None:
             return None
         rest = [max((self.expect(r.model, r.arm, r.steps) or 0) - seconds, 0) for r, seconds in running]
         ahead = sum(self.expect(r.model, r.arm, r.steps) or 0 for r in waiting)
         return max([(ahead + sum(rest)) / max(workers, 1), *rest])
-
-
-def _count(known: Durations, model: str, arm: str, seconds: float, steps: int) -> None:
-    for key in ((model, arm), (model,), ()):
-        insort(known.setdefault(key, []), seconds / steps)
-
-
-def _median(values: Sequence[float]) -> float:
-    """The median of values in ascending order, without sorting them again for each of 10,000 waiting runs."""
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
 
 
 WIDEST = 80  # letters of an arm in the plan
