@@ -7,6 +7,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from gan_ablate.formatting import clock
@@ -125,8 +126,7 @@ class Durations:
     def of_a_step(self, *key: str) -> float | None:
         """Of (model, arm), (model,) or (); None where nothing of it has run."""
         if runs := self.arms.get(key):
-            middle = len(runs) // 2
-            return runs[middle] if len(runs) % 2 else (runs[middle - 1] + runs[middle]) / 2
+            return fmean(runs[(len(runs) - 1) // 2 : len(runs) // 2 + 1])  # the one or two in the middle
         total, made = self.sums.get(key, (0.0, 0))
         return total / made if made else None
 

@@ -13,7 +13,7 @@ from gan_ablate.findings import tasks
 from gan_ablate.findings.tasks import Budget, OverTasks
 from gan_ablate.formatting import number
 from gan_ablate.recipe import BASE
-from gan_ablate.report.figures.svg import Drawing, Log, doublings, line, polygon, polyline, short, text, times
+from gan_ablate.report.figures.svg import Drawing, Log, arm_name, doublings, line, polygon, polyline, short, text, times
 from gan_ablate.stats.intervals import t_interval
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 720, 330, 52, 214, 16, 42  # pixels of a figure of several arms
@@ -171,8 +171,7 @@ def _kind(k: int, arm: str) -> str:
 def _key(k: int, arm: str, aside: str) -> list[str]:
     y = TOP + 8 + k * KEY * (1.6 if aside else 1)
     left = WIDTH - RIGHT + 14
-    name = text(left + 34, y + 4, short(arm, 24), "nm" if len(arm) <= 20 else "nm sm")
-    found = [line(_kind(k, arm), left, y, left + 26, y), name]
+    found = [line(_kind(k, arm), left, y, left + 26, y), arm_name(left + 34, y + 4, arm, most=24, large=20)]
     return [*found, text(left + 34, y + 18, aside, "sm")] if aside else found
 
 

@@ -14,6 +14,7 @@ from gan_ablate.recipe import BASE
 from gan_ablate.report.figures.svg import (
     Drawing,
     Log,
+    arm_name,
     blocks,
     dot,
     doublings,
@@ -21,7 +22,6 @@ from gan_ablate.report.figures.svg import (
     mark,
     rectangle,
     ring,
-    short,
     style,
     text,
     times,
@@ -93,7 +93,7 @@ def _block(lines: Sequence[Line], axes: Axes, label: str) -> Drawing:
     body = [*_grid(axes, bottom)]
     for k, each in enumerate(lines):
         y = TOP + ROW * k + ROW / 2
-        body.append(text(NAMES, y + 4, short(each.arm.arm, 30), "nm" if len(each.arm.arm) <= 21 else "nm sm", "end"))
+        body.append(arm_name(NAMES, y + 4, each.arm.arm, "end", most=30, large=21))
         body += _dots(each, axes, y)
         body += _failed(each.runs, y)
         body += _ratio(each, axes, y)

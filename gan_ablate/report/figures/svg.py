@@ -141,6 +141,11 @@ def short(name: str, most: int) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
+def arm_name(x: float, y: float, arm: str, anchor: str = "", *, most: int, large: int) -> str:
+    """An arm's name, cut to `most` letters; one of over `large` is small, since it would not fit."""
+    return text(x, y, short(arm, most), "nm" if len(arm) <= large else "nm sm", anchor)
+
+
 class Log:
     """A logarithmic axis: values to places."""
 
