@@ -19,8 +19,9 @@ from test_pool import until
 
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
-from gan_ablate.findings.looks import describe, look, open_root
+from gan_ablate.findings.looks import look, open_root
 from gan_ablate.recipe import BASE, Recipe
+from gan_ablate.results.runs import MISSING
 from gan_ablate.stats.two_part import Runs, decide, weigh
 from gan_ablate.store.store import Store
 from gan_ablate.study.seed_plan import RECOMMENDED, SeedPlan, plan_of, read_seed_plan
@@ -260,21 +261,42 @@ def test_status_next_and_verdicts_say_where_it_stands(tmp_path, undisturbed, cap
     sweep(tmp_path, budget_runs=9)
     assert main(["next", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "dcgan on shapes: 0 of 3 looks taken; next: 5 arms to 3 seeds" in out
+    each = 8 + 5 * 3  # runs of a model's first look
+    done = sum(r.outcome != MISSING for r in open_root(tmp_path).runs if r.model == "dcgan")
+    told = f"dcgan on shapes: 0 of 3 looks taken; next: 5 arms to 3 seeds, no verdict before (runs left: {each - done})"
+    assert told in out
     assert main(["next", str(tmp_path), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["runs"]
     held = {(r["model"], r["arm"]): r["seeds"] for r in rows}
-    assert sum(len(seeds) for seeds in held.values()) == 2 * (8 + 5 * 3) - 9
+    assert sum(len(seeds) for seeds in held.values()) == 2 * each - 9
     minutes = [math.inf if r["minutes"] is None else r["minutes"] for r in rows]
     assert minutes == sorted(minutes)
     assert main(["status", str(undisturbed)]) == 0
     opened = open_root(undisturbed)
     assert opened is not None
     out = capsys.readouterr().out
-    assert all(describe(place, looked, PLAN) in out for place, looked in opened.looks.items())
+    assert opened.describe()
+    assert all(line in out for line in opened.describe())
     assert main(["verdicts", str(undisturbed), "--json"]) == 0
     found = {(r["model"], r["arm"]): (r["verdict"], r["runs"]) for r in json.loads(capsys.readouterr().out)["arms"]}
     assert found == {(m, a): (v, n) for (m, _, _), own in verdicts(undisturbed).items() for a, (v, _, n) in own.items()}
+
+
+def test_a_sweep_ends_with_what_its_looks_have_found_and_what_the_next_one_waits_for(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("name: s\nmodels: [dcgan]\narms: [lsgan, hinge]\nseeds: {base: 5, looks: [2, 3]}\n")
+    real, fake = pool.sweep, {"run": "fake_runs:carry_out", "display": Display()}
+    monkeypatch.setattr(pool, "sweep", lambda *args, **options: real(*args, **{**options, **fake}))
+    command = ["sweep", str(path), "--root", str(tmp_path / "r")]
+    assert main([*command, "--budget", "6runs"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.endswith(": 0 of 2 looks taken; next: 2 arms to 2 seeds, no verdict before (runs left: 3)")
+    assert main(command) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "looks taken: " in last
+    assert last.endswith("; nothing more is trained")
 
 
 def test_dry_run_shows_the_looks_with_the_least_and_the_most_runs(tmp_path, capsys) -> None:

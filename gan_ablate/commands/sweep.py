@@ -105,6 +105,7 @@ def _slurm_options(args: Namespace) -> Any:
 
 
 def _sweep(args: Namespace) -> int:
+    from gan_ablate.findings.stages import describe_stages, open_stages
     from gan_ablate.study.study import expand, load_study, override, select_runs
     from gan_ablate.sweep.pool import sweep
     from gan_ablate.sweep.prepare import refuse_part
@@ -147,6 +148,8 @@ def _sweep(args: Namespace) -> int:
         summary = sweep(study, root, **vars(way), **more)
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
     print(f"{summary.in_words}; {hint}" if summary.left else summary.in_words)
+    for line in describe_stages(open_stages(root)):
+        print(line)
     return summary.exit_code
 
 

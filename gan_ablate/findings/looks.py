@@ -114,6 +114,13 @@ class Opened:
     runs: tuple[Run, ...]
     looks: dict[Place, Looked]
 
+    def describe(self) -> list[str]:
+        """What the looks at each place have found, and what comes next there."""
+        left = Counter[Place]()
+        for row in self.missing():
+            left[row["model"], row["dataset"], row.get("budget", "")] += len(row["seeds"])
+        return [describe(place, looked, self.plan, left[place]) for place, looked in self.looks.items()]
+
     def missing(self) -> list[dict[str, Any]]:
         """What its looks ask for and is not finished: one object per place and arm, the cheapest first."""
         rows = []
@@ -159,13 +166,14 @@ def open_root(root: str | PathLike[str], read: Reader = read_run) -> Opened | No
     return Opened(plan, runs, look_everywhere(found, plan, budgets))
 
 
-def describe(place: Place, looked: Looked, plan: SeedPlan) -> str:
-    """`dcgan on shapes: 1 of 3 looks taken: 3 helps, 40 undecided; next: 40 arms to 8 seeds`."""
+def describe(place: Place, looked: Looked, plan: SeedPlan, left: int) -> str:
+    """`dcgan on shapes: 1 of 3 looks taken: 3 helps, 40 undecided; next: 40 arms to 8 seeds (runs left: 160)`."""
     counts = Counter(v.verdict for v in looked.verdicts.values())
     found = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
     taken = f"{looked.look} of {len(plan.looks)} looks taken"
     if not looked.open or looked.look == len(plan.looks):
         ahead = "nothing more is trained"
     else:
-        ahead = f"next: {len(looked.open)} arms to {plan.looks[looked.look]} seeds"
+        first = "" if looked.look else ", no verdict before"
+        ahead = f"next: {len(looked.open)} arms to {plan.looks[looked.look]} seeds{first} (runs left: {left})"
     return f"{' on '.join(place[:2])}{at(place[2])}: {taken}{': ' * bool(found)}{found}; {ahead}"

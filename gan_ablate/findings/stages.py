@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 
-from gan_ablate.findings.looks import Opened, describe, open_root
+from gan_ablate.findings.looks import Opened, open_root
 from gan_ablate.findings.tuning import TunedRoot, open_tuned
 from gan_ablate.results.runs import Reader, read_run
 
@@ -18,6 +18,6 @@ def open_stages(root: str | PathLike[str], read: Reader = read_run) -> TunedRoot
 def describe_stages(study: TunedRoot | Opened | None) -> list[str]:
     """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
     next."""
-    lines = study.describe() if isinstance(study, TunedRoot) else []
-    looks = study.looks if isinstance(study, TunedRoot) else study
-    return lines + ([describe(place, looked, looks.plan) for place, looked in looks.looks.items()] if looks else [])
+    if isinstance(study, TunedRoot):
+        return study.describe() + (study.looks.describe() if study.looks else [])
+    return study.describe() if study else []
