@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,17 @@ def random_weights(tmp_path_factory) -> Path:
     with torch.random.fork_rng():
         random_inception(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def feature_weights(tmp_path_factory) -> Iterator[Path]:
+    """Random weights of the network that `projected_discriminator` has by default, where it looks for them."""
+    import timm
+    import torch
+
+    path = tmp_path_factory.mktemp("features") / "random.pth"
+    with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
+        torch.manual_seed(0)
+        torch.save(timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict(), path)
+        patch.setenv("GAN_ABLATE_FEATURES", str(path))
+        yield path

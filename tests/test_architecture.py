@@ -67,7 +67,8 @@ MAY_IMPORT = {
     # a game and its training
     "trick": PLAIN | {"blueprint", "nets", "trust"},
     "tricks": BUILD | {"nets"},
-    "nets": {"blueprint", "errors", "trust"},
+    "weights_file": {"errors"},
+    "nets": {"blueprint", "errors", "trust", "weights_file"},
     "losses": {"trick"},
     "penalties": {"trick", "optim"},
     "optim": set(),
@@ -79,7 +80,7 @@ MAY_IMPORT = {
     "cache": {"errors", "publishing", "untrusted"},
     "data": PLAIN | {"cache", "publishing", "layout", "untrusted"},
     "models": MODELS,
-    "evaluate": PLAIN | {"cache", "data", "layout", "publishing", "trust", "untrusted"},
+    "evaluate": PLAIN | {"cache", "data", "layout", "publishing", "trust", "untrusted", "weights_file"},
     # from a study to verdicts: data flows down this list, imports go up
     "study": EXPAND,
     "results": READ,

@@ -19,9 +19,11 @@ from gan_ablate.step import discriminator_loss, generator_loss
 from gan_ablate.trick import FakeBatch, Trick
 from gan_ablate.tricks import not_applicable, trick_names
 
+pytestmark = pytest.mark.usefixtures("feature_weights")
 N = 64
 REAL, NEW, OLD = 1.0, -1.0, 0.0  # every pixel of a real image, of one of G's, of an empty memory
-CELLS = [name for name in trick_names() if not_applicable(Recipe(tricks=(name,))) is None]
+SMALLER = {"projected_discriminator": "projected_discriminator:side=128"}
+CELLS = [SMALLER.get(name, name) for name in trick_names() if not_applicable(Recipe(tricks=(name,))) is None]
 
 
 def companies(*tricks):

@@ -26,6 +26,7 @@ from gan_ablate.study.study import from_dict
 from gan_ablate.trick import Step
 from gan_ablate.tricks import beyond_catalogue, not_applicable, trick_names
 
+pytestmark = pytest.mark.usefixtures("feature_weights")
 MODERN = {"r3gan": R3GAN, "sngan": SNGAN}
 both = pytest.mark.parametrize("model", MODERN)
 FITTING = [

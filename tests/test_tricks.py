@@ -8,6 +8,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 import pytest
+import test_projected
 import test_tricks_losses
 import test_tricks_modern_losses
 import test_tricks_modern_nets
@@ -29,6 +30,7 @@ from gan_ablate.trick import REGISTRY, Chain, Trick, build, catalogue_models
 from gan_ablate.tricks import assemble, beyond_catalogue, not_applicable, trick_names
 from gan_ablate.tricks.combining import combine, effects
 
+pytestmark = pytest.mark.usefixtures("feature_weights")
 CLASSES = {"dcgan": DCGAN, "nsgan": NSGAN, "wgan_gp": WGANGP}
 # in three steps of eight images a trick must already act
 SOONER = {
@@ -39,6 +41,7 @@ SOONER = {
     "gradient_clipping": "gradient_clipping:max_norm=0.01",
     "lookahead": "lookahead:k=2",
     "bounded_spectral_norm": "bounded_spectral_norm:bound=0.1",  # small weights are under 1 at first
+    "projected_discriminator": test_projected.TRICK,  # the smallest side, for speed
     **test_tricks_modern_losses.SOONER,
 }
 CELLS = [
@@ -53,7 +56,7 @@ CATALOGUE = {
         inverted_generator_loss lsgan hinge f_gan relativistic auxiliary_generator_loss kl_hybrid vae_hybrid
         gradient_penalty dragan virtual_batch_norm adam_lr sgd_discriminator loss_balancing auxiliary_classifier
         semi_supervised simultaneous_updates extragradient patch_discriminator consensus_optimisation unrolled
-        rejection_sampling""",
+        rejection_sampling projected_discriminator""",
     "W": "wgan_clip no_gradient_penalty gp_weight rmsprop",
     "DNW": """feature_matching r1 r2 spectral_norm weight_norm gradient_clipping consistency lecam diff_augment ada
         instance_noise instance_noise_constant generator_noise generator_dropout generator_dropout_train_only
@@ -147,6 +150,7 @@ def test_acts_on_every_model_that_the_catalogue_tests_it_on(name):
 
 
 def test_each_has_a_test_of_what_makes_it_that_trick():
+    assert test_projected
     assert test_tricks_losses
     assert test_tricks_modern_nets
     assert test_tricks_nets

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import Extractor, Features, digest_of
 from gan_ablate.evaluate.published import FOUNDATIONS, Foundation, Shape, Variant
-from gan_ablate.evaluate.weights_file import named_file, read_weights
+from gan_ablate.weights_file import named_file, read_weights
 
 OLDEST = (1, 0, 31)  # timm that makes a network without memory for initial weights; 1.0.20 could not
 OFFSET = 0.1  # what DINOv2's code adds to the new side before it resizes the embedding of positions

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from gan_ablate.cache import locked
 from gan_ablate.errors import InputError
 from gan_ablate.evaluate.extractors import Extractor, Features
-from gan_ablate.evaluate.weights_file import named_file, not_expected
+from gan_ablate.weights_file import named_file, not_expected
 
 FILE = "weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

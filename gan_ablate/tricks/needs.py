@@ -55,6 +55,16 @@ EACH_FAKE = Need(
 )
 PLAIN_D = Need("a D of DCGAN's stages", lambda bp: _stages_of(bp) in ("nets.conv", "nets.unet"))
 UNPENALISED = Need("no penalty on the slope of D's logit, which it does not read", lambda bp: not bp.penalties)
+D_PARTS = (
+    "d_input", "d_first_norm", "d_attention", "d_map_statistics", "d_statistics", "d_codebook", "d_local", "d_joint"
+)  # fmt: skip
+
+
+def _whole(bp: Blueprint) -> bool:
+    return bp.d_depth == 1 and not bp.dense and all(getattr(bp, part) is None for part in D_PARTS)
+
+
+WHOLE_D = Need("a D that no other trick adds layers to", _whole)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 

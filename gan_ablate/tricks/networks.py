@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace, stages
-from gan_ablate.presets import HEADS
+from gan_ablate.presets import HEADS, SPECTRAL_NORM
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import (
     CONVOLUTIONS,
@@ -17,6 +17,9 @@ from gan_ablate.tricks.needs import (
     PLAIN_CONVOLUTIONS,
     SEES_IMAGES,
     SEES_NOTHING_ELSE,
+    UNCLASSIFIED,
+    UNTOLD_D,
+    WHOLE_D,
     halved_twice,
 )
 
@@ -123,6 +126,32 @@ class MultiScaleDiscriminator(Trick):
 
     def missing(self, blueprint: Blueprint) -> str | None:
         return super().missing(blueprint) or halved_twice(blueprint)
+
+
+@register("projected_discriminator")
+class ProjectedDiscriminator(Trick):
+    """D sees images through a fixed network that was trained on ImageNet, whose stages are mixed at random.
+
+    A head for each of its four stages; the loss is the mean over all their answers. Heads have spectral norm, as in the
+    paper, and base's normalisation, which there is batch norm. The paper has `hinge` and `diff_augment` beside it. The
+    weights are a file that the user has: $GAN_ABLATE_FEATURES names it or its folder (docs/tricks.md).
+    """
+
+    paper = "Sauer et al. 2021 (Projected GANs), section 3; numbers: the authors' projector.py and discriminator.py"
+    recommended_by = "P"
+    models = "DN"  # its losses need no penalty, which a Wasserstein critic does
+    needs = (IMAGES, SEES_NOTHING_ELSE, ONE_ANSWER, UNTOLD_D, UNCLASSIFIED, WHOLE_D)
+    conflicts = ("patch_discriminator", "packing")  # which change what heads and input it has not
+    bounds = {"side": (128, 512)}
+    choices = {"network": ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "resnet18")}
+    network: str = "tf_efficientnet_lite0"
+    side: int = 224  # pixels that it sees images at
+
+    def edit(self, blueprint: Blueprint) -> Blueprint:
+        options = {"network": self.network, "side": self.side}
+        discriminator = Factory("gan_ablate.nets.projected:Discriminator", options)
+        added = () if SPECTRAL_NORM in blueprint.d_finish else (SPECTRAL_NORM,)
+        return replace(blueprint, discriminator=discriminator, d_finish=(*blueprint.d_finish, *added))
 
 
 @register("style_modulation")
