@@ -78,9 +78,11 @@ class Discriminator(nn.Module):
 
     def project(self, images: Tensor) -> list[Tensor]:
         """What each head sees, the finest maps first: the stages, twice as large, mixed."""
-        x = F.interpolate(images, self.side, mode="bilinear", align_corners=False)
+        with torch.autocast(images.device.type, enabled=False):  # in the precision that it was trained in
+            x = images.to(self.stages.mean.dtype)
+            seen = self.stages(F.interpolate(x, self.side, mode="bilinear", align_corners=False))
         found: list[Tensor] = []
-        layers = zip(self.stages(x), self.across_channels, self.across_scales, strict=True)
+        layers = zip(seen, self.across_channels, self.across_scales, strict=True)
         for maps, across_channels, across_scales in reversed(list(layers)):
             y = across_channels(maps)
             y = found[-1] + y if found else y

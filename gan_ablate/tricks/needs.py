@@ -64,7 +64,8 @@ def _whole(bp: Blueprint) -> bool:
     return bp.d_depth == 1 and not bp.dense and all(getattr(bp, part) is None for part in D_PARTS)
 
 
-WHOLE_D = Need("a D that no other trick adds layers to", _whole)
+UNPENALISED_PIXELS = Need("no penalty on D's slope, most of which is the fixed network's", lambda bp: not bp.penalties)
+WHOLE_D = Need("a D of stages alone: no attention, statistics, dense layer or other range of pixels", _whole)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
 

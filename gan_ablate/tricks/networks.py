@@ -18,6 +18,7 @@ from gan_ablate.tricks.needs import (
     SEES_IMAGES,
     SEES_NOTHING_ELSE,
     UNCLASSIFIED,
+    UNPENALISED_PIXELS,
     UNTOLD_D,
     WHOLE_D,
     halved_twice,
@@ -139,8 +140,8 @@ class ProjectedDiscriminator(Trick):
 
     paper = "Sauer et al. 2021 (Projected GANs), section 3; numbers: the authors' projector.py and discriminator.py"
     recommended_by = "P"
-    models = "DN"  # its losses need no penalty, which a Wasserstein critic does
-    needs = (IMAGES, SEES_NOTHING_ELSE, ONE_ANSWER, UNTOLD_D, UNCLASSIFIED, WHOLE_D)
+    models = "DN"
+    needs = (IMAGES, SEES_NOTHING_ELSE, ONE_ANSWER, UNTOLD_D, UNCLASSIFIED, WHOLE_D, UNPENALISED_PIXELS)
     conflicts = ("patch_discriminator", "packing")  # which change what heads and input it has not
     bounds = {"side": (128, 512)}
     choices = {"network": ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "resnet18")}
