@@ -64,7 +64,9 @@ def _whole(bp: Blueprint) -> bool:
     return bp.d_depth == 1 and not bp.dense and all(getattr(bp, part) is None for part in D_PARTS)
 
 
-UNPENALISED_PIXELS = Need("no penalty on D's slope, most of which is the fixed network's", lambda bp: not bp.penalties)
+UNPENALISED_PIXELS = Need(
+    "a D without a penalty on its slope, which would be the fixed network's", lambda bp: not bp.penalties
+)
 WHOLE_D = Need("a D of stages alone: no attention, statistics, dense layer or other range of pixels", _whole)
 UNTOLD_D = Need("a D that is not told the label", lambda bp: not (bp.d_condition or bp.d_projection))
 
