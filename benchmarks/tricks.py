@@ -14,6 +14,7 @@ import argparse
 import logging
 import platform
 import statistics
+import sys
 import time
 import warnings
 from fnmatch import fnmatchcase
@@ -24,6 +25,7 @@ import torch
 
 from gan_ablate import GANDataModule
 from gan_ablate.data.images import ImageSet
+from gan_ablate.errors import InputError
 from gan_ablate.models import BY_NAME, GANModule
 from gan_ablate.recipe import CATALOGUED, Recipe
 from gan_ablate.tricks import not_applicable, trick_names
@@ -65,6 +67,19 @@ def seconds(model: str, tricks: tuple[str, ...], steps: int, data: ImageSet, dev
     return (times[last] - times[first]) / (last - first)
 
 
+def can_be_timed(model: str, level: str) -> bool:
+    """Whether a trick means something on a model, and its weights file is there if it needs one: else a line says so."""
+    recipe = Recipe(model=model, tricks=(level,), **STUDY)
+    if not_applicable(recipe):
+        return False
+    try:
+        GANModule.from_recipe(recipe)
+    except InputError as problem:
+        print(f"left out: {problem}", file=sys.stderr)
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -85,7 +100,7 @@ def main() -> None:
     while group := list(islice(waiting, BESIDE)):
         cells = {level: [""] * len(models) for level in group}
         for place, model in enumerate(models):
-            own = [level for level in group if not not_applicable(Recipe(model=model, tricks=(level,), **STUDY))]
+            own = [level for level in group if can_be_timed(model, level)]
             ratios: dict[str, list[float]] = {level: [] for level in own}
             for _ in range(args.rounds if own else 0):
                 base = seconds(model, (), args.steps, data, args.device)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
-from trick_tools import proves
+from trick_tools import proves, trick
 
 from gan_ablate import DCGAN, NSGAN
 from gan_ablate.cli import main
@@ -130,12 +130,18 @@ def test_weights_that_cannot_be_used_are_one_line(given, words, tmp_path, monkey
     elif given == "no tensors":
         path.write_text("hello")
     monkeypatch.setenv(VARIABLE, str(path))
-    trick = "projected_discriminator:network=resnet18"
-    argv = ["train", "--dataset", "digits", "--steps", "1", "--trick", trick, "--root", str(tmp_path / "run")]
+    own = "projected_discriminator:network=resnet18"
+    argv = ["train", "--dataset", "digits", "--steps", "1", "--trick", own, "--root", str(tmp_path / "run")]
     assert main(argv) == 2
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_sides_are_those_that_can_be_halved_five_times():
+    with pytest.raises(InputError, match="side=200: the network halves it five times: needs a multiple of 32"):
+        trick("projected_discriminator", side=200)
+    assert trick("projected_discriminator", side=256).side == 256
 
 
 def test_a_network_that_is_not_there_is_named_with_its_file_and_where_to_put_it(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from gan_ablate.recipe import Evaluation, Recipe
 from gan_ablate.run.carry_out import Stopped, carry_out
 from gan_ablate.trick import Trick
 
+pytestmark = pytest.mark.usefixtures("feature_weights")
 ROUNDS = 20
 
 

@@ -66,11 +66,10 @@ class Discriminator(nn.Module):
         super().__init__()
         object.__setattr__(self, "stages", Stages(network))
         self.side, c = side, bp.d_width
-        mixed, joined = [c, 2 * c, 4 * c, 8 * c], [c, c, 2 * c, 4 * c]
+        mixed, joined = [c, 2 * c, 4 * c, 8 * c], [c, c, 2 * c, 4 * c]  # channels, the finest maps first
         self.across_channels = nn.ModuleList(map(FixedMixing, self.stages.channels, mixed))
         self.across_scales = nn.ModuleList(map(FixedMixing, mixed, joined))
-        halved = [c, 2 * c, 4 * c, 8 * c]
-        self.heads = nn.ModuleList(Head(bp, [seen, *halved[k:]]) for k, seen in enumerate(joined))
+        self.heads = nn.ModuleList(Head(bp, [seen, *mixed[k:]]) for k, seen in enumerate(joined))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         self.stages._apply(fn)

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gan_ablate.blueprint import Blueprint, Factory, replace, stages
+from gan_ablate.errors import InputError
 from gan_ablate.presets import HEADS, SPECTRAL_NORM
 from gan_ablate.trick import OVER_0, Step, Trick, register
 from gan_ablate.tricks.needs import (
@@ -147,6 +148,13 @@ class ProjectedDiscriminator(Trick):
     choices = {"network": ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "resnet18")}
     network: str = "tf_efficientnet_lite0"
     side: int = 224  # pixels that it sees images at
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.side % 32:
+            raise InputError(
+                f"projected_discriminator: side={self.side}: the network halves it five times: needs a multiple of 32"
+            )
 
     def edit(self, blueprint: Blueprint) -> Blueprint:
         options = {"network": self.network, "side": self.side}
