@@ -68,7 +68,7 @@ def seconds(model: str, tricks: tuple[str, ...], steps: int, data: ImageSet, dev
 
 
 def can_be_timed(model: str, level: str) -> bool:
-    """Whether a trick means something on a model, and its weights file is there if it needs one: else a line says so."""
+    """Whether a trick means something on a model, and its weights file is there if it needs one; else says so."""
     recipe = Recipe(model=model, tricks=(level,), **STUDY)
     if not_applicable(recipe):
         return False
