@@ -7,6 +7,7 @@ G's images in the company of others, and G's step answers them alone, D learns o
 from dataclasses import dataclass, replace
 
 import pytest
+import test_projected
 import torch
 from test_models import small
 from test_tricks_nets import at_rest
@@ -22,7 +23,7 @@ from gan_ablate.tricks import not_applicable, trick_names
 pytestmark = pytest.mark.usefixtures("feature_weights")
 N = 64
 REAL, NEW, OLD = 1.0, -1.0, 0.0  # every pixel of a real image, of one of G's, of an empty memory
-SMALLER = {"projected_discriminator": "projected_discriminator:side=128"}
+SMALLER = {"projected_discriminator": test_projected.TRICK}
 CELLS = [SMALLER.get(name, name) for name in trick_names() if not_applicable(Recipe(tricks=(name,))) is None]
 
 

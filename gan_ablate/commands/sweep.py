@@ -149,7 +149,7 @@ def _sweep(args: Namespace) -> int:
     hint = f"the same command goes on from here; gan-ablate report {root} shows what there is"
     print(f"{summary.in_words}; {hint}" if summary.left else summary.in_words)
     for line in describe_stages(open_stages(root)):
-        print(line)
+        say(line)
     return summary.exit_code
 
 

@@ -18,6 +18,4 @@ def open_stages(root: str | PathLike[str], read: Reader = read_run) -> TunedRoot
 def describe_stages(study: TunedRoot | Opened | None) -> list[str]:
     """Of a tuned study: which part it is in. Of one with looks or a second budget: what they have found, and what comes
     next."""
-    if isinstance(study, TunedRoot):
-        return study.describe() + (study.looks.describe() if study.looks else [])
     return study.describe() if study else []

@@ -122,7 +122,7 @@ class TunedRoot:
         return list(dict.fromkeys((r.model, r.dataset) for r in (*self.tuning, *self.judged)))
 
     def describe(self) -> list[str]:
-        """`dcgan on digits: tuning: 30 of 156 runs finished`, a line for each model and dataset."""
+        """`dcgan on digits: tuning: 30 of 156 runs finished`, a line for each place; then those of its looks."""
         done = ready(choices(self.tuning))
         lines = []
         for place in self.places:
@@ -138,7 +138,7 @@ class TunedRoot:
             else:
                 said += "; nothing is judged before every arm has its setting"
             lines.append(said)
-        return lines
+        return lines + (self.looks.describe() if self.looks else [])
 
     def missing(self) -> list[dict[str, Any]]:
         """What is asked for by now and not finished: per model, dataset, arm and setting (`tuning`, `None` of judged
