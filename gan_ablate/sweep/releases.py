@@ -36,7 +36,8 @@ class Releases:
     def wanted(self) -> Expansion:
         """The runs that every look so far asks for, finished or not, the place first that is decided soonest.
 
-        Within a place seed by seed. Only whole looks decide anything, so under a budget one place is finished first.
+        Within a place base first, then arm by arm: an arm has its early verdict once its own seeds are there, and a
+        budget that ends before the look leaves verdicts on some arms in place of none.
         """
         tested = self._tested()
         found, finished = self._look(tested), [run for run in tested if run.outcome != MISSING]
@@ -63,7 +64,9 @@ class Releases:
         least = 0 if place[2] else self.plan.looks[0]
         seeds = {n: set(self.plan.first(n)) for n in {least, *looked.seeds.values()}}
         here = [r for r in self._each()[place[2]] if (r.model, r.dataset) == place[:2]]
-        return [r for r in here if r.seed in seeds[looked.seeds.get(r.arm, least)]]
+        asked = [r for r in here if r.seed in seeds[looked.seeds.get(r.arm, least)]]
+        rank = {arm: k for k, arm in enumerate(dict.fromkeys([BASE, *(r.arm for r in asked)]))}
+        return sorted(asked, key=lambda r: rank[r.arm])  # stable: an arm's seeds keep their order
 
     def _cost(self, place: Place, looked: Looked, finished: Sequence[Run]) -> float:
         """Seconds until the next look, for each arm that it may decide; 0 where they are not known."""
