@@ -4,7 +4,7 @@
 
 The sweep is the real one, with its looks and its order; only nothing is trained. A run costs the seconds that its
 result says it took, divided by `--speed`: 2 for a machine that would have been twice as fast. Prints, per budget, the
-runs that fit in it, and per model how many arms are decided.
+runs that fit in it, and per model how many arms are decided, and how many of all these early, by a look under way.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ def play(study: Any, root: Path, runs: int | None) -> list[str]:
     return order.read_text().split()
 
 
-def decided(root: Path) -> dict[str, tuple[int, int]]:
-    """Per model, how many arms have a verdict, of how many; a model whose first look is not complete has none."""
+def decided(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Per model, how many arms are decided, how many of these early, and how many it has in all."""
     from gan_ablate.findings.tables import tables
     from gan_ablate.results.frames import load
 
     found = [table.verdicts for table in tables(load(root)) if table.verdicts is not None]
-    return {t.title: (len(t.arms) - t.counts["undecided"], len(t.arms)) for t in found}
+    own = {table.title: [v for v in table.arms.values() if v.verdict != "undecided"] for table in found}
+    return {t.title: (len(own[t.title]), sum(v.early for v in own[t.title]), len(t.runs)) for t in found}
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def main() -> None:
     results = [json.loads((folder / "kept" / "runs" / run / "result.json").read_text()) for run in order]
     seconds = [result["seconds"] / args.speed for result in results]
     print(f"{study.name}: {len(order)} runs, {sum(seconds) / 3600:.1f} hours of one core")
-    arms = {model: count for model, (_, count) in decided(folder / "all").items()}
+    arms = {model: count for model, (*_, count) in decided(folder / "all").items()}
     for hours in args.hours:
         spent, runs = 0.0, 0
         while runs < len(order) and spent + seconds[runs] <= hours * 3600 * args.workers:
@@ -79,8 +80,12 @@ def main() -> None:
         play(study, root, runs)
         found = decided(root)
         of = ", ".join(f"{model} {found[model][0]} of {count}" for model, count in arms.items())
-        total = f"{sum(found[model][0] for model in arms)} of {sum(arms.values())}"
-        print(f"{hours:g} h on {args.workers} workers: {runs} runs, {total} arms decided ({of})", flush=True)
+        total, early = (sum(found[model][k] for model in arms) for k in (0, 1))
+        print(
+            f"{hours:g} h on {args.workers} workers: {runs} runs, {total} of {sum(arms.values())} arms decided ({of}), "
+            f"{early} of them early",
+            flush=True,
+        )
     shutil.rmtree(folder)
 
 

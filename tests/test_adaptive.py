@@ -6,9 +6,11 @@ import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +21,20 @@ from test_pool import until
 
 from gan_ablate.cli import main
 from gan_ablate.errors import InputError
+from gan_ablate.findings.compared import compare
 from gan_ablate.findings.looks import look, open_root
+from gan_ablate.findings.replication import decided
+from gan_ablate.findings.tables import tables
 from gan_ablate.recipe import BASE, Recipe
+from gan_ablate.results.frames import load
 from gan_ablate.results.runs import MISSING
-from gan_ablate.stats.two_part import Runs, decide, weigh
+from gan_ablate.stats.two_part import Runs, decide, over_looks, weigh
 from gan_ablate.store.store import Store
 from gan_ablate.study.seed_plan import RECOMMENDED, SeedPlan, plan_of, read_seed_plan
 from gan_ablate.study.study import Expansion, Study, expand, from_dict, override
 from gan_ablate.sweep import pool
 from gan_ablate.sweep.display import Display
+from gan_ablate.sweep.releases import Releases
 
 HERE = Path(__file__).parent
 SEEDS = {"base": 8, "looks": [3, 6, 12], "until": "decided"}
@@ -114,11 +121,66 @@ def test_runs_beyond_a_look_do_not_change_it_and_missing_ones_hold_it_back() -> 
     assert look(lean, PLAN).seeds == whole.seeds
     del lean["equal"][0]
     held_back = look(lean, PLAN)
-    assert (held_back.look, held_back.verdicts) == (0, {})
+    assert held_back.look == 0
+    assert "equal" not in held_back.verdicts
+    assert set(held_back.open) == set(PLANTED) - {BASE}
     assert set(held_back.seeds.values()) == {8, 3}
     lean = planted()
     del lean[BASE][7]
-    assert look(lean, PLAN).look == 0
+    held_back = look(lean, PLAN)
+    assert (held_back.look, held_back.verdicts, held_back.rounds) == (0, {}, ())
+
+
+def under_way(there: Iterable[str]) -> dict[str, dict[int, float | None]]:
+    """Outcomes at the first look, for which all arms but these still lack a seed."""
+    return {a: {s: x for s, x in own.items() if a == BASE or s < 3 - (a not in there)} for a, own in planted().items()}
+
+
+def test_arms_that_have_their_seeds_are_judged_early_the_others_counting_as_nothing_found() -> None:
+    there = ("better", "unclear")
+    held = look(under_way(there), PLAN)
+    runs = {a: Runs.of(planted()[a][s] for s in PLAN.first(3)) for a in there}
+    first = weigh(runs, Runs.of(planted()[BASE].values()))
+    spent = {a: over_looks([e], PLAN.weights) for a, e in first.items()}
+    alone = decide(spent, planned=len(PLANTED) - 1)
+    assert {a: v._replace(early=False) for a, v in held.verdicts.items()} == alone
+    assert {a: (v.verdict, v.early) for a, v in held.verdicts.items()} == {
+        "better": ("helps", True), "unclear": ("undecided", False),
+    }  # fmt: skip
+    assert held.under_way(PLAN) == "2 of 5 arms have the 3 seeds of look 1"
+    assert not any(v.early for v in look(planted(), PLAN).verdicts.values())
+    assert look(planted(), PLAN).under_way(PLAN) == ""
+
+
+def test_early_verdicts_are_those_of_the_whole_look_in_whatever_order_arms_come() -> None:
+    whole = look(under_way(PLANTED), PLAN)
+    shown = 0
+    for order in itertools.permutations(a for a in PLANTED if a != BASE):
+        for n in range(1, len(order)):
+            early = {a: v for a, v in look(under_way(order[:n]), PLAN).verdicts.items() if v.verdict != "undecided"}
+            assert {a: v.verdict for a, v in early.items()} == {a: whole.verdicts[a].verdict for a in early}
+            shown += len(early)
+    assert shown > 100
+
+
+def test_at_a_later_look_under_way_the_others_keep_what_they_had_and_what_may_decide_them() -> None:
+    first = look(under_way(PLANTED), PLAN)
+    some, other = sorted(first.open)[:2]
+    assert (first.look, len(first.rounds)) == (1, 1)
+    outcomes = planted()
+    lean = {a: {s: x for s, x in own.items() if a in (BASE, some) or s < 3} for a, own in outcomes.items()}
+    held = look(lean, PLAN)
+    assert (held.look, len(held.rounds)) == (1, 2)
+    assert held.verdicts[other].evidence == first.verdicts[other].evidence
+    assert held.verdicts[some].evidence != first.verdicts[some].evidence
+    assert held.verdicts[some].early == (held.verdicts[some].verdict != "undecided")
+    assert held.seeds[other] == 6
+    compared = compare(lean, PLAN)
+    assert (compared.looks_of(some), compared.looks_of(other), compared.looks_of(some, other)) == ([0, 1], [0], [0])
+    found = compared.with_seeds_to_decide()
+    most = {a: v.most_to_decide for a, v in found.items() if v.verdict == "undecided"}
+    assert most
+    assert most == {a: PLAN.looks[-1] - (6 if a == some else 3) for a in most}
 
 
 def test_the_order_of_arms_and_seeds_does_not_matter() -> None:
@@ -190,6 +252,12 @@ def test_decided_arms_stop_and_undecided_ones_go_on(undisturbed) -> None:
     assert len(Store.open(undisturbed).cells) < len(recipes())
 
 
+def test_within_a_look_base_comes_first_then_arm_by_arm(tmp_path) -> None:
+    wanted = Releases(tmp_path, Expansion(recipes()), PLAN).wanted().recipes
+    order = [(r.model, r.arm, r.seed) for r in wanted]
+    assert order == [(m, a, s) for m in MODELS for a in PLANTED for s in range(8 if a == BASE else 3)]
+
+
 def test_again_there_is_nothing_to_do(undisturbed) -> None:
     again = sweep(undisturbed)
     assert (again.done, again.left, again.exit_code) == (0, 0, 0)
@@ -254,6 +322,15 @@ def test_base_by_construction_takes_no_part_in_a_look(tmp_path) -> None:
     assert sum(c.arm == "equal" for c in Store.open(tmp_path).cells) == PLAN.looks[0]
 
 
+def test_a_replication_waits_for_the_whole_look(tmp_path, undisturbed) -> None:
+    root = shutil.copytree(undisturbed, tmp_path / "root")
+    first = next(r for r in recipes() if (r.model, r.arm, r.seed) == ("dcgan", "unclear", 0))
+    shutil.rmtree(root / "runs" / first.run_id)
+    early = {(t.model, a) for t in tables(load(root)) for a, v in t.verdicts.arms.items() if v.early}
+    assert early >= {("dcgan", a) for a in ("better", "worse", "fails")}
+    assert {one.table.model for one in decided(load(root))} == {"nsgan"}
+
+
 # -- the commands -----------------------------------------------------------------------------------------------------
 
 
@@ -263,8 +340,10 @@ def test_status_next_and_verdicts_say_where_it_stands(tmp_path, undisturbed, cap
     out = capsys.readouterr().out
     each = 8 + 5 * 3  # runs of a model's first look
     done = sum(r.outcome != MISSING for r in open_root(tmp_path).runs if r.model == "dcgan")
-    told = f"dcgan on shapes: 0 of 3 looks taken; next: 5 arms to 3 seeds, no verdict before (runs left: {each - done})"
-    assert told in out
+    assert (
+        "dcgan on shapes: 0 of 3 looks taken; next: 5 arms to 3 seeds, each judged once it has them and base its 8 "
+        f"(runs left: {each - done})" in out
+    )
     assert main(["next", str(tmp_path), "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["runs"]
     held = {(r["model"], r["arm"]): r["seeds"] for r in rows}
@@ -292,7 +371,17 @@ def test_a_sweep_ends_with_what_its_looks_have_found_and_what_the_next_one_waits
     command = ["sweep", str(path), "--root", str(tmp_path / "r")]
     assert main([*command, "--budget", "6runs"]) == 0
     *_, last = capsys.readouterr().out.splitlines()
-    assert last.endswith(": 0 of 2 looks taken; next: 2 arms to 2 seeds, no verdict before (runs left: 3)")
+    assert last.endswith(
+        ": 0 of 2 looks taken; next: 2 arms to 2 seeds, each judged once it has them and base its 5 (runs left: 3)"
+    )
+    assert main([*command, "--budget", "1runs"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert ": 0 of 2 looks taken; 1 of 2 arms have the 2 seeds of look 1: " in last
+    assert last.endswith("; next: 2 arms to 2 seeds (runs left: 2)")
+    assert main(["verdicts", str(tmp_path / "r")]) == 0
+    assert "1 of 2 arms have the 2 seeds of look 1: one verdict is early" in capsys.readouterr().out
+    assert main(["verdicts", str(tmp_path / "r"), "--json"]) == 0
+    assert [(a["arm"], a["early"]) for a in json.loads(capsys.readouterr().out)["arms"]] == [("lsgan", True)]
     assert main(command) == 0
     *_, last = capsys.readouterr().out.splitlines()
     assert "looks taken: " in last

@@ -59,7 +59,7 @@ def _table(table: Verdicts) -> Iterator[str]:
     yield f"{table.title}, {table.protocol.partition(',')[0]}: {counts}"
     if table.objection:
         yield f"  {table.objection}: it cannot carry verdicts of 'helps'"
-    for said in filter(None, (table.unsettled, table.base_is_the_limit)):
+    for said in filter(None, (table.early, table.unsettled, table.base_is_the_limit)):
         yield f"  {said}"
     yield from columns([COLUMNS, *(_row(arm, verdict, table) for arm, verdict in table.arms.items())])
     yield ""
@@ -73,8 +73,9 @@ def _row(arm: str, verdict: Verdict, table: Verdicts) -> tuple[str, ...]:
     e, runs = verdict.evidence, table.runs[arm]
     q = verdict.q_same if verdict.verdict == "same" else verdict.q
     interval = f"[{number(e.ratio.low)}, {number(e.ratio.high)}]" if not math.isnan(e.ratio.point) else ""
+    said = verdict.verdict + "!" * verdict.certain + ", early" * verdict.early
     return (
-        arm, verdict.verdict + "!" * verdict.certain, number(e.ratio.point), interval, p_value(q),
+        arm, said, number(e.ratio.point), interval, p_value(q),
         f"{runs.failed}/{runs.finished}", to_decide(verdict, table.minutes[arm]),
         MARK * table.falls[arm].still_improving,
     )  # fmt: skip

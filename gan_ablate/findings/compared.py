@@ -22,6 +22,7 @@ class Compared:
     runs: dict[str, Runs]  # what they rest on; base too
     rounds: tuple[dict[str, Runs], ...]  # what each look saw of every arm; without looks one round of all runs
     plan: SeedPlan | None
+    under_way: str = ""  # how far the look is that some arms still lack seeds of
 
     def evidence(self, arm: str, control: str) -> Evidence | None:
         """Of an arm against another. Against base it is that of the arm's verdict; `None` where no look has been taken.
@@ -41,7 +42,13 @@ class Compared:
             return {}
         arms = dict(self.rounds[-1])
         base, planned = arms.pop(BASE), len(self.runs) - 1
-        return with_seeds_to_decide(self.verdicts, arms, base, planned, margin, offers=self._offers())
+        # within a look under way some arms have this look behind them, others the one before
+        offers = {a: self._offers(a) for a, v in self.verdicts.items() if v.verdict == "undecided"}
+        told = {
+            each: with_seeds_to_decide(self.verdicts, arms, base, planned, margin, offers=each)
+            for each in set(offers.values())
+        }
+        return {a: told[offers[a]][a] if a in offers else v for a, v in self.verdicts.items()}
 
     def looks_of(self, *arms: str) -> list[int]:
         """The looks at which all of these arms had their seeds, from 0: not where one had been decided before."""
@@ -68,16 +75,18 @@ class Compared:
         looked = [self.verdicts[a].verdict for a in (arm, control) if a in self.verdicts]
         if self.plan is not None and (not looked or any(verdict != "undecided" for verdict in looked)):
             return ()
-        offers = self._offers()
+        offers = self._offers(*{arm, control} - {BASE})
         if control == BASE:
             return offers
         return tuple(Offer(o.seeds, o.seeds, o.weight) for o in offers if not o.base)  # both arms get them
 
-    def _offers(self) -> tuple[Offer, ...]:
-        """To arms that are open still."""
-        if self.plan is None or not self.rounds:
+    def _offers(self, *arms: str) -> tuple[Offer, ...]:
+        """To arms that are open still, by the last look that saw them all."""
+        if self.plan is None:
             return ANY
-        taken = len(self.rounds)
+        if not (looks := self.looks_of(*arms)):
+            return ()
+        taken = looks[-1] + 1
         later = list(zip(self.plan.looks, self.plan.weights, strict=True))[taken:]
         return offers_of_looks(self.plan.looks[taken - 1], later)
 
@@ -87,7 +96,7 @@ def compare(held: Mapping[str, Outcomes], plan: SeedPlan | None, margin: float =
     by construction left out. plan: of an adaptive study."""
     if plan is not None:
         looked = look(held, plan, margin)
-        return Compared(looked.verdicts, looked.runs(held, plan), looked.rounds, plan)
+        return Compared(looked.verdicts, looked.runs(held, plan), looked.rounds, plan, looked.under_way(plan))
     runs = {arm: Runs.of(own.values()) for arm, own in held.items()}
     base, arms = runs.get(BASE, Runs(())), {arm: own for arm, own in runs.items() if arm != BASE}
     begun = {arm: own for arm, own in arms.items() if own.finished}

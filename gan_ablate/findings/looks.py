@@ -4,6 +4,10 @@ A look at a model is taken once every arm that is still open there has its seeds
 that were decided earlier those of their look. So what is found is a function of the results, whatever order they came
 in and whoever was killed meanwhile.
 
+Of a look under way, arms that have their seeds are judged early: the others count as p = 1, and none gets seeds or goes
+without them for it. With more arms Benjamini and Hochberg's correction can only reject more, so an early verdict stays,
+but where the others' variances move the prior that moderates its own.
+
 Where a study has a second budget, it begins at a model once the looks of the first are over there, with base, the arms
 that helped, rescued or failed more, and those that the study names; it has looks of its own. A study that is not
 adaptive has one look, at all of its seeds.
@@ -38,15 +42,23 @@ Outcomes = Mapping[int, float | None]
 class Looked:
     """What the looks at one model on one dataset have found so far."""
 
-    verdicts: dict[str, Verdict]  # of every arm that a look has seen; those not decided are undecided
+    verdicts: dict[str, Verdict]  # of every arm that a look has seen, early ones too; those not decided are undecided
     seeds: dict[str, int]  # arm, base too -> how many of the plan's seeds it should have by now
     look: int  # looks taken
-    open: tuple[str, ...]  # arms that are not decided; empty, or no look left: nothing more is to be trained
-    rounds: tuple[dict[str, Runs], ...]  # what each look taken saw of every arm, and of base
+    open: tuple[str, ...]  # arms that no look taken has decided; none, or no look left: nothing more is to be trained
+    rounds: tuple[dict[str, Runs], ...]  # what each look saw of every arm that had its seeds by then, and of base
 
     def runs(self, outcomes: Mapping[str, Outcomes], plan: SeedPlan) -> dict[str, Runs]:
         """What the verdicts rest on."""
         return {arm: _runs(outcomes.get(arm, {}), plan.first(n)) for arm, n in self.seeds.items()}
+
+    def under_way(self, plan: SeedPlan) -> str:
+        """How far the look is that some arms lack seeds of; empty before its first arm, and where there is none."""
+        if len(self.rounds) == self.look:
+            return ""
+        n, last = plan.looks[self.look], self.rounds[-1]
+        there = sum(last[arm].finished == n for arm in self.open if arm in last)
+        return f"{there} of {len(self.open)} arms have the {n} seeds of look {self.look + 1}"
 
     def is_over(self, plan: SeedPlan) -> bool:
         """Whether no look is left that anything waits for."""
@@ -58,23 +70,31 @@ def look(outcomes: Mapping[str, Outcomes], plan: SeedPlan, margin: float = MARGI
     arms = [arm for arm in outcomes if arm != BASE]
     seeds = {BASE: plan.base, **dict.fromkeys(arms, plan.looks[0])}
     open_, held, found = list(arms), {arm: list[Evidence]() for arm in arms}, dict[str, Verdict]()
+    seen: dict[str, Runs] = {BASE: _runs(outcomes[BASE], plan.first(plan.base))}
     rounds: list[dict[str, Runs]] = []
-    base = _runs(outcomes[BASE], plan.first(plan.base))
     for taken, n in enumerate(plan.looks):
         seeds |= dict.fromkeys(open_, n)
-        if base.finished < plan.base or any(_runs(outcomes[a], plan.first(n)).finished < n for a in open_):
+        own = {a: _runs(outcomes[a], plan.first(n)) for a in open_}
+        there = {a: runs for a, runs in own.items() if runs.finished == n}
+        if seen[BASE].finished < plan.base or not there:
             return Looked(found, seeds, taken, tuple(open_), tuple(rounds))
-        data = {a: _runs(outcomes[a], plan.first(seeds[a])) for a in arms}
-        rounds.append({**data, BASE: base})
-        now = weigh(data, base, margin)
-        for arm in open_:
+        seen |= there
+        rounds.append(dict(seen))
+        now = weigh({a: runs for a, runs in seen.items() if a != BASE}, seen[BASE], margin)
+        for arm in there:
             held[arm].append(now[arm])
-        spent = {arm: over_looks(held[arm], plan.weights) for arm in arms}
-        found = decide(spent, planned=len(arms))
-        open_ = [a for a in open_ if found[a].verdict == "undecided"]
+        found = decide({a: over_looks(held[a], plan.weights) for a in arms if held[a]}, planned=len(arms))
+        if len(there) < len(open_):
+            early = {a: found[a]._replace(early=True) for a in open_ if _decided(found, a)}
+            return Looked(found | early, seeds, taken, tuple(open_), tuple(rounds))
+        open_ = [a for a in open_ if not _decided(found, a)]
         if not open_:
             break
     return Looked(found, seeds, taken + 1, tuple(open_), tuple(rounds))
+
+
+def _decided(found: Mapping[str, Verdict], arm: str) -> bool:
+    return arm in found and found[arm].verdict != "undecided"
 
 
 def _runs(outcomes: Outcomes, seeds: Iterable[int]) -> Runs:
@@ -167,13 +187,16 @@ def open_root(root: str | PathLike[str], read: Reader = read_run) -> Opened | No
 
 
 def describe(place: Place, looked: Looked, plan: SeedPlan, left: int) -> str:
-    """`dcgan on shapes: 1 of 3 looks taken: 3 helps, 40 undecided; next: 40 arms to 8 seeds (runs left: 160)`."""
+    """`dcgan on shapes: 1 of 3 looks taken: 3 helps, 40 undecided; next: 40 arms to 8 seeds (runs left: 160)`.
+
+    Of a look under way: `0 of 3 looks taken; 20 of 43 arms have the 4 seeds of look 1: 3 helps, 17 undecided; ..`
+    """
     counts = Counter(v.verdict for v in looked.verdicts.values())
     found = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
-    taken = f"{looked.look} of {len(plan.looks)} looks taken"
+    taken = "; ".join(filter(None, (f"{looked.look} of {len(plan.looks)} looks taken", looked.under_way(plan))))
     if not looked.open or looked.look == len(plan.looks):
         ahead = "nothing more is trained"
     else:
-        first = "" if looked.look else ", no verdict before"
+        first = "" if looked.rounds else f", each judged once it has them and base its {plan.base}"
         ahead = f"next: {len(looked.open)} arms to {plan.looks[looked.look]} seeds{first} (runs left: {left})"
     return f"{' on '.join(place[:2])}{at(place[2])}: {taken}{': ' * bool(found)}{found}; {ahead}"

@@ -47,7 +47,7 @@ def decided(first: Results) -> list[DecidedArm]:
     found: dict[tuple[str, str, str], DecidedArm] = {}
     for table in tables(first):
         for arm, judged in table.verdicts.arms.items() if table.verdicts and not table.budget else ():
-            if judged.verdict in DECIDED:
+            if judged.verdict in DECIDED and not judged.early:
                 one = DecidedArm(table, arm, judged)
                 found.setdefault(one.place, one)
     if not found:

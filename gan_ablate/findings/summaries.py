@@ -63,6 +63,11 @@ class ArmSummary:
         return self.judged is not None and self.judged.certain
 
     @property
+    def early(self) -> bool:
+        """Decided while other arms still lack seeds of the look."""
+        return self.judged is not None and self.judged.early
+
+    @property
     def q(self) -> float:
         """What the verdict was given by: q of "same" where it is that, else of a difference."""
         if self.judged is None:

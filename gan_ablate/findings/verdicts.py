@@ -41,7 +41,18 @@ class Verdicts:
     minutes: dict[str, float]  # of one run of each arm; NaN where unknown
     dofs: dict[str, float]  # of each ratio's interval, about: for who goes on to compute with it
     falls: dict[str, Fall]  # over the last quarter of training, base included
+    under_way: str = ""  # how far the look is that some arms still lack seeds of; empty where there is none
     budget: str = ""  # as `4x`; empty at the first
+
+    @property
+    def early(self) -> str:
+        """What to know of the verdicts of a look under way; empty where there is none."""
+        if not self.under_way:
+            return ""
+        if not (n := sum(v.early for v in self.arms.values())):
+            return f"{self.under_way}: none of them is decided early"
+        are = f"{n} verdicts are" if n > 1 else "one verdict is"
+        return f"{self.under_way}: {are} early, and may change once the others have theirs"
 
     @property
     def unsettled(self) -> str:
@@ -90,7 +101,8 @@ def judge(
     minutes = {a: mean(groups[a]["seconds"]) / 60 for a in order}
     falls = {a: fall_of(groups[a]) for a in (BASE, *order)}
     return Verdicts(
-        *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base), falls
+        *name, margin, base, carries(base), {a: found[a] for a in order}, runs, minutes, _dofs(runs, base), falls,
+        compared.under_way,
     )  # fmt: skip
 
 
@@ -117,7 +129,7 @@ def records(found: Sequence[Verdicts]) -> list[dict[str, Any]]:
             more, fall, of_base = verdict.seeds_to_decide, table.falls[arm], table.falls[BASE]
             rows.append({
                 "model": table.model, "dataset": table.dataset, "protocol": table.protocol, "arm": arm,
-                "verdict": verdict.verdict, "certain": verdict.certain,
+                "verdict": verdict.verdict, "certain": verdict.certain, "early": verdict.early,
                 "ratio": _known(e.ratio.point), "low": _known(e.ratio.low), "high": _known(e.ratio.high),
                 "p_fid": _known(e.p_fid), "p_fail": _known(e.p_fail), "q": _known(verdict.q),
                 "q_same": _known(verdict.q_same), "failed": runs.failed, "runs": runs.finished,

@@ -85,7 +85,7 @@ NUMBERS: tuple[Column, ...] = (
     Column("", lambda r: r.table.label, csv=("metric",)),
     Column("", lambda r: (r.arm.runs, r.arm.missing, r.arm.failures), csv=("runs", "missing", "failures")),
     VERDICT,
-    Column("", lambda r: r.arm.certain, csv=("certain",)),
+    Column("", lambda r: (r.arm.certain, r.arm.early), csv=("certain", "early")),
     Column(
         FID,
         lambda r: r.arm.fid,

@@ -15,8 +15,8 @@ from gan_ablate.report.study import ArmRow
 
 
 def verdict(a: ArmSummary) -> str:
-    """The verdict in words: `helps, certain`; `base` for base."""
-    return "base" if a.arm == BASE else a.verdict + ", certain" * a.certain
+    """The verdict in words: `helps, certain`, `helps, early`; `base` for base."""
+    return "base" if a.arm == BASE else a.verdict + ", certain" * a.certain + ", early" * a.early
 
 
 def rank(a: ArmSummary) -> float:
@@ -76,7 +76,7 @@ VERDICT = Column(
     lambda r: r.arm.verdict,
     "helps, hurts: FID of the runs that did not fail; rescues, fails more: share of failed runs; same: FID within the "
     "margin, and no more failures; undecided: none of these yet; certain: it holds together with all other certain "
-    "ones of the model with 95 %; is base: by construction, so no test",
+    "ones of the model with 95 %; early: of a look under way; is base: by construction, so no test",
     ("verdict",),
     lambda r: verdict(r.arm),
     lambda r: rank(r.arm),

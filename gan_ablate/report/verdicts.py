@@ -87,7 +87,7 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
 
 def _counts(table: ModelTable) -> Iterator[Part]:
     """The gate first, then how many arms have each verdict."""
-    for said in filter(None, (gate(table), unsettled(table))):
+    for said in filter(None, (gate(table), early(table), unsettled(table))):
         yield Text(said, "note")
     if table.verdicts is None or not table.family:
         runs = f"{sum(a.runs for a in table.arms)} runs over {len(table.arms)} combinations of levels."
@@ -121,6 +121,12 @@ def gate(table: ModelTable) -> str:
         return ""
     said = table.verdicts.objection
     return f"{said[:1].upper()}{said[1:]}: it cannot carry verdicts of “helps”. More seeds of base help every arm."
+
+
+def early(table: ModelTable) -> str:
+    """That a look is under way; empty where none is."""
+    said = table.verdicts.early if table.verdicts else ""
+    return f"{said[:1].upper()}{said[1:]}." if said else ""
 
 
 def unsettled(table: ModelTable) -> str:

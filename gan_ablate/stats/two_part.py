@@ -54,6 +54,7 @@ class Verdict(NamedTuple):
     seeds_to_decide: int | None = None  # more seeds, if its estimates stay; None: none of its `offers`
     base_to_decide: int = 0  # and of base, where base's own error is the limit
     most_to_decide: int = MOST_SEEDS  # the most of `offers`; 0: this study gives it no more
+    early: bool = False  # decided while other arms still lack seeds of the look
 
 
 def weigh(
