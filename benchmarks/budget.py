@@ -38,7 +38,8 @@ def play(study: Any, root: Path, runs: int | None) -> list[str]:
     order = root.with_suffix(".order")
     order.write_text("")
     os.environ[ORDER] = str(order)
-    sweep(study, root, run="budget:kept", workers=1, budget_runs=runs, display=Display())
+    if stopped := sweep(study, root, run="budget:kept", workers=1, budget_runs=runs, display=Display()).stopped:
+        raise SystemExit(128 + stopped)
     return order.read_text().split()
 
 
