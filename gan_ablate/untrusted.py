@@ -123,15 +123,15 @@ class _YamlLoader(_Base):
 def is_tree(data: Any) -> bool:
     """Whether no list or mapping stands in plain data twice: ten YAML aliases of nine aliases would print for ever."""
     seen: set[int] = set()
-    open_ = [data]
+    open_ = [[data]]
     while open_:
         each = open_.pop()
-        if not isinstance(each, dict | list):
-            continue
-        if id(each) in seen:
-            return False
-        seen.add(id(each))
-        open_.extend(each.values() if isinstance(each, dict) else each)
+        for held in each.values() if isinstance(each, dict) else each:
+            if isinstance(held, (dict, list)):
+                if id(held) in seen:
+                    return False
+                seen.add(id(held))
+                open_.append(held)
     return True
 
 

@@ -157,7 +157,9 @@ def test_the_other_process_does_not_outlive_the_one_that_waits_for_it(tmp_path):
     def load():
         while True:
             WATCH.get()(0.1)
-            mark.write_text(str(os.getpid()))
+            if not mark.exists():  # whole at once: it may be killed at any moment
+                (tmp_path / "pid").write_text(str(os.getpid()))
+                (tmp_path / "pid").rename(mark)
             time.sleep(0.05)
 
     first = os.fork()
