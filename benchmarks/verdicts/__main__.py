@@ -23,6 +23,7 @@ from benchmarks.verdicts.single_tables import observed, print_coverage, print_er
 from benchmarks.verdicts.single_tests import agrees
 from benchmarks.verdicts.tables import (
     print_collapsed,
+    print_early,
     print_engine_errors,
     print_few,
     print_kept,
@@ -35,6 +36,7 @@ from benchmarks.verdicts.worlds import WORLDS
 def main() -> None:
     tables: dict[str, Callable[[np.random.Generator, int], None]] = {
         "errors": lambda rng, n: print_engine_errors(rng, n, rule, args.worlds),
+        "early": lambda rng, n: print_early(rng, n, rule, args.worlds),
         "collapsed": print_collapsed,
         "looks": print_looks,
         "stopping": print_stopping,
@@ -44,11 +46,10 @@ def main() -> None:
     parser.add_argument("table", nargs="?", default="today", choices=["today", *tables])
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--base", type=int, help="of `errors`: seeds of base, with --looks")
-    parser.add_argument("--looks", type=int, nargs="+", help="of `errors`: seeds of an arm at each look, weights equal")
-    parser.add_argument(
-        "--worlds", nargs="+", default=(), choices=WORLDS, metavar="WORLD", help="of `errors`: some only"
-    )
+    of = "of `errors` and `early`:"
+    parser.add_argument("--base", type=int, help=f"{of} seeds of base, with --looks")
+    parser.add_argument("--looks", type=int, nargs="+", help=f"{of} seeds of an arm at each look, weights equal")
+    parser.add_argument("--worlds", nargs="+", default=(), choices=WORLDS, metavar="WORLD", help=f"{of} some only")
     parser.add_argument("--tables", help="tables/runs.csv of a report: print the spread of its log FID")
     args = parser.parse_args()
     looks = tuple(args.looks or LOOKS)

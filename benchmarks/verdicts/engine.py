@@ -28,6 +28,7 @@ class Rule(NamedTuple):
     weights: tuple[float, ...] = WEIGHTS
     caution: float | None = CAUTION
     collapsed: str = "apart"  # in the failure part only; "in FID": in both, with a prior of their arms' own
+    planned: int = 0  # arms of the whole table, where not all have their seeds yet: the others count as p = 1
 
 
 class Played(NamedTuple):
@@ -131,7 +132,7 @@ def play(x: np.ndarray, failed: np.ndarray, rule: Rule, effect: np.ndarray) -> P
         p_same.append(np.where(more, 1.0, same))
         fails = np.where(more, "fails more", np.where(share < base_share, "rescues", ""))
         way.append(np.where(by_fid, np.where(d.mean > 0, "hurts", "helps"), fails))
-        verdict, sure = tabled(p, p_same, way, more, rule.weights)
+        verdict, sure = tabled(p, p_same, way, more, rule)
         verdicts.append(verdict)
         certain.append(sure)
         active = verdict == "undecided"
@@ -139,17 +140,20 @@ def play(x: np.ndarray, failed: np.ndarray, rule: Rule, effect: np.ndarray) -> P
 
 
 def tabled(
-    p: list[np.ndarray], p_same: list[np.ndarray], way: list[np.ndarray], more: np.ndarray, weights: Sequence[float]
+    p: list[np.ndarray], p_same: list[np.ndarray], way: list[np.ndarray], more: np.ndarray, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray]:
     """Verdicts after the looks so far, and whether they are certain."""
     shape = more.shape
+    rest = np.ones(max(0, rule.planned - shape[1]))
     tests = np.array([np.where(more & (w == "helps"), np.nan, one) for one, w in zip(p, way)])
-    (total, best), (same, _) = (combine_looks(t.reshape(len(p), -1), weights) for t in (tests, np.array(p_same)))
+    (total, best), (same, _) = (combine_looks(t.reshape(len(p), -1), rule.weights) for t in (tests, np.array(p_same)))
     total, same = (np.nan_to_num(t.reshape(shape), nan=1.0) for t in (total, same))
     same = np.where(more, 1.0, same)
     ways = np.take_along_axis(np.array(way), best.reshape(1, *shape), 0)[0]
     q, sure, q_same, sure_same = (
-        np.array([correct(row) for row in t]) < ALPHA for t in (total, same) for correct in (benjamini_hochberg, holm)
+        np.array([correct(np.append(row, rest))[: shape[1]] for row in t]) < ALPHA
+        for t in (total, same)
+        for correct in (benjamini_hochberg, holm)
     )
     decided = q & (ways != "")
     verdict = np.where(decided, ways, np.where(q_same, "same", "undecided"))

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from benchmarks.verdicts.engine import DESIGNS, LOOKS, WEIGHTS, Rule, simulate
+from benchmarks.verdicts.engine import DESIGNS, LOOKS, WEIGHTS, Rule, play, simulate
 from benchmarks.verdicts.scores import as_measured, errors, groups, right, with_error, wrong
 from benchmarks.verdicts.single_tests import ALPHA, p_values, rejections
-from benchmarks.verdicts.worlds import KEPT, WORLDS, draw, world
+from benchmarks.verdicts.worlds import KEPT, WORLDS, World, draw, world
 from gan_ablate.stats.moderated import CAUTION
 from gan_ablate.stats.parts import Runs
 from gan_ablate.stats.two_part import decide, weigh
+
+THERE = (0.1, 0.25, 0.5, 0.75, 1.0)  # shares of the arms that have their seeds of a look under way
+EARLY = ("nothing", "nothing, digits runs", "mixed", "mixed, digits runs", "edge", "failures, base 0.05")  # worlds
 
 
 def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule(), worlds: Sequence[str] = ()) -> None:
@@ -27,6 +30,41 @@ def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule(), w
         looks = [errors(found, w, look) for look in range(len(rule.looks))]
         cells = [", ".join(with_error(e[k]) for e in looks) for k in range(4)]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def print_early(rng: np.random.Generator, n: int, rule: Rule = Rule(), worlds: Sequence[str] = ()) -> None:
+    """False verdicts of the first look while it is under way: arms come in a random order, base is there first."""
+    there = ", ".join(f"{share:.0%}" for share in THERE)
+    print(f"\nEarly verdicts of the first look, with {there} of the arms there: {rule}, {n} studies")
+    print('| world | false verdicts | false "same" | ever false | ever false "same" | others than of the whole look |')
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name in worlds or EARLY:
+        w = WORLDS[name]
+        order = rng.permutation(len(w.effect))
+        w = w._replace(effect=w.effect[order], rate=w.rate[order])
+        said = _under_way(*draw(rng, w, n, max(rule.base, rule.looks[0])), rule, w)
+        kinds = ((said != "undecided") & (said != "same"), said == "same")
+        parts = list(zip(np.array([wrong(verdict, w) for verdict in said]).swapaxes(0, 1), kinds))
+        at = [", ".join(with_error(_share(f, of)) for f, of in zip(false, kind)) for false, kind in parts]
+        ever = [with_error(_share(false.any(0), kind.any(0))) for false, kind in parts]
+        early = said[:-1] != "undecided"
+        others = (early & (said[:-1] != said[-1])).sum() / max(1, early.sum())
+        print(f"| {name} | {' | '.join([*at, *ever, f'{others:.3f}'])} |", flush=True)
+
+
+def _under_way(x: np.ndarray, failed: np.ndarray, rule: Rule, w: World) -> np.ndarray:
+    """Verdicts (shares, studies, arms) with each share of the arms there; the others are undecided."""
+    arms, said = len(w.effect), []
+    rule = rule._replace(looks=rule.looks[:1], planned=arms)
+    for m in (round(share * arms) for share in THERE):
+        found = play(x[:, : m + 1], failed[:, : m + 1], rule, w.effect[:m]).verdict[0]
+        said.append(np.concatenate([found, np.full((len(x), arms - m), "undecided")], axis=1))
+    return np.array(said)
+
+
+def _share(false: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """By study; 0 of none."""
+    return false.sum(-1) / np.maximum(1, of.sum(-1))
 
 
 def print_collapsed(rng: np.random.Generator, n: int) -> None:
