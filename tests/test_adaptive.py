@@ -329,6 +329,9 @@ def test_a_replication_waits_for_the_whole_look(tmp_path, undisturbed) -> None:
     early = {(t.model, a) for t in tables(load(root)) for a, v in t.verdicts.arms.items() if v.early}
     assert early >= {("dcgan", a) for a in ("better", "worse", "fails")}
     assert {one.table.model for one in decided(load(root))} == {"nsgan"}
+    shutil.rmtree(root / "runs" / next(r for r in recipes() if (r.model, r.arm) == ("nsgan", "unclear")).run_id)
+    with pytest.raises(InputError, match="its verdicts are early, of a look under way"):
+        decided(load(root))
 
 
 # -- the commands -----------------------------------------------------------------------------------------------------

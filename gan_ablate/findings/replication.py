@@ -45,11 +45,15 @@ def decided(first: Results) -> list[DecidedArm]:
     if first.name == SINGLE_RUNS:
         raise InputError(f"{first.root}: single runs, and no study of arms over seeds: there are no verdicts to hold")
     found: dict[tuple[str, str, str], DecidedArm] = {}
+    early = 0
     for table in tables(first):
         for arm, judged in table.verdicts.arms.items() if table.verdicts and not table.budget else ():
+            early += judged.early
             if judged.verdict in DECIDED and not judged.early:
                 one = DecidedArm(table, arm, judged)
                 found.setdefault(one.place, one)
+    if not found and early:
+        raise InputError(f"{first.root}: its verdicts are early, of a look under way: sweep until the look is whole")
     if not found:
         raise InputError(f"{first.root}: no arm is decided (gan-ablate verdicts says what that takes): nothing to hold")
     return list(found.values())
