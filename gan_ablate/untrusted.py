@@ -123,7 +123,7 @@ class _YamlLoader(_Base):
 def is_tree(data: Any) -> bool:
     """Whether no list or mapping stands in plain data twice: ten YAML aliases of nine aliases would print for ever."""
     seen: set[int] = set()
-    open_ = [[data]]
+    open_: list[Any] = [[data]]
     while open_:
         each = open_.pop()
         for held in each.values() if isinstance(each, dict) else each:
