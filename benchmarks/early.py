@@ -67,7 +67,7 @@ def looks(outcomes: Mapping[str, Outcomes], plan: SeedPlan, orders: int, every: 
             last: dict[str, str] = {}
             for n in range(every, len(open_), every):
                 verdicts = after(outcomes, plan, taken, order[:n], before).verdicts
-                last = {a: verdicts[a].verdict for a in open_ if a in verdicts and verdicts[a].verdict != "undecided"}
+                last = {a: v.verdict for a, v in verdicts.items() if v.early}
                 others = {a: (v, said[a]) for a, v in last.items() if v != said[a]}
                 found.changed |= others
                 found.shown, found.others = found.shown + len(last), found.others + len(others)

@@ -18,6 +18,16 @@ def wrong(verdict: np.ndarray, w: World) -> tuple[np.ndarray, np.ndarray]:
     return false, (verdict == "same") & (np.abs(w.effect) >= math.log(MARGIN) - 1e-9)
 
 
+def kinds(verdict: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether a verdict is one that can be false as `wrong` has it: helps, hurts, fails more or rescues; and same."""
+    return (verdict != "undecided") & (verdict != "same"), verdict == "same"
+
+
+def share(false: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """How many are false, by study; 0 of none."""
+    return false.sum(-1) / np.maximum(1, of.sum(-1))
+
+
 def right(verdict: np.ndarray, w: World) -> np.ndarray:
     """Whether a verdict says what is true of the arm; an arm of two truths may be called by either."""
     close = np.abs(w.effect) < math.log(MARGIN)
@@ -45,8 +55,7 @@ def errors(found: Played, w: World, look: int = -1) -> list[np.ndarray]:
     of same."""
     verdict, sure = found.verdict[look], found.certain[look]
     parts = wrong(verdict, w)
-    of = [(verdict != "undecided") & (verdict != "same"), verdict == "same"]
-    shares = [false.sum(1) / np.maximum(1, total.sum(1)) for false, total in zip(parts, of)]
+    shares = [share(false, of) for false, of in zip(parts, kinds(verdict))]
     return [*shares, *((false & sure).any(1).astype(float) for false in parts)]
 
 

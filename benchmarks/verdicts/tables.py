@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.verdicts.engine import DESIGNS, LOOKS, WEIGHTS, Rule, play, simulate
-from benchmarks.verdicts.scores import as_measured, errors, groups, right, with_error, wrong
+from benchmarks.verdicts.scores import as_measured, errors, groups, kinds, right, share, with_error, wrong
 from benchmarks.verdicts.single_tests import ALPHA, p_values, rejections
 from benchmarks.verdicts.worlds import KEPT, WORLDS, World, draw, world
 from gan_ablate.stats.moderated import CAUTION
@@ -34,7 +34,7 @@ def print_engine_errors(rng: np.random.Generator, n: int, rule: Rule = Rule(), w
 
 def print_early(rng: np.random.Generator, n: int, rule: Rule = Rule(), worlds: Sequence[str] = ()) -> None:
     """False verdicts of the first look while it is under way: arms come in a random order, base is there first."""
-    there = ", ".join(f"{share:.0%}" for share in THERE)
+    there = ", ".join(f"{part:.0%}" for part in THERE)
     print(f"\nEarly verdicts of the first look, with {there} of the arms there: {rule}, {n} studies")
     print('| world | false verdicts | false "same" | ever false | ever false "same" | others than of the whole look |')
     print("| --- | --- | --- | --- | --- | --- |")
@@ -43,10 +43,9 @@ def print_early(rng: np.random.Generator, n: int, rule: Rule = Rule(), worlds: S
         order = rng.permutation(len(w.effect))
         w = w._replace(effect=w.effect[order], rate=w.rate[order])
         said = _under_way(*draw(rng, w, n, max(rule.base, rule.looks[0])), rule, w)
-        kinds = ((said != "undecided") & (said != "same"), said == "same")
-        parts = list(zip(np.array([wrong(verdict, w) for verdict in said]).swapaxes(0, 1), kinds))
-        at = [", ".join(with_error(_share(f, of)) for f, of in zip(false, kind)) for false, kind in parts]
-        ever = [with_error(_share(false.any(0), kind.any(0))) for false, kind in parts]
+        parts = list(zip(wrong(said, w), kinds(said)))
+        at = [", ".join(with_error(share(f, of)) for f, of in zip(false, kind)) for false, kind in parts]
+        ever = [with_error(share(false.any(0), kind.any(0))) for false, kind in parts]
         early = said[:-1] != "undecided"
         others = (early & (said[:-1] != said[-1])).sum() / max(1, early.sum())
         print(f"| {name} | {' | '.join([*at, *ever, f'{others:.3f}'])} |", flush=True)
@@ -56,15 +55,10 @@ def _under_way(x: np.ndarray, failed: np.ndarray, rule: Rule, w: World) -> np.nd
     """Verdicts (shares, studies, arms) with each share of the arms there; the others are undecided."""
     arms, said = len(w.effect), []
     rule = rule._replace(looks=rule.looks[:1], planned=arms)
-    for m in (round(share * arms) for share in THERE):
+    for m in (round(part * arms) for part in THERE):
         found = play(x[:, : m + 1], failed[:, : m + 1], rule, w.effect[:m]).verdict[0]
         said.append(np.concatenate([found, np.full((len(x), arms - m), "undecided")], axis=1))
     return np.array(said)
-
-
-def _share(false: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """By study; 0 of none."""
-    return false.sum(-1) / np.maximum(1, of.sum(-1))
 
 
 def print_collapsed(rng: np.random.Generator, n: int) -> None:

@@ -11,7 +11,7 @@ from gan_ablate.report.figures import forest as forests
 from gan_ablate.report.figures import ratios
 from gan_ablate.report.section import Column, Figure, Fold, Group, Items, Name, Section, Table, Text
 from gan_ablate.report.study import ArmRow, Model, ReportedStudy
-from gan_ablate.report.verdicts import gate, unsettled
+from gan_ablate.report.verdicts import warnings
 
 FOREST = (
     "Left: FID of each run that did not fail, a dot each, on a logarithmic axis; the dashed line is the mean of base. "
@@ -39,7 +39,7 @@ def forest(study: ReportedStudy) -> Section:
         file = m.scope.name("forest-{}")
         said = f"{m.table.title}: base, then {drawn} from the best ratio to the worst."
         plot = Figure(drawings, said, file, "forest") if drawings else Text("Nothing can be compared yet.")
-        notes = (Text(n, "note") for n in (gate(m.table), unsettled(m.table), *m.table.notes) if n)
+        notes = (Text(n, "note") for n in (*warnings(m.table), *m.table.notes) if n)
         return Group(m.table.title, (Text(m.table.protocol, "sub"), *notes, plot), m.scope.name("{}"))
 
     parts = _each(study, group) if any(m.table.base for m in study.models) else []

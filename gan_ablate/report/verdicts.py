@@ -86,8 +86,8 @@ def unfinished(study: ReportedStudy, partial: bool) -> str:
 
 
 def _counts(table: ModelTable) -> Iterator[Part]:
-    """The gate first, then how many arms have each verdict."""
-    for said in filter(None, (gate(table), early(table), unsettled(table))):
+    """The warnings first, then how many arms have each verdict."""
+    for said in warnings(table):
         yield Text(said, "note")
     if table.verdicts is None or not table.family:
         runs = f"{sum(a.runs for a in table.arms)} runs over {len(table.arms)} combinations of levels."
@@ -115,24 +115,14 @@ def listed(study: ReportedStudy) -> Table | None:
     )
 
 
-def gate(table: ModelTable) -> str:
-    """Why base cannot carry verdicts of "helps" here; empty where it can."""
-    if table.verdicts is None or not table.verdicts.objection:
-        return ""
-    said = table.verdicts.objection
-    return f"{said[:1].upper()}{said[1:]}: it cannot carry verdicts of “helps”. More seeds of base help every arm."
-
-
-def early(table: ModelTable) -> str:
-    """That a look is under way; empty where none is."""
-    said = table.verdicts.early if table.verdicts else ""
-    return f"{said[:1].upper()}{said[1:]}." if said else ""
-
-
-def unsettled(table: ModelTable) -> str:
-    """That base itself is still improving; empty where it is not known to be."""
-    said = table.verdicts.unsettled if table.verdicts else ""
-    return f"{said[:1].upper()}{said[1:]}." if said else ""
+def warnings(table: ModelTable) -> list[str]:
+    """What to know before a table's verdicts: that base cannot carry "helps", that a look is under way, that base has
+    not settled."""
+    if (found := table.verdicts) is None:
+        return []
+    cannot = ": it cannot carry verdicts of “helps”. More seeds of base help every arm"
+    told = (found.objection and found.objection + cannot, found.early, found.unsettled)
+    return [f"{said[:1].upper()}{said[1:]}." for said in told if said]
 
 
 def _base(table: ModelTable) -> str:
